@@ -1,0 +1,408 @@
+//! [`Backend`]: the mechanisms, what each can do, and how it is opened.
+
+use std::str::FromStr;
+use std::time::Duration;
+use std::{env, error, fmt, io};
+
+use crate::descriptor::Descriptor;
+use crate::event::Events;
+use crate::interest::{Interest, Watch};
+use crate::key::Token;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod always_ready;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
+mod poll;
+#[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+mod select;
+
+/// Stands in for a mechanism that this system does not have.
+#[cfg_attr(unix, allow(dead_code))]
+mod absent {
+    use std::io;
+
+    pub(super) fn open() -> io::Result<Box<dyn super::Mechanism>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use absent as epoll;
+#[cfg(not(all(unix, not(any(target_os = "illumos", target_os = "solaris")))))]
+use absent as select;
+
+pub(crate) use poll::check_open;
+
+/// What a mechanism does: it is told what to watch, and waits.
+///
+/// All bookkeeping is the selector's. It says only what differs from before, each descriptor once,
+/// and never asks for what [`Abilities`] rule out.
+pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
+    /// Watches `new` where it watched `old` before; an empty interest is not watched at all. Takes
+    /// effect with the next wait at the latest. The same watch again reports an edge again and arms
+    /// a one-shot again.
+    fn update(
+        &mut self,
+        descriptor: Descriptor,
+        token: Token,
+        old: Interest,
+        new: Watch,
+    ) -> io::Result<()>;
+
+    /// Adds what is ready to `events`, sleeping until there is something, but no longer than
+    /// `timeout`. It may come back early with nothing; an error of kind `Interrupted` says that a
+    /// signal was the reason.
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// A descriptor that is readable while the kernel has an event.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn descriptor(&self) -> Option<rustix::fd::BorrowedFd<'_>> {
+        None
+    }
+
+    /// Whether there is an event of which that descriptor knows nothing.
+    fn has_hidden_event(&self) -> bool {
+        false
+    }
+}
+
+/// A way to wait for readiness: one system call or family of calls.
+///
+/// [`Selector::new`](crate::Selector::new) takes the best that this system has,
+/// [`Selector::with_backend`](crate::Selector::with_backend) the one that is named. What a program
+/// sees is the same on each, but for what [`abilities`](Self::abilities) lists.
+///
+/// As text a backend is its name in lower case, as `Display` writes and `FromStr` reads it:
+///
+/// ```
+/// use polyselect::Backend;
+///
+/// let backend: Backend = "poll".parse()?;
+/// assert_eq!(backend, Backend::Poll);
+/// assert_eq!(backend.to_string(), "poll");
+/// let error = "pol".parse::<Backend>().unwrap_err();
+/// assert!(error.to_string().contains("poll"));
+/// # Ok::<(), polyselect::ParseBackendError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// `epoll`: Linux and Android. Its cost follows the active descriptors, not the registered.
+    Epoll,
+    /// `poll`: everywhere. Every wait walks all that is registered.
+    Poll,
+    /// `select`: everywhere but illumos and Solaris. Every wait walks all numbers up to the highest
+    /// that is registered, and a short `poll` of what was found fills in the detail.
+    Select,
+}
+
+struct Row {
+    backend: Backend,
+    name: &'static str,
+    abilities: Abilities,
+    open: fn() -> io::Result<Box<dyn Mechanism>>,
+}
+
+/// The mechanisms, best first.
+const TABLE: &[Row] = &[
+    Row {
+        backend: Backend::Epoll,
+        name: "epoll",
+        abilities: Abilities {
+            edge: true,
+            oneshot: true,
+            exclusive: true,
+            priority: true,
+            nesting: true,
+            descriptor_ceiling: None,
+        },
+        open: epoll::open,
+    },
+    Row {
+        backend: Backend::Poll,
+        name: "poll",
+        abilities: Abilities { oneshot: true, priority: cfg!(unix), ..Abilities::NONE },
+        open: poll::open,
+    },
+    Row {
+        backend: Backend::Select,
+        name: "select",
+        abilities: Abilities { oneshot: true, priority: true, ..Abilities::NONE },
+        open: select::open,
+    },
+];
+
+/// What a [`Backend`] can do beyond watching for `READABLE` and `WRITABLE`, level-triggered.
+///
+/// ```
+/// use polyselect::Backend;
+///
+/// let able: Vec<_> = Backend::ALL.iter().filter(|backend| backend.abilities().edge).collect();
+/// assert!(able.contains(&&Backend::Epoll));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Abilities {
+    /// [`Interest::edge`].
+    pub edge: bool,
+    /// [`Interest::oneshot`].
+    pub oneshot: bool,
+    /// [`Interest::exclusive`].
+    pub exclusive: bool,
+    /// [`Interest::PRIORITY`].
+    pub priority: bool,
+    /// [`Selector::descriptor`](crate::Selector::descriptor).
+    pub nesting: bool,
+    /// The highest number a descriptor may have, where that is less than the system allows.
+    pub descriptor_ceiling: Option<u32>,
+}
+
+impl Abilities {
+    const NONE: Self = Self {
+        edge: false,
+        oneshot: false,
+        exclusive: false,
+        priority: false,
+        nesting: false,
+        descriptor_ceiling: None,
+    };
+}
+
+impl Backend {
+    /// Every mechanism this version knows, on whatever system, best first.
+    ///
+    /// ```
+    /// use polyselect::Backend;
+    ///
+    /// assert!(Backend::ALL.contains(&Backend::Poll));
+    /// ```
+    pub const ALL: &'static [Self] = &{
+        let mut all = [Self::Epoll; TABLE.len()];
+        let mut index = 0;
+        while index < TABLE.len() {
+            all[index] = TABLE[index].backend;
+            index += 1;
+        }
+        all
+    };
+
+    /// The mechanisms that this system has, best first; the first is what
+    /// [`Selector::new`](crate::Selector::new) takes.
+    ///
+    /// It finds out by opening each, so it costs some system calls.
+    ///
+    /// ```
+    /// use polyselect::Backend;
+    ///
+    /// for backend in Backend::available() {
+    ///     println!("{backend}");
+    /// }
+    /// ```
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|backend| backend.is_available())
+    }
+
+    /// Whether this system has this mechanism. It finds out by opening it.
+    ///
+    /// ```
+    /// use polyselect::Backend;
+    ///
+    /// assert!(Backend::Poll.is_available());
+    /// ```
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        // Short of descriptors or memory the mechanism is still there.
+        !matches!((self.row().open)(), Err(error) if error.kind() == io::ErrorKind::Unsupported)
+    }
+
+    /// The name that `FromStr` reads and `POLYSELECT_BACKEND` takes.
+    ///
+    /// ```
+    /// use polyselect::Backend;
+    ///
+    /// assert_eq!(Backend::Epoll.name(), "epoll");
+    /// ```
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// What it can do.
+    ///
+    /// ```
+    /// use polyselect::Backend;
+    ///
+    /// assert!(Backend::Epoll.abilities().edge);
+    /// assert!(!Backend::Select.abilities().edge);
+    /// ```
+    #[must_use]
+    pub fn abilities(self) -> Abilities {
+        self.row().abilities
+    }
+
+    fn row(self) -> &'static Row {
+        &TABLE[Self::ALL.iter().position(|&backend| backend == self).expect("each has a row")]
+    }
+
+    /// The one that `POLYSELECT_BACKEND` names, else the best that can be opened.
+    pub(crate) fn open_preferred() -> io::Result<(Self, Box<dyn Mechanism>)> {
+        if let Some(name) = env::var_os("POLYSELECT_BACKEND") {
+            let backend: Self = name.to_string_lossy().parse().map_err(|error| {
+                let message = format!("environment variable POLYSELECT_BACKEND: {error}");
+                io::Error::new(io::ErrorKind::InvalidInput, message)
+            })?;
+            return Ok((backend, backend.open()?));
+        }
+        for &backend in Self::ALL {
+            match (backend.row().open)() {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                opened => return Ok((backend, opened?)),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no mechanism to wait with"))
+    }
+
+    pub(crate) fn open(self) -> io::Result<Box<dyn Mechanism>> {
+        (self.row().open)().map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => {
+                let message = format!(
+                    "backend {self} is not available on this system ({}), which has: {}",
+                    env::consts::OS,
+                    list(Self::available()),
+                );
+                io::Error::new(io::ErrorKind::Unsupported, message)
+            }
+            _ => error,
+        })
+    }
+
+    /// Whether this mechanism can do what a registration asks for.
+    pub(crate) fn check(self, descriptor: Descriptor, watch: Watch) -> io::Result<()> {
+        let abilities = self.abilities();
+        let priority = watch.interest().contains(Interest::PRIORITY);
+        if watch.is_edge() && !abilities.edge {
+            return Err(self.unable("edge-triggered delivery", |abilities| abilities.edge));
+        }
+        if watch.is_oneshot() && !abilities.oneshot {
+            return Err(self.unable("one-shot delivery", |abilities| abilities.oneshot));
+        }
+        if watch.is_exclusive() && !abilities.exclusive {
+            return Err(self.unable("exclusive delivery", |abilities| abilities.exclusive));
+        }
+        if priority && !abilities.priority {
+            return Err(self.unable("PRIORITY", |abilities| abilities.priority));
+        }
+        if watch.is_exclusive() && (watch.is_oneshot() || priority) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "exclusive delivery can be combined neither with one-shot nor with PRIORITY",
+            ));
+        }
+        self.check_ceiling(descriptor, abilities.descriptor_ceiling)
+    }
+
+    fn check_ceiling(self, descriptor: Descriptor, ceiling: Option<u32>) -> io::Result<()> {
+        match ceiling {
+            Some(ceiling) if descriptor.is_above(ceiling) => {
+                let what = format!("a descriptor above {ceiling} (this is {descriptor})");
+                Err(self.unable(&what, |abilities| {
+                    abilities.descriptor_ceiling.is_none_or(|other| other > ceiling)
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The error of a mechanism that lacks an ability.
+    #[cold]
+    pub(crate) fn unable(self, what: &str, able: impl Fn(Abilities) -> bool) -> io::Error {
+        let able = list(Self::available().filter(|backend| able(backend.abilities())));
+        let others = if able.is_empty() { "none".to_owned() } else { able };
+        let message =
+            format!("backend {self} cannot do {what}; on this system these can: {others}");
+        io::Error::new(io::ErrorKind::Unsupported, message)
+    }
+}
+
+fn list(backends: impl Iterator<Item = Backend>) -> String {
+    backends.map(Backend::name).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Backend {
+    type Err = ParseBackendError;
+
+    fn from_str(name: &str) -> Result<Self, ParseBackendError> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|backend| backend.name() == name)
+            .ok_or_else(|| ParseBackendError { name: name.to_owned() })
+    }
+}
+
+/// The error of a text that names no [`Backend`]; it lists those there are.
+///
+/// ```
+/// use polyselect::Backend;
+///
+/// let error = "epool".parse::<Backend>().unwrap_err();
+/// assert!(error.to_string().starts_with("unknown backend \"epool\""));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseBackendError {
+    name: String,
+}
+
+impl fmt::Display for ParseBackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = list(Backend::ALL.iter().copied());
+        write!(f, "unknown backend {:?}; known are: {known}", self.name)
+    }
+}
+
+impl error::Error for ParseBackendError {}
+
+impl From<ParseBackendError> for io::Error {
+    fn from(error: ParseBackendError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_backend_has_one_row_and_its_name_back() {
+        for &backend in Backend::ALL {
+            assert_eq!(backend.row().backend, backend);
+            assert_eq!(backend.name().parse(), Ok(backend));
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_those_there_are() {
+        let message = "Epoll".parse::<Backend>().unwrap_err().to_string();
+        assert_eq!(message, "unknown backend \"Epoll\"; known are: epoll, poll, select");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_descriptor_above_the_ceiling_is_refused_by_name() {
+        let descriptor = Descriptor::of(&io::stdin());
+        assert!(Backend::Select.check_ceiling(descriptor, Some(0)).is_ok());
+        let (reader, _writer) = io::pipe().unwrap();
+        let descriptor = Descriptor::of(&reader);
+        let error = Backend::Select.check_ceiling(descriptor, Some(0)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        let message = error.to_string();
+        assert!(message.contains(&format!("above 0 (this is {descriptor})")), "{message}");
+        assert!(message.contains("epoll") || message.contains("poll"), "{message}");
+    }
+}

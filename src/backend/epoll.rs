@@ -1,0 +1,185 @@
+//! epoll: Linux and Android.
+//!
+//! The kernel keeps the set and hands out what is ready, so that a wait costs what is active and not
+//! what is registered. Where it surprises:
+//!
+//! - Regular files, directories and `/dev/null` are refused with `EPERM`. They are always ready, and
+//!   [`AlwaysReady`] says so.
+//! - A watch for nothing still reports hang-ups, for ever. So what is not asked for is not in the set.
+//! - `EPOLLEXCLUSIVE` is refused together with `RDHUP`, `PRI` and `ONESHOT`, and in every `MOD`. A
+//!   change of an exclusive watch is `DEL` and `ADD`.
+//! - The set's key is the open file *and* the number. When a number is closed while a duplicate keeps
+//!   the file open, the entry stays, reports for ever, and cannot be removed under that number.
+//! - `epoll_wait` counts milliseconds. Less than one is slept in `ppoll` on epoll's own descriptor,
+//!   which uses up no edge and no one-shot. (`epoll_pwait2` counts nanoseconds, but is younger than
+//!   many a kernel, and some sandboxes kill who calls it.)
+
+use std::io;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+
+use super::always_ready::AlwaysReady;
+use super::{Mechanism, poll::to_timespec};
+use crate::descriptor::Descriptor;
+use crate::error;
+use crate::event::Events;
+use crate::interest::{Interest, Watch};
+use crate::key::Token;
+
+pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    Ok(Box::new(Epoll { epoll, always_ready: AlwaysReady::default() }))
+}
+
+#[derive(Debug)]
+struct Epoll {
+    epoll: OwnedFd,
+    always_ready: AlwaysReady,
+}
+
+impl Mechanism for Epoll {
+    fn update(
+        &mut self,
+        descriptor: Descriptor,
+        token: Token,
+        old: Interest,
+        new: Watch,
+    ) -> io::Result<()> {
+        if self.always_ready.contains(descriptor) {
+            self.always_ready.set(descriptor, token, new);
+            return Ok(());
+        }
+        match (old.is_empty(), new.interest().is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => self.add(descriptor, token, new),
+            (false, true) => Ok(epoll::delete(&self.epoll, descriptor.borrow())?),
+            (false, false) if new.is_exclusive() => {
+                epoll::delete(&self.epoll, descriptor.borrow())?;
+                self.add(descriptor, token, new)
+            }
+            (false, false) => Ok(self.modify(descriptor, token, new)?),
+        }
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        if self.always_ready.is_ready() {
+            return self.wait_beside_always_ready(events);
+        }
+        match timeout {
+            None => self.collect(events, events.room(), None),
+            Some(timeout) => self.wait_for(events, timeout),
+        }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.as_fd())
+    }
+
+    fn has_hidden_event(&self) -> bool {
+        self.always_ready.is_ready()
+    }
+}
+
+impl Epoll {
+    fn add(&mut self, descriptor: Descriptor, token: Token, watch: Watch) -> io::Result<()> {
+        match epoll::add(&self.epoll, descriptor.borrow(), data(token), flags(watch)) {
+            Err(Errno::PERM) => {
+                self.always_ready.set(descriptor, token, watch);
+                Ok(())
+            }
+            // The entry of an earlier registration, closed behind its selector's back and now open
+            // again as a duplicate of the same file. Taking it over also ends its stale events.
+            Err(Errno::EXIST) if !watch.is_exclusive() => {
+                Ok(self.modify(descriptor, token, watch)?)
+            }
+            Err(Errno::EXIST) => {
+                epoll::delete(&self.epoll, descriptor.borrow())?;
+                self.add(descriptor, token, watch)
+            }
+            Err(Errno::BADF) => Err(error::not_open(descriptor)),
+            Err(Errno::INVAL) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "epoll refuses descriptor {descriptor} with {watch:?}: it cannot watch itself, \
+                     and exclusive delivery watches no other epoll"
+                ),
+            )),
+            other => Ok(other?),
+        }
+    }
+
+    fn modify(&self, descriptor: Descriptor, token: Token, watch: Watch) -> rustix::io::Result<()> {
+        epoll::modify(&self.epoll, descriptor.borrow(), data(token), flags(watch))
+    }
+
+    /// One `epoll_wait` for up to `most` events, of which there must be one at least.
+    #[inline]
+    fn collect(
+        &self,
+        events: &mut Events,
+        most: usize,
+        timeout: Option<&Timespec>,
+    ) -> io::Result<()> {
+        Ok(events.fill(most, |places| epoll::wait(&self.epoll, places, timeout))?)
+    }
+
+    #[inline(never)]
+    fn wait_for(&mut self, events: &mut Events, timeout: Duration) -> io::Result<()> {
+        const MILLISECOND: Duration = Duration::from_millis(1);
+
+        let mut milliseconds = timeout;
+        if timeout < MILLISECOND {
+            if !timeout.is_zero() && !self.sleep_until_readable(timeout)? {
+                return Ok(());
+            }
+            milliseconds = Duration::ZERO;
+        } else {
+            // What is left below a millisecond is waited for by the next call.
+            milliseconds -= Duration::from_nanos(u64::from(timeout.subsec_nanos() % 1_000_000));
+        }
+        self.collect(events, events.room(), Some(&to_timespec(milliseconds)))
+    }
+
+    fn sleep_until_readable(&self, timeout: Duration) -> io::Result<bool> {
+        let mut this = [PollFd::new(&self.epoll, PollFlags::IN)];
+        Ok(poll(&mut this, Some(&to_timespec(timeout)))? > 0)
+    }
+
+    /// Looks without waiting. Half the places each; of a single place, every other turn.
+    #[inline(never)]
+    fn wait_beside_always_ready(&mut self, events: &mut Events) -> io::Result<()> {
+        let share = self.always_ready.share(events.room());
+        let most = events.room() - share;
+        if most > 0 {
+            self.collect(events, most, Some(&to_timespec(Duration::ZERO)))?;
+        }
+        self.always_ready.report(events);
+        Ok(())
+    }
+}
+
+fn data(token: Token) -> epoll::EventData {
+    epoll::EventData::new_u64(token.to_u64())
+}
+
+fn flags(watch: Watch) -> epoll::EventFlags {
+    use epoll::EventFlags as Flags;
+
+    let mut flags = Flags::empty();
+    let interest = watch.interest();
+    if interest.contains(Interest::READABLE) {
+        flags |= Flags::IN;
+        if !watch.is_exclusive() {
+            flags |= Flags::RDHUP;
+        }
+    }
+    flags.set(Flags::OUT, interest.contains(Interest::WRITABLE));
+    flags.set(Flags::PRI, interest.contains(Interest::PRIORITY));
+    flags.set(Flags::ET, watch.is_edge());
+    flags.set(Flags::ONESHOT, watch.is_oneshot());
+    flags.set(Flags::EXCLUSIVE, watch.is_exclusive());
+    flags
+}

@@ -1,0 +1,398 @@
+//! Looking up and walking what is registered: Python's `get_key` and `get_map`.
+
+use std::fmt;
+use std::io;
+use std::iter::FusedIterator;
+use std::ops::Index;
+
+use rustix::fd::AsFd;
+
+use super::Selector;
+use crate::descriptor::Descriptor;
+use crate::key::Key;
+use crate::registration::{Registration, RegistrationMut};
+
+impl<S, D> Selector<S, D> {
+    /// The registration that a key names, if there is one (still, and here).
+    ///
+    /// An earlier event of the batch may have removed it, so this is how to begin with an event.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// let key = selector.register(left, Interest::READABLE, 17)?;
+    /// assert_eq!(selector.get(key).map(|registration| *registration.data()), Some(17));
+    /// selector.unregister(key)?;
+    /// assert!(selector.get(key).is_none());
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn get(&self, key: Key) -> Option<&Registration<S, D>> {
+        self.registrations
+            .get(key.slot())
+            .filter(|registration| registration.generation == key.generation())
+    }
+
+    /// The same, with the data to be changed.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// let key = selector.register(left, Interest::READABLE, 17)?;
+    /// if let Some(registration) = selector.get_mut(key) {
+    ///     *registration.data += 1;
+    /// }
+    /// assert_eq!(*selector[key].data(), 18);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn get_mut(&mut self, key: Key) -> Option<RegistrationMut<'_, S, D>> {
+        self.registrations
+            .get_mut(key.slot())
+            .filter(|registration| registration.generation == key.generation())
+            .map(Registration::as_view)
+    }
+
+    /// Several registrations at once; `None` if a key names none, or two name the same.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # let (left, right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// let one = selector.register(left, Interest::READABLE, 1)?;
+    /// let two = selector.register(right, Interest::READABLE, 2)?;
+    /// if let Some([one, two]) = selector.get_disjoint_mut([one, two]) {
+    ///     std::mem::swap(one.data, two.data);
+    /// }
+    /// assert_eq!((*selector[one].data(), *selector[two].data()), (2, 1));
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_disjoint_mut<const N: usize>(
+        &mut self,
+        keys: [Key; N],
+    ) -> Option<[RegistrationMut<'_, S, D>; N]> {
+        if !keys.iter().all(|&key| self.contains(key)) {
+            return None;
+        }
+        let found = self.registrations.get_disjoint_mut(keys.map(Key::slot)).ok()?;
+        Some(found.map(Registration::as_view))
+    }
+
+    /// Whether the key names a registration here.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// let key = selector.register(left, Interest::READABLE, ())?;
+    /// assert!(selector.contains(key));
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn contains(&self, key: Key) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The key under which a source is registered, found by its descriptor.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # let (left, right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// let key = selector.register(&left, Interest::READABLE, ())?;
+    /// assert_eq!(selector.key_of(&left), Some(key));
+    /// assert_eq!(selector.key_of(&right), None);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn key_of(&self, source: &impl AsFd) -> Option<Key> {
+        self.descriptors.get(Descriptor::of(source)).map(|slot| self.key_at(slot))
+    }
+
+    /// The key of the registration in this slot, which is occupied.
+    pub(super) fn key_at(&self, slot: usize) -> Key {
+        Key::new(slot as u32, self.registrations[slot].generation)
+    }
+
+    /// How many registrations there are. The waker is none.
+    ///
+    /// ```
+    /// # use polyselect::Selector;
+    /// # let mut selector: Selector<std::net::TcpStream> = Selector::new()?;
+    /// selector.waker()?;
+    /// assert_eq!(selector.len(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.registrations.len()
+    }
+
+    /// Whether nothing is registered.
+    ///
+    /// ```
+    /// # use polyselect::Selector;
+    /// # let selector: Selector<std::net::TcpStream> = Selector::new()?;
+    /// assert!(selector.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.registrations.is_empty()
+    }
+
+    /// All registrations with their keys, in no particular order.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # let (left, right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// # selector.register(left, Interest::READABLE, 1)?;
+    /// # selector.register(right, Interest::READABLE, 2)?;
+    /// let sum: i32 = selector.iter().map(|(_key, registration)| registration.data()).sum();
+    /// assert_eq!(sum, 3);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn iter(&self) -> Iter<'_, S, D> {
+        Iter(self.registrations.iter())
+    }
+
+    /// The same, with the data to be changed.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// # let key = selector.register(left, Interest::READABLE, 1)?;
+    /// for (_key, registration) in selector.iter_mut() {
+    ///     *registration.data += 1;
+    /// }
+    /// assert_eq!(*selector[key].data(), 2);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn iter_mut(&mut self) -> IterMut<'_, S, D> {
+        IterMut(self.registrations.iter_mut())
+    }
+
+    /// Unregisters and drops all for which `keep` returns `false`.
+    ///
+    /// # Errors
+    ///
+    /// `Other` after a fork; nothing has been asked then.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # let (left, right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// # selector.register(left, Interest::READABLE, 1)?;
+    /// # selector.register(right, Interest::READABLE, 2)?;
+    /// selector.retain(|_key, registration| *registration.data > 1)?;
+    /// assert_eq!(selector.len(), 1);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn retain(
+        &mut self,
+        mut keep: impl FnMut(Key, RegistrationMut<'_, S, D>) -> bool,
+    ) -> io::Result<()> {
+        self.home.check()?;
+        let (mut slot, mut to_ask) = (0, self.len());
+        while to_ask > 0 {
+            if let Some(registration) = self.registrations.get_mut(slot) {
+                to_ask -= 1;
+                let key = Key::new(slot as u32, registration.generation);
+                if !keep(key, registration.as_view()) {
+                    self.remove(slot);
+                }
+            }
+            slot += 1;
+        }
+        Ok(())
+    }
+
+    /// Unregisters all, and gives them back one by one; those that are not taken are dropped with
+    /// the iterator.
+    ///
+    /// # Errors
+    ///
+    /// `Other` after a fork.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # let (left, right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// # selector.register(left, Interest::READABLE, 1)?;
+    /// # selector.register(right, Interest::READABLE, 2)?;
+    /// for (_key, registration) in selector.drain()? {
+    ///     let (stream, _data) = registration.into_parts();
+    ///     stream.shutdown(std::net::Shutdown::Both)?;
+    /// }
+    /// assert!(selector.is_empty());
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn drain(&mut self) -> io::Result<Drain<'_, S, D>> {
+        self.home.check()?;
+        Ok(Drain { selector: self, slot: 0 })
+    }
+}
+
+/// For keys that are known to be live; [`get`](Selector::get) is for the others.
+///
+/// # Panics
+///
+/// If the key names no registration here.
+impl<S, D> Index<Key> for Selector<S, D> {
+    type Output = Registration<S, D>;
+
+    #[inline]
+    #[track_caller]
+    fn index(&self, key: Key) -> &Registration<S, D> {
+        match self.get(key) {
+            Some(registration) => registration,
+            None => panic!("{}", crate::error::stale_key(key)),
+        }
+    }
+}
+
+impl<'a, S, D> IntoIterator for &'a Selector<S, D> {
+    type Item = (Key, &'a Registration<S, D>);
+    type IntoIter = Iter<'a, S, D>;
+
+    fn into_iter(self) -> Iter<'a, S, D> {
+        self.iter()
+    }
+}
+
+impl<'a, S, D> IntoIterator for &'a mut Selector<S, D> {
+    type Item = (Key, RegistrationMut<'a, S, D>);
+    type IntoIter = IterMut<'a, S, D>;
+
+    fn into_iter(self) -> IterMut<'a, S, D> {
+        self.iter_mut()
+    }
+}
+
+/// Walks the registrations, see [`Selector::iter`].
+///
+/// ```
+/// # use polyselect::Selector;
+/// # let selector: Selector<std::net::TcpStream> = Selector::new()?;
+/// assert_eq!(selector.iter().len(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Iter<'a, S, D>(slab::Iter<'a, Registration<S, D>>);
+
+/// Walks the registrations with their data to be changed, see [`Selector::iter_mut`].
+///
+/// ```
+/// # use polyselect::Selector;
+/// # let mut selector: Selector<std::net::TcpStream> = Selector::new()?;
+/// assert_eq!(selector.iter_mut().len(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct IterMut<'a, S, D>(slab::IterMut<'a, Registration<S, D>>);
+
+/// Unregisters one by one, see [`Selector::drain`].
+///
+/// ```
+/// # use polyselect::Selector;
+/// # let mut selector: Selector<std::net::TcpStream> = Selector::new()?;
+/// assert_eq!(selector.drain()?.len(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Drain<'a, S, D> {
+    selector: &'a mut Selector<S, D>,
+    slot: usize,
+}
+
+impl<'a, S, D> Iterator for Iter<'a, S, D> {
+    type Item = (Key, &'a Registration<S, D>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (slot, registration) = self.0.next()?;
+        Some((Key::new(slot as u32, registration.generation), registration))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<'a, S, D> Iterator for IterMut<'a, S, D> {
+    type Item = (Key, RegistrationMut<'a, S, D>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (slot, registration) = self.0.next()?;
+        Some((Key::new(slot as u32, registration.generation), registration.as_view()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<S, D> Iterator for Drain<'_, S, D> {
+    type Item = (Key, Registration<S, D>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.selector.is_empty() {
+            let slot = self.slot;
+            self.slot += 1;
+            if self.selector.registrations.contains(slot) {
+                return Some((self.selector.key_at(slot), self.selector.remove(slot)));
+            }
+        }
+        None
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.selector.len(), Some(self.selector.len()))
+    }
+}
+
+impl<S, D> Drop for Drain<'_, S, D> {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}
+
+impl<S, D> Clone for Iter<'_, S, D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+macro_rules! walks_registrations {
+    ($($name:ident)*) => {
+        $(
+            impl<S, D> ExactSizeIterator for $name<'_, S, D> {}
+            impl<S, D> FusedIterator for $name<'_, S, D> {}
+
+            impl<S, D> fmt::Debug for $name<'_, S, D> {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    write!(f, concat!(stringify!($name), "({} left)"), self.len())
+                }
+            }
+        )*
+    };
+}
+
+walks_registrations!(Iter IterMut Drain);

@@ -1,0 +1,156 @@
+//! A selector inside another event loop: a descriptor that is readable when `select` would return.
+
+use super::Selector;
+use crate::backend::Mechanism;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) use linux::Nest;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) use absent::Nest;
+
+impl<S, D> Selector<S, D> {
+    /// A descriptor that is readable while `select` would return at once: to register this selector
+    /// with another one, or with any other loop.
+    ///
+    /// Nothing but waiting for readability may be done with it. It stays the same until the
+    /// selector is rebuilt in a forked child; there it must be asked for again. From the first call
+    /// on changes take effect at once, for somebody may already be waiting; that costs the
+    /// cancelling out of changes.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if this mechanism has no object in the kernel that could be watched
+    /// ([`Abilities::nesting`](crate::Abilities::nesting)); the message names those that do. `Other`
+    /// after a fork. Too many descriptors are open (`EMFILE`, `ENFILE`), or there is no memory.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use polyselect::{Backend, Events, Interest, Selector};
+    /// use std::{io::Write, os::{fd::AsFd, unix::net::UnixStream}};
+    ///
+    /// let (mut left, right) = UnixStream::pair()?;
+    /// let mut inner = Selector::with_backend(Backend::Epoll)?;
+    /// inner.register(right, Interest::READABLE, ())?;
+    ///
+    /// let inside = inner.descriptor()?;
+    /// let mut outer = Selector::with_backend(Backend::Poll)?;
+    /// outer.register(inside, Interest::READABLE, "the inner selector")?;
+    /// left.write_all(b"!")?;
+    /// assert_eq!(outer.select(&mut Events::with_capacity(8), None)?, 1);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn descriptor(&mut self) -> std::io::Result<rustix::fd::BorrowedFd<'_>> {
+        self.home.check()?;
+        if self.nest.is_none() {
+            if !self.backend.abilities().nesting {
+                return Err(self.backend.unable("nesting", |abilities| abilities.nesting));
+            }
+            let nest = Nest::open()?;
+            nest.attach(&*self.mechanism)?;
+            self.nest = Some(nest);
+            self.apply_changes();
+            self.refresh_nest();
+        }
+        Ok(self.nest.as_ref().expect("opened above").descriptor())
+    }
+
+    /// Tells the nest whether there is something that the mechanism's own descriptor does not show.
+    #[inline]
+    pub(super) fn refresh_nest(&mut self) {
+        if let Some(nest) = &mut self.nest {
+            nest.show(self.mechanism.has_hidden_event() || !self.refused.is_empty());
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux {
+    use std::io;
+
+    use rustix::event::{EventfdFlags, epoll, eventfd};
+    use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+    use super::Mechanism;
+
+    /// An epoll around the mechanism's own object, so that the number stays when that is renewed,
+    /// and a beacon in it for what the mechanism finds without the kernel.
+    #[derive(Debug)]
+    pub(crate) struct Nest {
+        outer: OwnedFd,
+        beacon: OwnedFd,
+        lit: bool,
+    }
+
+    impl Nest {
+        pub(crate) fn open() -> io::Result<Self> {
+            let outer = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+            let beacon = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            let nest = Self { outer, beacon, lit: false };
+            nest.watch(nest.beacon.as_fd())?;
+            Ok(nest)
+        }
+
+        /// Shows the events of this mechanism. Those of an earlier one end when that is dropped.
+        pub(crate) fn attach(&self, mechanism: &dyn Mechanism) -> io::Result<()> {
+            mechanism.descriptor().map_or(Ok(()), |inner| self.watch(inner))
+        }
+
+        fn watch(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+            let data = epoll::EventData::new_u64(0);
+            Ok(epoll::add(&self.outer, descriptor, data, epoll::EventFlags::IN)?)
+        }
+
+        pub(crate) fn show(&mut self, lit: bool) {
+            if lit == self.lit {
+                return;
+            }
+            // A counter between zero and one: neither call can fail.
+            let result = if lit {
+                rustix::io::write(&self.beacon, &1_u64.to_ne_bytes())
+            } else {
+                rustix::io::read(&self.beacon, &mut [0; 8])
+            };
+            if result.is_ok() {
+                self.lit = lit;
+            }
+        }
+
+        pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+            self.outer.as_fd()
+        }
+    }
+}
+
+/// Systems on which no mechanism nests yet.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod absent {
+    use std::io;
+
+    use super::Mechanism;
+
+    #[derive(Debug)]
+    pub(crate) enum Nest {}
+
+    impl Nest {
+        #[cfg(unix)]
+        pub(crate) fn open() -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(crate) fn attach(&self, _: &dyn Mechanism) -> io::Result<()> {
+            match *self {}
+        }
+
+        pub(crate) fn show(&mut self, _: bool) {
+            match *self {}
+        }
+
+        #[cfg(unix)]
+        pub(crate) fn descriptor(&self) -> rustix::fd::BorrowedFd<'_> {
+            match *self {}
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! [`Waker`]: ends a wait from another thread.
+
+mod channel;
+mod flag;
+
+use std::sync::Arc;
+use std::{fmt, io, task};
+
+use crate::descriptor::Descriptor;
+use channel::Channel;
+use flag::WakeFlag;
+
+/// Ends the wait of a selector from anywhere: [`Selector::waker`](crate::Selector::waker) hands it
+/// out, and it can be cloned and sent to other threads.
+///
+/// A wake is never lost: one that comes before the wait ends the next wait at once. Wakes are
+/// joined: any number that come before a wait ends are one to it. A wake is no event and takes no
+/// place in [`Events`](crate::Events); `select` returns, with zero events if there is nothing else.
+///
+/// A waker may outlive its selector; waking is without effect then. It also becomes a
+/// [`task::Waker`] for executors.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use polyselect::{Events, Selector};
+/// use std::{sync::mpsc, thread};
+///
+/// let mut selector: Selector<std::net::TcpStream> = Selector::new()?;
+/// let waker = selector.waker()?;
+/// let (sender, receiver) = mpsc::channel();
+/// let thread = thread::spawn(move || {
+///     sender.send("done").unwrap();
+///     waker.wake()
+/// });
+///
+/// let mut events = Events::with_capacity(8);
+/// assert_eq!(selector.select(&mut events, None)?, 0);
+/// assert_eq!(receiver.try_recv(), Ok("done"));
+/// thread.join().unwrap()?;
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Waker(Arc<Shared>);
+
+struct Shared {
+    flag: WakeFlag,
+    channel: Channel,
+}
+
+impl Waker {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(Shared { flag: WakeFlag::new(), channel: Channel::new()? })))
+    }
+
+    /// Makes the selector's wait return, or the next one if it is not waiting.
+    ///
+    /// Never blocks. Costs one atomic operation, and a `write` if no wake is pending yet.
+    ///
+    /// # Errors
+    ///
+    /// What writing to an eventfd, a pipe or, on Windows, a socket of one's own can give; nothing
+    /// was woken then, and a later call tries again.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Events, Selector};
+    /// # let mut selector: Selector<std::net::TcpStream> = Selector::new()?;
+    /// # let mut events = Events::with_capacity(8);
+    /// let waker = selector.waker()?;
+    /// waker.wake()?;
+    /// waker.wake()?;
+    /// selector.select(&mut events, None)?; // returns at once, and both are spent
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wake(&self) -> io::Result<()> {
+        self.0.flag.raise(|| self.0.channel.signal())
+    }
+
+    /// Whether a wake has come, or is about to.
+    #[inline]
+    pub(crate) fn is_woken(&self) -> bool {
+        self.0.flag.is_raised()
+    }
+
+    /// Takes the wakes that have come; those that come from now on count for the next wait.
+    pub(crate) fn take(&self) {
+        self.0.flag.lower(|| self.0.channel.drain());
+    }
+
+    /// What becomes readable by a wake.
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        Descriptor::of(&self.0.channel.reader())
+    }
+
+    /// Gives a forked child a channel of its own, under the same number, so that it neither takes
+    /// the parent's wakes nor needs new clones. A wake that was pending is so for both.
+    #[cfg(unix)]
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        self.0.channel.renew()?;
+        if self.is_woken() { self.0.channel.signal() } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waker").field("woken", &self.is_woken()).finish()
+    }
+}
+
+impl task::Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        Self::wake_by_ref(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Err(error) = Waker(Arc::clone(self)).wake() {
+            log::error!("a selector could not be woken: {error}");
+        }
+    }
+}
+
+/// For executors; an error of [`Waker::wake`] is logged.
+impl From<Waker> for task::Waker {
+    fn from(waker: Waker) -> Self {
+        waker.0.into()
+    }
+}

@@ -1,0 +1,150 @@
+//! What carries a wake: a descriptor that becomes readable when a thread says so.
+
+#![cfg_attr(unix, allow(unsafe_code))] // `dup2` onto a descriptor that is shared.
+
+pub(super) use system::Channel;
+
+/// Linux, Android: an eventfd, a counter that is one descriptor.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    pub(crate) struct Channel(OwnedFd);
+
+    impl Channel {
+        pub(crate) fn new() -> io::Result<Self> {
+            Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+        }
+
+        pub(crate) fn signal(&self) -> io::Result<()> {
+            super::write(&self.0, &1_u64.to_ne_bytes())
+        }
+
+        pub(crate) fn drain(&self) {
+            super::read(&self.0, &mut [0; 8]);
+        }
+
+        pub(crate) fn reader(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+
+        pub(crate) fn renew(&self) -> io::Result<()> {
+            super::replace(&self.0, &Self::new()?.0)
+        }
+    }
+}
+
+/// Other Unixes: a pipe.
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+mod system {
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+    pub(crate) struct Channel {
+        reader: OwnedFd,
+        writer: OwnedFd,
+    }
+
+    impl Channel {
+        pub(crate) fn new() -> io::Result<Self> {
+            let (reader, writer) = io::pipe()?;
+            let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+            rustix::io::ioctl_fionbio(&reader, true)?;
+            rustix::io::ioctl_fionbio(&writer, true)?;
+            Ok(Self { reader, writer })
+        }
+
+        pub(crate) fn signal(&self) -> io::Result<()> {
+            super::write(&self.writer, &[1])
+        }
+
+        pub(crate) fn drain(&self) {
+            super::read(&self.reader, &mut [0; 64]);
+        }
+
+        pub(crate) fn reader(&self) -> BorrowedFd<'_> {
+            self.reader.as_fd()
+        }
+
+        pub(crate) fn renew(&self) -> io::Result<()> {
+            let new = Self::new()?;
+            super::replace(&self.reader, &new.reader)?;
+            super::replace(&self.writer, &new.writer)
+        }
+    }
+}
+
+/// Windows: a datagram socket that is connected to itself, since only sockets can be waited for.
+#[cfg(windows)]
+mod system {
+    use std::io;
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::os::windows::io::{AsSocket, BorrowedSocket};
+
+    pub(crate) struct Channel(UdpSocket);
+
+    impl Channel {
+        pub(crate) fn new() -> io::Result<Self> {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            socket.connect(socket.local_addr()?)?;
+            socket.set_nonblocking(true)?;
+            Ok(Self(socket))
+        }
+
+        pub(crate) fn signal(&self) -> io::Result<()> {
+            match self.0.send(&[1]) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                _ => Ok(()),
+            }
+        }
+
+        pub(crate) fn drain(&self) {
+            while self.0.recv(&mut [0; 8]).is_ok() {}
+        }
+
+        pub(crate) fn reader(&self) -> BorrowedSocket<'_> {
+            self.0.as_socket()
+        }
+    }
+}
+
+#[cfg(unix)]
+use std::{io, mem::ManuallyDrop};
+
+#[cfg(unix)]
+use rustix::{
+    fd::{AsRawFd, FromRawFd, OwnedFd},
+    io::{Errno, FdFlags},
+};
+
+#[cfg(unix)]
+fn write(descriptor: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
+    loop {
+        match rustix::io::write(descriptor, bytes) {
+            Err(Errno::INTR) => {}
+            // Full means readable, which is all that is wanted.
+            Ok(_) | Err(Errno::AGAIN) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read(descriptor: &OwnedFd, buffer: &mut [u8]) {
+    // What a failure leaves behind ends one wait too many, and is tried again then.
+    while rustix::io::read(descriptor, &mut *buffer) == Err(Errno::INTR) {}
+}
+
+/// Lets the number of `old` stand for the file of `new`.
+#[cfg(unix)]
+fn replace(old: &OwnedFd, new: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the number is open, and stays so: this second owner of it is never dropped, and
+    // `dup2` replaces the file behind it without a moment in which it is closed.
+    let same = unsafe { OwnedFd::from_raw_fd(old.as_raw_fd()) };
+    let mut same = ManuallyDrop::new(same);
+    rustix::io::dup2(new, &mut same)?;
+    Ok(rustix::io::fcntl_setfd(old, FdFlags::CLOEXEC)?)
+}

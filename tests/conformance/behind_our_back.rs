@@ -1,0 +1,249 @@
+//! Descriptors that unsafe code closes or replaces while they are registered: nothing fails, nothing
+//! spins, and no stranger is touched.
+
+use std::cell::Cell;
+use std::io::{ErrorKind, Write};
+use std::mem::ManuallyDrop;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use polyselect::{Backend, Ready, Selector};
+
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::process::close_behind_the_back;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(a_descriptor_that_is_not_open_is_refused),
+    case!(an_answer_that_changes_is_asked_for_once),
+    case!(closed_it_is_told_once_at_most),
+    case!(closed_a_change_is_told_as_invalid),
+    case!(closed_it_can_be_unregistered),
+    case!(closed_while_a_duplicate_lives_on),
+    case!(closed_while_a_duplicate_lives_on_and_unregistered),
+    case!(a_number_reused_and_registered_again),
+    case!(a_number_reused_with_a_change_pending),
+    case!(a_duplicate_that_comes_back_to_its_number),
+];
+
+/// A source that is never closed by its owner.
+struct Unclosed(ManuallyDrop<TcpStream>);
+
+impl AsFd for Unclosed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn unclosed(stream: TcpStream) -> Unclosed {
+    Unclosed(ManuallyDrop::new(stream))
+}
+
+fn a_descriptor_that_is_not_open_is_refused(backend: Backend) {
+    for watch in [R.into(), W.oneshot(), NOTHING.into()] {
+        let (left, _right) = pair();
+        let left = unclosed(left);
+        let number = close_behind_the_back(&*left.0);
+        let mut selector = open(backend);
+        let error = selector.register(left, watch, "data").unwrap_err();
+        assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(&format!("descriptor {number} is not open")), "{error}");
+        let (left, data) = error.into_parts();
+        assert_eq!((left.0.as_raw_fd(), data, selector.len()), (number, "data", 0));
+        expect_silence(&mut selector);
+    }
+}
+
+/// Says another number each time it is asked.
+struct Fickle {
+    streams: [TcpStream; 2],
+    asked: Cell<usize>,
+}
+
+impl AsFd for Fickle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let asked = self.asked.replace(self.asked.get() + 1);
+        self.streams[asked % 2].as_fd()
+    }
+}
+
+fn an_answer_that_changes_is_asked_for_once(backend: Backend) {
+    let ((one, mut one_peer), (two, mut two_peer)) = (pair(), pair());
+    let stranger = two.try_clone().unwrap();
+    let mut selector = open(backend);
+    let key =
+        selector.register(Fickle { streams: [one, two], asked: Cell::new(0) }, R, ()).unwrap();
+    two_peer.write_all(b"!").unwrap();
+    wait_for_data(&stranger);
+    expect_silence(&mut selector);
+    selector.modify(key, R | W).unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
+    selector.modify(key, R).unwrap();
+    one_peer.write_all(b"!").unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+    let (fickle, ()) = selector.unregister(key).unwrap().into_parts();
+    expect_silence(&mut selector);
+    assert_eq!(fickle.asked.get(), 1);
+}
+
+/// Only these may come, once.
+fn told_once_at_most<S, D>(selector: &mut Selector<S, D>, key: polyselect::Key) {
+    let events = select(selector, A_WHILE);
+    assert!(events.len() <= 1, "{events:?}");
+    for event in events {
+        assert_eq!((event.key, event.ready), (key, Ready::INVALID));
+    }
+    let (time, waited) = processor_time(|| expect_silence(selector));
+    assert!(time < waited, "{time:?} of {waited:?}");
+}
+
+fn closed_it_is_told_once_at_most(backend: Backend) {
+    for watch in [R.into(), W.into(), (R | W).oneshot()] {
+        let ((left, _right), (other, mut other_peer)) = (pair(), pair());
+        let mut selector = open(backend);
+        let key = selector.register(unclosed(left), watch, ()).unwrap();
+        let other = selector.register(unclosed(other), R, ()).unwrap();
+        close_behind_the_back(&*selector[key].source().0);
+        told_once_at_most(&mut selector, key);
+        // The others are none the worse for it.
+        other_peer.write_all(b"!").unwrap();
+        assert_eq!(expect_one(&mut selector, other), Ready::READABLE);
+        let (mut other, ()) = selector.unregister(other).unwrap().into_parts();
+        drop(ManuallyDrop::into_inner(std::mem::replace(
+            &mut other.0,
+            ManuallyDrop::new(other_peer),
+        )));
+        drop(ManuallyDrop::into_inner(other.0));
+    }
+}
+
+fn closed_a_change_is_told_as_invalid(backend: Backend) {
+    let (left, _right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(unclosed(left), R, ()).unwrap();
+    close_behind_the_back(&*selector[key].source().0);
+    told_once_at_most(&mut selector, key);
+    for interest in [W, R | W] {
+        selector.modify(key, interest).unwrap();
+        assert_eq!(expect_one(&mut selector, key), Ready::INVALID);
+        expect_silence(&mut selector);
+    }
+    selector.modify(key, NOTHING).unwrap();
+    told_once_at_most(&mut selector, key);
+}
+
+fn closed_it_can_be_unregistered(backend: Backend) {
+    let (left, _right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(unclosed(left), R, "data").unwrap();
+    let number = close_behind_the_back(&*selector[key].source().0);
+    let (left, data) = selector.unregister(key).unwrap().into_parts();
+    assert_eq!((left.0.as_raw_fd(), data), (number, "data"));
+    expect_silence(&mut selector);
+}
+
+/// The kernel may go on to report it, but not to somebody else.
+fn closed_while_a_duplicate_lives_on(backend: Backend) {
+    let (left, mut right) = pair();
+    let twin = left.try_clone().unwrap();
+    let mut selector = open(backend);
+    let key = selector.register(unclosed(left), R, ()).unwrap();
+    close_behind_the_back(&*selector[key].source().0);
+    right.write_all(b"!").unwrap();
+    wait_for_data(&twin);
+    for event in select(&mut selector, A_WHILE) {
+        assert_eq!(event.key, key);
+    }
+    selector.unregister(key).unwrap();
+    expect_silence(&mut selector);
+}
+
+fn closed_while_a_duplicate_lives_on_and_unregistered(backend: Backend) {
+    let ((left, mut right), (other, mut other_peer)) = (pair(), pair());
+    let twin = left.try_clone().unwrap();
+    let mut selector = open(backend);
+    let key = selector.register(unclosed(left), R, ()).unwrap();
+    let other = selector.register(unclosed(other), R, ()).unwrap();
+    look(&mut selector);
+    close_behind_the_back(&*selector[key].source().0);
+    selector.unregister(key).unwrap();
+    right.write_all(b"!").unwrap();
+    wait_for_data(&twin);
+    let (time, waited) = processor_time(|| expect_silence(&mut selector));
+    assert!(time < waited, "{time:?} of {waited:?}");
+    other_peer.write_all(b"!").unwrap();
+    assert_eq!(expect_one(&mut selector, other), Ready::READABLE);
+    let (other, ()) = selector.unregister(other).unwrap().into_parts();
+    drop(ManuallyDrop::into_inner(other.0));
+}
+
+/// The old registration is gone, the new one has its number, slot and nothing of its events.
+fn a_number_reused_and_registered_again(backend: Backend) {
+    let (left, _right) = pair();
+    let mut selector: Selector<Unclosed> = open(backend);
+    let key = selector.register(unclosed(left), R, ()).unwrap();
+    look(&mut selector);
+    let (fresh, mut fresh_peer) = replace_behind_the_back(&selector[key].source().0);
+    // While the old one is registered the number is taken.
+    let error = selector.register(unclosed(fresh), R, ()).unwrap_err();
+    assert_eq!(error.error().kind(), ErrorKind::AlreadyExists);
+    let (fresh, ()) = error.into_parts();
+    selector.unregister(key).unwrap();
+    let key = selector.register(fresh, R, ()).unwrap();
+    expect_silence(&mut selector);
+    fresh_peer.write_all(b"!").unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+    let (fresh, ()) = selector.unregister(key).unwrap().into_parts();
+    drop(ManuallyDrop::into_inner(fresh.0));
+}
+
+/// Closes a registered source, and opens a new connection whose one end has its number.
+fn replace_behind_the_back(source: &TcpStream) -> (TcpStream, TcpStream) {
+    let (left, right) = pair();
+    let number = close_behind_the_back(source);
+    let left = rustix::io::fcntl_dupfd_cloexec(left, number).unwrap();
+    assert_eq!(left.as_raw_fd(), number);
+    (left.into(), right)
+}
+
+fn a_number_reused_with_a_change_pending(backend: Backend) {
+    let (left, _right) = pair();
+    let mut selector: Selector<Unclosed> = open(backend);
+    let key = selector.register(unclosed(left), R, ()).unwrap();
+    look(&mut selector);
+    selector.modify(key, R | W).unwrap();
+    let (fresh, mut fresh_peer) = replace_behind_the_back(&selector[key].source().0);
+    // What becomes of the change differs from system to system; the key is the only one to hear.
+    for event in select(&mut selector, A_WHILE) {
+        assert_eq!(event.key, key);
+    }
+    selector.unregister(key).unwrap();
+    expect_silence(&mut selector);
+    let key = selector.register(unclosed(fresh), R, ()).unwrap();
+    fresh_peer.write_all(b"!").unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+    let (fresh, ()) = selector.unregister(key).unwrap().into_parts();
+    drop(ManuallyDrop::into_inner(fresh.0));
+}
+
+/// The same file under the same number again: the kernel may think it has never gone.
+fn a_duplicate_that_comes_back_to_its_number(backend: Backend) {
+    let (left, mut right) = pair();
+    let twin = left.try_clone().unwrap();
+    let mut selector: Selector<Unclosed> = open(backend);
+    let key = selector.register(unclosed(left), R, ()).unwrap();
+    look(&mut selector);
+    let number = close_behind_the_back(&*selector[key].source().0);
+    selector.unregister(key).unwrap();
+    let again: OwnedFd = twin.try_clone().unwrap().into();
+    assert_eq!(again.as_raw_fd(), number);
+    let key = selector.register(unclosed(again.into()), R, ()).unwrap();
+    expect_silence(&mut selector);
+    right.write_all(b"!").unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+    drain(&twin);
+    expect_silence(&mut selector);
+    let (again, ()) = selector.unregister(key).unwrap().into_parts();
+    drop(ManuallyDrop::into_inner(again.0));
+}

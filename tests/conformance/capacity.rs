@@ -1,0 +1,141 @@
+//! When more is ready than there is room for: the rest comes next time, and none starves.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{TcpStream, UdpSocket};
+
+use polyselect::{Backend, Events, Ready, Selector};
+
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(none_starves_in_a_small_batch),
+    case!(one_shots_in_a_small_batch_all_fire_once needs oneshot),
+    case!(edges_in_a_small_batch_all_come needs edge),
+    case!(zero_counts_as_one),
+    case!(the_waker_takes_no_place),
+    case!(two_full_waves),
+];
+
+fn many_ready<D: From<u8>>(
+    selector: &mut Selector<TcpStream, D>,
+    count: u8,
+    watch: impl Into<polyselect::Watch> + Copy,
+) -> Vec<TcpStream> {
+    let mut peers = Vec::new();
+    for number in 0..count {
+        let (left, mut right) = pair();
+        right.write_all(b"!").unwrap();
+        wait_for_data(&left);
+        selector.register(left, watch, number.into()).unwrap();
+        peers.push(right);
+    }
+    peers
+}
+
+fn none_starves_in_a_small_batch(backend: Backend) {
+    for capacity in [1, 3, 7] {
+        let mut selector: Selector<TcpStream, u8> = open(backend);
+        let _peers = many_ready(&mut selector, 20, R);
+        let mut events = Events::with_capacity(capacity);
+        let mut seen = BTreeMap::new();
+        for _ in 0..10 * 20 / capacity {
+            let count = selector.select(&mut events, SURELY).unwrap();
+            assert!(count >= 1 && count <= capacity);
+            for event in &events {
+                *seen.entry(*selector[event.key].data()).or_insert(0) += 1;
+            }
+        }
+        let least = (0..20).map(|number| seen.get(&number).copied().unwrap_or(0)).min();
+        assert!(least >= Some(5), "with room for {capacity}: {seen:?}");
+    }
+}
+
+fn one_shots_in_a_small_batch_all_fire_once(backend: Backend) {
+    let mut selector: Selector<TcpStream, u8> = open(backend);
+    let _peers = many_ready(&mut selector, 20, R.oneshot());
+    let mut events = Events::with_capacity(3);
+    let mut seen = Vec::new();
+    while seen.len() < 20 {
+        assert!(selector.select(&mut events, SURELY).unwrap() > 0);
+        seen.extend(events.iter().map(|event| *selector[event.key].data()));
+    }
+    expect_silence(&mut selector);
+    seen.sort_unstable();
+    assert_eq!(seen, Vec::from_iter(0..20));
+}
+
+fn edges_in_a_small_batch_all_come(backend: Backend) {
+    let mut selector: Selector<TcpStream, u8> = open(backend);
+    let _peers = many_ready(&mut selector, 20, R.edge());
+    let mut events = Events::with_capacity(3);
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 20 {
+        assert!(selector.select(&mut events, SURELY).unwrap() > 0);
+        seen.extend(events.iter().map(|event| *selector[event.key].data()));
+    }
+}
+
+fn zero_counts_as_one(backend: Backend) {
+    let mut selector: Selector<TcpStream, u8> = open(backend);
+    let _peers = many_ready(&mut selector, 2, R);
+    let mut events = Events::with_capacity(0);
+    assert_eq!(selector.select(&mut events, SURELY).unwrap(), 1);
+}
+
+fn the_waker_takes_no_place(backend: Backend) {
+    for capacity in [1, 2, 3] {
+        let mut selector: Selector<TcpStream, u8> = open(backend);
+        let _peers = many_ready(&mut selector, 3, R);
+        let waker = selector.waker().unwrap();
+        let mut events = Events::with_capacity(capacity);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..30 {
+            waker.wake().unwrap();
+            assert_eq!(selector.select(&mut events, SURELY).unwrap(), capacity);
+            for event in &events {
+                assert_eq!(event.ready, Ready::READABLE);
+                seen.insert(*selector[event.key].data());
+            }
+        }
+        assert_eq!(seen.len(), 3);
+    }
+}
+
+/// More ready at once than any queue in between is likely to hold.
+fn two_full_waves(backend: Backend) {
+    #[cfg(unix)]
+    let most = (process::raise_descriptor_limit() as usize - 64).min(18_000);
+    #[cfg(not(unix))]
+    let most = 300;
+
+    let mut selector = open(backend);
+    for number in 0..most {
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        socket.connect(socket.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        selector.register(socket, R, number).unwrap();
+    }
+    let mut events = Events::with_capacity(20_000);
+    for _ in 0..2 {
+        assert_eq!(selector.select(&mut events, std::time::Duration::ZERO).unwrap(), 0);
+        for (_, registration) in &selector {
+            registration.source().send(b"!").unwrap();
+        }
+        let mut seen = vec![false; most];
+        let mut left = most;
+        while left > 0 {
+            assert!(selector.select(&mut events, SURELY).unwrap() > 0, "{left} are missing");
+            for event in &events {
+                let number = *selector[event.key].data();
+                let mut byte = [0];
+                // Once read it is not ready again.
+                selector[event.key].source().recv(&mut byte).unwrap();
+                assert!(!std::mem::replace(&mut seen[number], true));
+                left -= 1;
+            }
+        }
+    }
+}

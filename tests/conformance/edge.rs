@@ -1,0 +1,121 @@
+//! Edge-triggered delivery: told when readiness changes. Spurious edges are allowed, so these cases
+//! say only what must come, and that it does not come for ever.
+
+use std::io::Write;
+
+use polyselect::{Backend, Ready};
+
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(is_told_once_and_again_when_more_comes needs edge),
+    case!(modify_reports_what_is_ready_again needs edge),
+    case!(rebuilding_reports_what_is_ready_again needs edge),
+    case!(both_directions_have_edges_of_their_own needs edge),
+    case!(what_was_ready_at_registration_is_told needs edge),
+    case!(an_end_of_stream_is_an_edge needs edge),
+];
+
+/// Takes the events that are there, and fails if they do not end.
+fn settle<S, D>(selector: &mut polyselect::Selector<S, D>) {
+    for _ in 0..10 {
+        if select(selector, A_WHILE).is_empty() {
+            return;
+        }
+    }
+    panic!("edges without end");
+}
+
+fn is_told_once_and_again_when_more_comes(backend: Backend) {
+    let (left, mut right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, R.edge(), ()).unwrap();
+    for undrained in 0..5 {
+        right.write_all(b"!").unwrap();
+        wait_until(&mut selector, key, Ready::READABLE);
+        settle(&mut selector);
+        if undrained % 2 == 0 {
+            drain(selector[key].source());
+        }
+    }
+}
+
+fn modify_reports_what_is_ready_again(backend: Backend) {
+    let (left, mut right) = pair();
+    right.write_all(b"!").unwrap();
+    wait_for_data(&left);
+    let mut selector = open(backend);
+    let key = selector.register(left, R.edge(), ()).unwrap();
+    wait_until(&mut selector, key, Ready::READABLE);
+    settle(&mut selector);
+    for interest in [R, R | W, R] {
+        selector.modify(key, interest).unwrap();
+        assert!(selector[key].watch().is_edge());
+        wait_until(&mut selector, key, Ready::from_bits_truncate(interest.bits()));
+        settle(&mut selector);
+    }
+    // There and back before the next wait reports it again as well.
+    selector.modify(key, W).unwrap();
+    selector.modify(key, R).unwrap();
+    wait_until(&mut selector, key, Ready::READABLE);
+    settle(&mut selector);
+    selector.modify(key, NOTHING).unwrap();
+    right.write_all(b"!").unwrap();
+    expect_silence(&mut selector);
+    selector.modify(key, R).unwrap();
+    wait_until(&mut selector, key, Ready::READABLE);
+}
+
+fn rebuilding_reports_what_is_ready_again(backend: Backend) {
+    let (left, mut right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, R.edge(), ()).unwrap();
+    right.write_all(b"!").unwrap();
+    wait_until(&mut selector, key, Ready::READABLE);
+    settle(&mut selector);
+    for target in Backend::available().filter(|target| target.abilities().edge) {
+        selector.rebuild_with(target).unwrap();
+        wait_until(&mut selector, key, Ready::READABLE);
+        settle(&mut selector);
+    }
+}
+
+fn both_directions_have_edges_of_their_own(backend: Backend) {
+    let (left, mut right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, (R | W).edge(), ()).unwrap();
+    wait_until(&mut selector, key, Ready::WRITABLE);
+    settle(&mut selector);
+    right.write_all(b"!").unwrap();
+    wait_until(&mut selector, key, Ready::READABLE);
+    settle(&mut selector);
+    drain(selector[key].source());
+    fill(selector[key].source());
+    settle(&mut selector);
+    drain(&right);
+    wait_until(&mut selector, key, Ready::WRITABLE);
+}
+
+fn what_was_ready_at_registration_is_told(backend: Backend) {
+    let (left, mut right) = pair();
+    right.write_all(b"!").unwrap();
+    wait_for_data(&left);
+    let mut selector = open(backend);
+    let key = selector.register(left, R.edge(), ()).unwrap();
+    wait_until(&mut selector, key, Ready::READABLE);
+}
+
+fn an_end_of_stream_is_an_edge(backend: Backend) {
+    let (left, mut right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, R.edge(), ()).unwrap();
+    right.write_all(b"!").unwrap();
+    wait_until(&mut selector, key, Ready::READABLE);
+    drain(selector[key].source());
+    settle(&mut selector);
+    drop(right);
+    wait_until(&mut selector, key, Ready::READABLE);
+    settle(&mut selector);
+}

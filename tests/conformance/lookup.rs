@@ -1,0 +1,133 @@
+//! Finding and walking registrations.
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use polyselect::{Backend, Ready};
+
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(by_key_by_source_and_by_walking),
+    case!(several_at_once_only_if_all_are_different_and_live),
+    case!(indexing_with_a_dead_key_panics_with_its_name),
+    case!(retain_keeps_what_it_is_told_to),
+    case!(drain_gives_all_back_taken_or_not),
+    case!(debug_needs_nothing_of_source_and_data),
+];
+
+fn by_key_by_source_and_by_walking(backend: Backend) {
+    let (left, right) = pair();
+    let mut selector = open(backend);
+    let one = selector.register(&left, R, 1).unwrap();
+    let two = selector.register(&right, W, 2).unwrap();
+    assert_eq!((selector.key_of(&left), selector.key_of(&right)), (Some(one), Some(two)));
+    let mut walked: Vec<_> =
+        selector.iter().map(|(key, registration)| (key, *registration.data())).collect();
+    walked.sort_unstable();
+    let mut expected = vec![(one, 1), (two, 2)];
+    expected.sort_unstable();
+    assert_eq!((walked, selector.iter().len()), (expected, 2));
+    for (key, registration) in &mut selector {
+        *registration.data *= 10;
+        assert_eq!(registration.interest, if key == one { R } else { W });
+    }
+    let registration = selector.get_mut(two).unwrap();
+    *registration.data += 1;
+    assert_eq!((*selector[one].data(), *selector[two].data()), (10, 21));
+    selector.unregister(one).unwrap();
+    assert_eq!((selector.key_of(&left), selector.len()), (None, 1));
+}
+
+fn several_at_once_only_if_all_are_different_and_live(backend: Backend) {
+    let (left, right) = pair();
+    let mut selector = open(backend);
+    let one = selector.register(left, R, 1).unwrap();
+    let two = selector.register(right, R, 2).unwrap();
+    let [second, first] = selector.get_disjoint_mut([two, one]).unwrap();
+    std::mem::swap(second.data, first.data);
+    assert_eq!((*selector[one].data(), *selector[two].data()), (2, 1));
+    assert!(selector.get_disjoint_mut([one, one]).is_none());
+    selector.unregister(one).unwrap();
+    assert!(selector.get_disjoint_mut([one, two]).is_none());
+}
+
+fn indexing_with_a_dead_key_panics_with_its_name(backend: Backend) {
+    let (left, _right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, R, ()).unwrap();
+    selector.unregister(key).unwrap();
+    let panic = catch_unwind(AssertUnwindSafe(|| selector[key].interest())).unwrap_err();
+    let message = panic.downcast_ref::<String>().unwrap();
+    assert!(message.contains(&format!("key {key} names no registration")), "{message}");
+}
+
+fn retain_keeps_what_it_is_told_to(backend: Backend) {
+    let mut selector = open(backend);
+    let mut peers = Vec::new();
+    for number in 0..10 {
+        let (left, right) = pair();
+        selector.register(left, R, number).unwrap();
+        peers.push(right);
+    }
+    let mut asked = 0;
+    selector
+        .retain(|_, registration| {
+            asked += 1;
+            *registration.data % 3 == 0
+        })
+        .unwrap();
+    let mut kept: Vec<_> = selector.iter().map(|(_, registration)| *registration.data()).collect();
+    kept.sort_unstable();
+    assert_eq!((asked, kept), (10, vec![0, 3, 6, 9]));
+    for (number, peer) in peers.iter_mut().enumerate() {
+        // Those that were not kept are closed.
+        let alive = peer.write_all(b"!").is_ok();
+        assert!(alive || number % 3 != 0);
+    }
+    for _ in 0..2 {
+        while expect_events(&mut selector).len() < 4 {}
+    }
+}
+
+fn drain_gives_all_back_taken_or_not(backend: Backend) {
+    let mut selector = open(backend);
+    let mut peers = Vec::new();
+    for round in 0..2 {
+        for number in 0..5 {
+            let (left, mut right) = pair();
+            right.write_all(b"!").unwrap();
+            selector.register(left, R, number).unwrap();
+            peers.push(right);
+        }
+        let mut drained = selector.drain().unwrap();
+        assert_eq!(drained.len(), 5);
+        let take = if round == 0 { 5 } else { 2 };
+        let taken: Vec<_> = drained.by_ref().take(take).collect();
+        assert_eq!((taken.len(), drained.len()), (take, 5 - take));
+        drop(drained);
+        assert!(selector.is_empty() && look(&mut selector).is_empty());
+        for (key, registration) in taken {
+            assert!(!selector.contains(key));
+            drop(registration.into_parts().0);
+        }
+    }
+    let (left, mut right) = pair();
+    let key = selector.register(left, R, 0).unwrap();
+    right.write_all(b"!").unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+}
+
+fn debug_needs_nothing_of_source_and_data(backend: Backend) {
+    struct NoDebug;
+
+    let (left, _right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, R, NoDebug).unwrap();
+    let text = format!("{selector:?} {:?} {:?}", selector[key], selector.iter());
+    assert!(text.contains("READABLE") && text.contains("Selector"), "{text}");
+    assert!(format!("{:?}", selector.get_mut(key)).contains("READABLE"));
+    assert!(format!("{:?}", selector.drain()).contains("1 left"));
+}

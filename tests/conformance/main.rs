@@ -1,0 +1,80 @@
+//! One suite, run once for each mechanism: what a selector means is the same on all of them.
+//!
+//! Each case runs in a process of its own, so that it may fork, raise signals and limits and count
+//! descriptors, and so that it ends: a watchdog sees to that. A mechanism that lacks what a case
+//! needs skips it, with the reason. The name of a case says on which mechanism it ran:
+//!
+//! ```text
+//! cargo test --test conformance
+//! cargo test --test conformance -- select::
+//! cargo test --test conformance -- --exact poll::level::is_true_at_the_end_of_the_wait
+//! ```
+
+mod support;
+
+mod capacity;
+mod edge;
+mod level;
+mod lookup;
+mod oneshot;
+mod registration;
+mod removal;
+mod threads;
+mod timeout;
+mod wakers;
+
+#[cfg(unix)]
+mod always_ready;
+#[cfg(unix)]
+mod behind_our_back;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod exclusive;
+#[cfg(unix)]
+mod forks;
+#[cfg(unix)]
+mod high_descriptors;
+#[cfg(target_os = "linux")]
+mod kinds;
+#[cfg(unix)]
+mod nesting;
+mod rebuilding;
+#[cfg(unix)]
+mod signals;
+
+use std::process::ExitCode;
+
+use support::harness::{Suite, run_all};
+
+const SUITES: &[Suite] = &[
+    ("capacity", capacity::CASES),
+    ("edge", edge::CASES),
+    ("level", level::CASES),
+    ("lookup", lookup::CASES),
+    ("oneshot", oneshot::CASES),
+    ("rebuilding", rebuilding::CASES),
+    ("registration", registration::CASES),
+    ("removal", removal::CASES),
+    ("threads", threads::CASES),
+    ("timeout", timeout::CASES),
+    ("wakers", wakers::CASES),
+    #[cfg(unix)]
+    ("always_ready", always_ready::CASES),
+    #[cfg(unix)]
+    ("behind_our_back", behind_our_back::CASES),
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    ("exclusive", exclusive::CASES),
+    #[cfg(unix)]
+    ("forks", forks::CASES),
+    #[cfg(unix)]
+    ("high_descriptors", high_descriptors::CASES),
+    #[cfg(target_os = "linux")]
+    ("kinds", kinds::CASES),
+    #[cfg(unix)]
+    ("nesting", nesting::CASES),
+    #[cfg(unix)]
+    ("signals", signals::CASES),
+];
+
+fn main() -> ExitCode {
+    run_all(SUITES)
+}

@@ -1,0 +1,124 @@
+//! Runs each case on each mechanism, in a process of its own.
+
+use std::collections::BTreeMap;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use std::{env, process, thread};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use polyselect::{Abilities, Backend};
+
+pub type Suite = (&'static str, &'static [Case]);
+
+/// One thing that must hold on every mechanism that can do it.
+pub struct Case {
+    pub name: &'static str,
+    pub needs: Needs,
+    pub run: fn(Backend),
+}
+
+/// What a mechanism must be able to do, in words and as a question.
+pub struct Needs {
+    pub what: &'static str,
+    pub met: fn(Abilities) -> bool,
+}
+
+/// A case by the name of its function, with the abilities it needs.
+#[macro_export]
+macro_rules! case {
+    ($name:ident) => {
+        $crate::support::harness::Case {
+            name: stringify!($name),
+            needs: $crate::support::harness::Needs { what: "", met: |_| true },
+            run: $name,
+        }
+    };
+    ($name:ident needs $($ability:ident)+) => {
+        $crate::support::harness::Case {
+            name: stringify!($name),
+            needs: $crate::support::harness::Needs {
+                what: stringify!($($ability)+),
+                met: |abilities| $(abilities.$ability)&&+,
+            },
+            run: $name,
+        }
+    };
+}
+
+const CASE: &str = "POLYSELECT_CONFORMANCE_CASE";
+
+/// A case that has not ended by then hangs.
+const LONGEST: Duration = Duration::from_secs(120);
+
+pub fn run_all(suites: &'static [Suite]) -> ExitCode {
+    if let Ok(case) = env::var(CASE) {
+        run_here(suites, &case);
+        return ExitCode::SUCCESS;
+    }
+    let mut arguments = Arguments::from_args();
+    // A case that waits should not hold up the others.
+    arguments
+        .test_threads
+        .get_or_insert(2 * thread::available_parallelism().map_or(1, usize::from));
+    let mut trials = Vec::new();
+    for &backend in Backend::ALL {
+        for (suite, cases) in suites {
+            for case in *cases {
+                let name = format!("{backend}::{suite}::{}", case.name);
+                let run = {
+                    let name = name.clone();
+                    move || run_elsewhere(backend, case, &name)
+                };
+                trials.push(Trial::ignorable_test(name, run));
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Runs a case in a process of its own.
+fn run_elsewhere(backend: Backend, case: &Case, name: &str) -> Result<Completion, Failed> {
+    if !backend.is_available() {
+        return Ok(Completion::ignored_with(format!("this system has no {backend}")));
+    }
+    if !(case.needs.met)(backend.abilities()) {
+        return Ok(Completion::ignored_with(format!("{backend} lacks: {}", case.needs.what)));
+    }
+    let output = Command::new(env::current_exe()?).env(CASE, name).output()?;
+    if output.status.success() {
+        return Ok(Completion::Completed);
+    }
+    let text = [output.stdout, output.stderr].concat();
+    Err(format!("on {backend}, {}\n{}", output.status, String::from_utf8_lossy(&text)).into())
+}
+
+fn run_here(suites: &[Suite], name: &str) {
+    let (backend, path) = name.split_once("::").expect("backend::suite::case");
+    let (suite, case) = path.split_once("::").expect("suite::case");
+    let cases = suites.iter().find(|(name, _)| *name == suite).expect("a suite").1;
+    let case = cases.iter().find(|candidate| candidate.name == case).expect("a case");
+
+    thread::spawn(|| {
+        thread::sleep(LONGEST);
+        eprintln!("still running after {LONGEST:?}");
+        process::abort();
+    });
+    let before = open_descriptors();
+    (case.run)(backend.parse().expect("a backend"));
+    let after = open_descriptors();
+    assert_eq!(after, before, "descriptors before and after");
+}
+
+/// The open descriptors and what they are, where the system tells.
+fn open_descriptors() -> BTreeMap<String, String> {
+    let Ok(directory) = std::fs::read_dir("/proc/self/fd") else { return BTreeMap::new() };
+    let entries = directory.filter_map(|entry| {
+        let entry = entry.ok()?;
+        // The one that reads the directory is gone by now, and its link with it.
+        let target = std::fs::read_link(entry.path()).ok()?;
+        let own = target.to_string_lossy().contains(&format!("/proc/{}/fd", process::id()));
+        (!own)
+            .then(|| (entry.file_name().to_string_lossy().into(), target.to_string_lossy().into()))
+    });
+    entries.collect()
+}

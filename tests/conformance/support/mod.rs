@@ -1,0 +1,163 @@
+//! What the cases share.
+
+#![allow(dead_code)] // Not every system has every case.
+
+pub mod harness;
+#[cfg(unix)]
+pub mod process;
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use polyselect::{Backend, Event, Events, Interest, Key, Ready, Selector};
+
+pub const R: Interest = Interest::READABLE;
+pub const W: Interest = Interest::WRITABLE;
+pub const P: Interest = Interest::PRIORITY;
+pub const NOTHING: Interest = Interest::empty();
+
+/// How long to wait for what must come. Only a failing case waits this long.
+pub const SURELY: Duration = Duration::from_secs(20);
+
+/// How long to watch for what must not come.
+pub const A_WHILE: Duration = Duration::from_millis(20);
+
+pub fn open<S, D>(backend: Backend) -> Selector<S, D> {
+    Selector::with_backend(backend).expect("opens")
+}
+
+/// Two ends of a TCP connection over loopback, non-blocking.
+pub fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("binds");
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+    let (server, _) = listener.accept().expect("accepts");
+    for stream in [&client, &server] {
+        stream.set_nonblocking(true).expect("is a socket");
+        stream.set_nodelay(true).expect("is TCP");
+    }
+    (client, server)
+}
+
+/// What is ready now, without waiting.
+pub fn look<S, D>(selector: &mut Selector<S, D>) -> Vec<Event> {
+    select(selector, Duration::ZERO)
+}
+
+/// What is ready, waiting for it: fails if nothing comes.
+pub fn expect_events<S, D>(selector: &mut Selector<S, D>) -> Vec<Event> {
+    let events = select(selector, SURELY);
+    assert!(!events.is_empty(), "nothing came");
+    events
+}
+
+/// The flags of the one event that comes, which must be this registration's.
+pub fn expect_one<S, D>(selector: &mut Selector<S, D>, key: Key) -> Ready {
+    let events = expect_events(selector);
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0].key, key, "{events:?}");
+    events[0].ready
+}
+
+/// Waits until the registration is ready in all these ways; others may come before.
+pub fn wait_until<S, D>(selector: &mut Selector<S, D>, key: Key, ready: Ready) {
+    let deadline = Instant::now() + SURELY;
+    loop {
+        let events = expect_events(selector);
+        if events.iter().any(|event| event.key == key && event.ready.contains(ready)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{ready:?} does not come, only {events:?}");
+    }
+}
+
+/// Fails if anything comes within a while.
+#[track_caller]
+pub fn expect_silence<S, D>(selector: &mut Selector<S, D>) {
+    let events = select(selector, A_WHILE);
+    assert!(events.is_empty(), "not silent: {events:?}");
+}
+
+pub fn select<S, D>(selector: &mut Selector<S, D>, timeout: Duration) -> Vec<Event> {
+    let mut events = Events::with_capacity(256);
+    let count = selector.select(&mut events, timeout).expect("selects");
+    assert_eq!(count, events.len());
+    let mut keys: Vec<_> = events.iter().map(|event| event.key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), count, "two events for one registration: {events:?}");
+    events.iter().collect()
+}
+
+/// Writes until no more fits.
+pub fn fill(mut stream: impl Write) -> usize {
+    let (chunk, mut written) = ([7; 65536], 0);
+    loop {
+        match stream.write(&chunk) {
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return written,
+            Err(error) => panic!("filling: {error}"),
+        }
+    }
+}
+
+/// Writes until no more fits, and none of what is under way makes room again.
+pub fn fill_up(stream: &TcpStream) {
+    let mut selector = open(Backend::Poll);
+    selector.register(stream, W, ()).expect("is a socket");
+    loop {
+        fill(stream);
+        if select(&mut selector, A_WHILE).is_empty() {
+            return;
+        }
+    }
+}
+
+/// Reads until nothing is left for now; how much it was.
+pub fn drain(mut stream: impl Read) -> usize {
+    let (mut chunk, mut total) = ([0; 65536], 0);
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => return total,
+            Ok(count) => total += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return total,
+            Err(error) => panic!("draining: {error}"),
+        }
+    }
+}
+
+/// Closes so that the peer sees a reset.
+pub fn reset(stream: TcpStream) {
+    let socket = socket2::Socket::from(stream);
+    socket.set_linger(Some(Duration::ZERO)).expect("is a socket");
+}
+
+/// Waits for what the other end does, without a selector, so that a case can start from a settled
+/// state.
+pub fn wait_for_data(stream: &TcpStream) {
+    stream.set_nonblocking(false).expect("is a socket");
+    stream.set_read_timeout(Some(SURELY)).expect("is a socket");
+    let seen = stream.peek(&mut [0]);
+    stream.set_nonblocking(true).expect("is a socket");
+    match seen {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("no data comes"),
+        _ => {}
+    }
+}
+
+/// Processor time of this thread, where the system tells (zero elsewhere), and time on the clock.
+pub fn processor_time(work: impl FnOnce()) -> (Duration, Duration) {
+    #[cfg(unix)]
+    fn used() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).expect("is positive")
+    }
+    #[cfg(not(unix))]
+    fn used() -> Duration {
+        Duration::ZERO
+    }
+
+    let (before, start) = (used(), Instant::now());
+    work();
+    (used() - before, start.elapsed())
+}

@@ -1,0 +1,92 @@
+//! Forks, signals and limits.
+
+#![allow(unsafe_code)] // `fork` and `close` have no safe form.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, kill_process, setrlimit, waitpid,
+};
+
+/// A child of this process that runs a piece of the case.
+pub struct Child(Pid);
+
+/// Runs `work` in a fork of this process.
+pub fn fork(work: impl FnOnce()) -> Child {
+    // SAFETY: the only other thread sleeps and holds no lock, so that the child can go on as if it
+    // were alone; it leaves by `_exit`, without running what belongs to the parent.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        0 => {
+            // SAFETY: ends this process if it hangs; the watchdog is a thread of the parent's.
+            unsafe { libc::alarm(60) };
+            let failed = catch_unwind(AssertUnwindSafe(work)).is_err();
+            // SAFETY: ends the process and touches no memory.
+            unsafe { libc::_exit(i32::from(failed)) }
+        }
+        pid => Child(Pid::from_raw(pid).expect("not zero")),
+    }
+}
+
+impl Child {
+    /// Waits for its end, and fails if it failed.
+    pub fn join(self) {
+        let (_, status) = waitpid(Some(self.0), WaitOptions::empty())
+            .expect("is a child")
+            .expect("waits until it has ended");
+        assert_eq!(status.exit_status(), Some(0), "in the child: {status:?}");
+    }
+}
+
+/// Sends this process a signal again and again until dropped. Its handler does nothing, but each
+/// ends the system call in which the main thread sleeps.
+pub struct Storm {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Storm {
+    pub fn every(pause: Duration) -> Self {
+        let seen = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGUSR1, seen).expect("installs");
+        let over = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let over = Arc::clone(&over);
+            move || {
+                while !over.load(Ordering::Relaxed) {
+                    kill_process(getpid(), Signal::USR1).expect("is alive");
+                    thread::sleep(pause);
+                }
+            }
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().expect("once").join().expect("does not fail");
+    }
+}
+
+/// Closes a descriptor although somebody owns it, as only unsafe code can.
+pub fn close_behind_the_back(source: &impl AsRawFd) -> RawFd {
+    let number = source.as_raw_fd();
+    // SAFETY: none; the case wants to see what comes of it, and forgets the owner.
+    assert_eq!(unsafe { libc::close(number) }, 0);
+    number
+}
+
+/// Lets the process open as many descriptors as the system allows; how many that is.
+pub fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .expect("may be raised that far");
+    limit.maximum.unwrap_or(u64::MAX)
+}

@@ -1,0 +1,122 @@
+//! Timeouts: never early, and exact.
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use polyselect::{Backend, Events, Selector};
+
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(zero_does_not_wait),
+    case!(is_never_early),
+    case!(is_exact_below_a_millisecond),
+    case!(however_long_it_is_a_wake_ends_it),
+    case!(is_kept_with_something_registered),
+    case!(busy_polling_changes_nothing_but_speed),
+];
+
+const TIMEOUTS: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_nanos(1),
+    Duration::from_micros(100),
+    Duration::from_micros(1500),
+    Duration::from_millis(2),
+    Duration::from_micros(21_300),
+];
+
+fn timed<S, D>(selector: &mut Selector<S, D>, timeout: Duration) -> Duration {
+    let mut events = Events::with_capacity(8);
+    let start = Instant::now();
+    assert_eq!(selector.select(&mut events, timeout).unwrap(), 0);
+    start.elapsed()
+}
+
+fn zero_does_not_wait(backend: Backend) {
+    let mut selector: Selector<TcpStream> = open(backend);
+    let least = (0..20).map(|_| timed(&mut selector, Duration::ZERO)).min().unwrap();
+    assert!(least < Duration::from_millis(1), "{least:?}");
+}
+
+fn is_never_early(backend: Backend) {
+    let mut selector: Selector<TcpStream> = open(backend);
+    for timeout in TIMEOUTS {
+        for _ in 0..5 {
+            let waited = timed(&mut selector, timeout);
+            assert!(waited >= timeout, "{waited:?} instead of {timeout:?}");
+        }
+    }
+}
+
+/// The machine may be busy, so the best of many tries counts.
+fn is_exact_below_a_millisecond(backend: Backend) {
+    // `poll` of these systems counts milliseconds.
+    let coarse = cfg!(any(windows, target_vendor = "apple", target_os = "openbsd"));
+    let allowed = if coarse { Duration::from_millis(20) } else { Duration::from_micros(900) };
+    let mut selector: Selector<TcpStream> = open(backend);
+    for timeout in TIMEOUTS {
+        let late = |_| timed(&mut selector, timeout).saturating_sub(timeout);
+        let best = (0..200).map(late).find(|&late| late < allowed);
+        assert!(best.is_some(), "{timeout:?} is not exact");
+    }
+}
+
+fn however_long_it_is_a_wake_ends_it(backend: Backend) {
+    let mut selector: Selector<TcpStream> = open(backend);
+    let waker = selector.waker().unwrap();
+    let mut events = Events::with_capacity(8);
+    for days in [1, 25, 50, 365_000, u64::MAX / 86_400] {
+        let waker = waker.clone();
+        let thread = thread::spawn(move || {
+            thread::sleep(A_WHILE);
+            waker.wake().unwrap();
+        });
+        let start = Instant::now();
+        assert_eq!(selector.select(&mut events, Duration::from_secs(days * 86_400)).unwrap(), 0);
+        assert!(start.elapsed() >= A_WHILE);
+        thread.join().unwrap();
+    }
+    for timeout in [None, Some(Duration::MAX)] {
+        waker.wake().unwrap();
+        assert_eq!(selector.select(&mut events, timeout).unwrap(), 0);
+    }
+}
+
+fn is_kept_with_something_registered(backend: Backend) {
+    let (left, _right) = pair();
+    let mut selector = open(backend);
+    selector.register(left, R, ()).unwrap();
+    for timeout in TIMEOUTS {
+        let waited = timed(&mut selector, timeout);
+        assert!(waited >= timeout, "{waited:?} instead of {timeout:?}");
+    }
+}
+
+fn busy_polling_changes_nothing_but_speed(backend: Backend) {
+    use std::io::Write;
+
+    let (left, mut right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, R, ()).unwrap();
+    for busy in [Duration::from_micros(50), Duration::from_millis(5), Duration::MAX] {
+        selector.busy_poll(busy);
+        for timeout in TIMEOUTS {
+            let waited = timed(&mut selector, timeout);
+            assert!(waited >= timeout, "{waited:?} instead of {timeout:?}, busy for {busy:?}");
+        }
+        let thread = thread::spawn(move || {
+            thread::sleep(A_WHILE);
+            right.write_all(b"!").unwrap();
+            right
+        });
+        let mut events = Events::with_capacity(8);
+        assert_eq!(selector.select(&mut events, None).unwrap(), 1);
+        right = thread.join().unwrap();
+        drain(selector[key].source());
+    }
+    selector.busy_poll(Duration::ZERO);
+    expect_silence(&mut selector);
+}
