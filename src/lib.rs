@@ -1,4 +1,55 @@
-//! Python's `selectors` for Rust: one readiness API over every mechanism the system has.
+//! Python's `selectors` for Rust: one [`Selector`] over every way the system has to wait for
+//! readiness, meaning the same on each.
+//!
+//! # In short
+//!
+//! A **source** (a socket, a pipe, a terminal) is *ready* when an operation on it would not block. A
+//! [`Selector`] waits for many sources at once: it is told what to watch with
+//! [`register`](Selector::register), and [`select`](Selector::select) sleeps until one of them is
+//! ready. With each source goes **data** of the program's choice, and a [`Key`] names the two.
+//!
+//! ```
+//! use polyselect::{Events, Interest, Selector};
+//! use std::{io::{Read, Write}, net::{TcpListener, TcpStream}};
+//!
+//! let listener = TcpListener::bind(("127.0.0.1", 0))?;
+//! let mut client = TcpStream::connect(listener.local_addr()?)?;
+//! let (connection, _) = listener.accept()?;
+//! connection.set_nonblocking(true)?;
+//!
+//! let mut selector = Selector::new()?;
+//! selector.register(connection, Interest::READABLE, "the first client")?;
+//! client.write_all(b"hello")?;
+//!
+//! let mut events = Events::with_capacity(1024);
+//! selector.select(&mut events, None)?;
+//! for event in &events {
+//!     let Some(registration) = selector.get(event.key) else { continue };
+//!     let mut text = [0; 64];
+//!     let n = registration.source().read(&mut text)?;
+//!     assert_eq!((*registration.data(), &text[..n]), ("the first client", &b"hello"[..]));
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | registering, waiting, taking back | [`Selector`] |
+//! | what to ask for, and level, edge, one-shot | [`Interest`], [`Watch`] |
+//! | what is reported | [`Event`], [`Ready`] |
+//! | writing without blocking | [`WriteQueue`] |
+//! | ending a wait from another thread | [`Waker`] |
+//! | choosing the mechanism | [`Backend`] |
+//! | how each mechanism works, and where it surprises | [`_docs::backends`] |
+//! | why things are as they are | [`_docs::design`] |
+//!
+//! # What is promised
+//!
+//! - Safe code cannot close a registered descriptor, and no event reaches the wrong registration.
+//! - The same program means the same on every mechanism, but for what [`Abilities`] lists.
+//! - A timeout is never cut short, and a wake is never lost.
 
 #![warn(unreachable_pub)]
 
@@ -24,3 +75,16 @@ pub use registration::{Registration, RegistrationMut};
 pub use selector::{Drain, Iter, IterMut, Selector};
 pub use waker::Waker;
 pub use write_queue::WriteQueue;
+
+/// Pages that belong to no item.
+pub mod _docs {
+    #[doc = include_str!("../docs/backends.md")]
+    pub mod backends {}
+    #[doc = include_str!("../docs/design.md")]
+    pub mod design {}
+}
+
+/// The README's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -32,7 +32,7 @@ pub use map::{Drain, Iter, IterMut};
 /// `TcpStream` (the selector does), `Rc<TcpStream>` (it is shared), `&TcpStream` (it is borrowed,
 /// and the compiler sees to it that it lives long enough), `socket2::Socket` or an enum (many kinds
 /// in one selector), `Box<dyn MyStream>` where `trait MyStream: AsFd`. On Unix a source is what is
-/// [`AsFd`](std::os::fd::AsFd), on Windows what is `AsSocket`.
+/// [`AsFd`], on Windows what is `AsSocket`.
 ///
 /// While a source is registered it is lent by shared reference only, so safe code cannot close it
 /// behind the selector's back; [`unregister`](Self::unregister) gives it back, and dropping the

@@ -3,7 +3,7 @@
 mod channel;
 mod flag;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic};
 use std::{fmt, io, task};
 
 use crate::descriptor::Descriptor;

@@ -1,10 +1,7 @@
 //! The protocol between those who wake and the one who waits, apart from what carries the signal.
 
-#[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, Ordering};
-
-#[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, Ordering};
+// By way of the module above, so that a model of it can put other atomics in their place.
+use super::atomic::{AtomicBool, Ordering};
 
 /// Raised while a wake is pending, so that of many wakes only one costs a system call.
 pub(crate) struct WakeFlag(AtomicBool);

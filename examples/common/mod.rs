@@ -1,0 +1,49 @@
+//! What the examples share: where they listen, and Ctrl-C.
+
+#![allow(dead_code)] // No example uses all of it.
+
+use std::io::{self, Write};
+use std::net::ToSocketAddrs;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Shows on standard output what the documents' programs print, or what `RUST_LOG` asks for.
+pub fn start_log() {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format(|line, record| writeln!(line, "{}", record.args()))
+        .target(env_logger::Target::Stdout)
+        .init();
+}
+
+/// The first of the addresses that `HOST:PORT` stands for.
+pub fn resolve(addr: &str) -> io::Result<SockAddr> {
+    let nothing = || io::Error::new(io::ErrorKind::NotFound, format!("{addr} has no address"));
+    Ok(addr.to_socket_addrs()?.next().ok_or_else(nothing)?.into())
+}
+
+/// A TCP socket for connections to `addr`, as `socket.socket()` gives one.
+pub fn tcp_socket(addr: &SockAddr) -> io::Result<Socket> {
+    let sock = Socket::new(Domain::from(i32::from(addr.family())), Type::STREAM, None)?;
+    sock.set_reuse_address(cfg!(unix))?;
+    Ok(sock)
+}
+
+/// The first line of every server: where it can be reached, which port 0 leaves open.
+pub fn announce(sock: &Socket) -> io::Result<()> {
+    if let Some(addr) = sock.local_addr()?.as_socket() {
+        println!("listening on {addr}");
+    }
+    io::stdout().flush()
+}
+
+/// A socket that becomes readable when Ctrl-C is pressed, or the process is asked to end.
+#[cfg(unix)]
+pub fn ctrl_c() -> io::Result<Socket> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+
+    let (reader, writer) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+    }
+    Ok(reader)
+}

@@ -1,0 +1,140 @@
+//! Starting examples, and stopping them.
+
+#![allow(dead_code)] // Not every system has every example.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long to wait for what must come. Only a failing test waits this long.
+pub const SURELY: Duration = Duration::from_secs(100);
+
+/// Where cargo puts the examples: beside the folder of the tests.
+fn folder() -> PathBuf {
+    let this = env::current_exe().expect("has a path");
+    this.ancestors().nth(2).expect("target/PROFILE/deps/TEST").join("examples")
+}
+
+/// `cargo test` has built them already; `cargo test --test examples` has not.
+pub fn build_examples() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--examples"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if folder().ends_with("release/examples") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo runs").success(), "the examples do not build");
+}
+
+pub fn example(name: &str) -> Command {
+    Command::new(folder().join(format!("{name}{}", env::consts::EXE_SUFFIX)))
+}
+
+/// A server that an example runs. Dropping it kills it, if it has not been stopped.
+pub struct Server {
+    child: Child,
+    lines: Receiver<String>,
+    pub address: SocketAddr,
+    /// What came before the line with the address: nothing, unless `RUST_LOG` asks for more.
+    pub preamble: Vec<String>,
+}
+
+impl Server {
+    /// Starts a server on a port of the system's choice and waits until it listens.
+    pub fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = example(name);
+        command.args(["--addr", "127.0.0.1:0"]).args(arguments);
+        Self::start_with(command)
+    }
+
+    pub fn start_with(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
+        let output = BufReader::new(child.stdout.take().expect("is a pipe"));
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            // What nobody looks at must be read all the same, or the server would block.
+            for line in output.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut preamble = Vec::new();
+        let address = loop {
+            let line = lines.recv_timeout(SURELY).expect("says where it listens");
+            match line.strip_prefix("listening on ") {
+                Some(address) => break address.parse().expect("an address"),
+                None => preamble.push(line),
+            }
+        };
+        Self { child, lines, address, preamble }
+    }
+
+    /// Waits for a line that contains this text.
+    pub fn expect_line(&self, text: &str) -> String {
+        let deadline = Instant::now() + SURELY;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("no line with {text:?}: {error}"),
+            }
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Presses Ctrl-C, and fails if that does not end the server cleanly.
+    #[cfg(unix)]
+    pub fn stop(mut self) {
+        use rustix::process::{Pid, Signal, kill_process};
+
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("is running");
+        let status = self.wait();
+        assert!(status.success(), "stopped with {status}");
+    }
+
+    /// Waits until the server has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end of a process, but not for ever.
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + SURELY;
+    loop {
+        if let Some(status) = child.try_wait().expect("is a child") {
+            return status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("process {} does not end", child.id());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Python, and a program for it from the folder of the clients; `None` where it is not installed.
+pub fn python(client: &str) -> Option<Command> {
+    let found = Command::new("python3").arg("--version").output().is_ok_and(|v| v.status.success());
+    found.then(|| {
+        let clients = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+        let mut python = Command::new("python3");
+        python.arg(clients.join(client));
+        python
+    })
+}

@@ -1,0 +1,9 @@
+//! As above, seen only because `Selector` has a `Drop`: it is still used at the end of its scope.
+use polyselect::{Interest, Selector};
+use std::net::UdpSocket;
+
+fn main() {
+    let mut selector = Selector::new().unwrap();
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    selector.register(&socket, Interest::READABLE, ()).unwrap();
+}

@@ -1,0 +1,12 @@
+//! It may be closed by then.
+use polyselect::{Interest, Selector};
+use std::net::UdpSocket;
+
+fn main() {
+    let mut selector = Selector::new().unwrap();
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let key = selector.register(socket, Interest::READABLE, ()).unwrap();
+    let socket = selector[key].source();
+    drop(selector.unregister(key).unwrap());
+    socket.send(b"hello").unwrap();
+}
