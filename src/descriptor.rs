@@ -30,7 +30,7 @@ impl Descriptor {
 
     /// Whether the number is higher than this.
     pub(crate) fn is_above(self, ceiling: u32) -> bool {
-        u64::try_from(self.0).is_ok_and(|number| number > u64::from(ceiling))
+        i128::from(self.0) > i128::from(ceiling)
     }
 
     #[cfg(unix)]

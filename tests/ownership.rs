@@ -2,8 +2,7 @@
 //! folder tries one way, and the compiler must refuse it for the reason that stands beside it.
 
 use std::cell::RefCell;
-use std::net::{TcpStream, UdpSocket};
-use std::rc::Rc;
+use std::net::TcpStream;
 
 use polyselect::{
     Backend, Event, Events, Interest, Key, Ready, RegisterError, Registration, Selector, Waker,
@@ -32,6 +31,9 @@ fn threads_may_share_and_send_what_their_parts_allow() {
 #[test]
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn a_selector_drops_its_kernel_object_before_its_sources() {
+    use std::net::UdpSocket;
+    use std::rc::Rc;
+
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
     struct Witness {

@@ -91,10 +91,7 @@ impl Epoll {
                 Ok(())
             }
             // The entry of an earlier registration, closed behind its selector's back and now open
-            // again as a duplicate of the same file. Taking it over also ends its stale events.
-            Err(Errno::EXIST) if !watch.is_exclusive() => {
-                Ok(self.modify(descriptor, token, watch)?)
-            }
+            // again as a duplicate of the same file. This also ends its stale events.
             Err(Errno::EXIST) => {
                 epoll::delete(&self.epoll, descriptor.borrow())?;
                 self.add(descriptor, token, watch)

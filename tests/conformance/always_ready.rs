@@ -5,7 +5,6 @@ use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
 
 use polyselect::{Backend, Events, Ready, Selector};
-use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::case;
 use crate::support::harness::Case;
@@ -22,7 +21,7 @@ pub const CASES: &[Case] = &[
 ];
 
 fn files() -> Vec<OwnedFd> {
-    let mut regular = File::from(memfd_create("regular", MemfdFlags::CLOEXEC).unwrap());
+    let mut regular = tempfile::tempfile().unwrap();
     regular.write_all(b"text").unwrap();
     regular.rewind().unwrap();
     let null = File::options().read(true).write(true).open("/dev/null").unwrap();

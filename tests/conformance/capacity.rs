@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     case!(edges_in_a_small_batch_all_come needs edge),
     case!(zero_counts_as_one),
     case!(the_waker_takes_no_place),
+    case!(a_wake_does_not_double_an_event),
     case!(two_full_waves),
 ];
 
@@ -101,6 +102,18 @@ fn the_waker_takes_no_place(backend: Backend) {
             }
         }
         assert_eq!(seen.len(), 3);
+    }
+}
+
+/// The place of the waker is filled by looking again; who is seen twice is still one event.
+fn a_wake_does_not_double_an_event(backend: Backend) {
+    let mut selector: Selector<TcpStream, u8> = open(backend);
+    let _peers = many_ready(&mut selector, 1, R);
+    let waker = selector.waker().unwrap();
+    let mut events = Events::with_capacity(2);
+    for _ in 0..10 {
+        waker.wake().unwrap();
+        assert_eq!(selector.select(&mut events, SURELY).unwrap(), 1);
     }
 }
 

@@ -55,7 +55,7 @@ fn is_never_early(backend: Backend) {
 fn is_exact_below_a_millisecond(backend: Backend) {
     // `poll` of these systems counts milliseconds.
     let coarse = cfg!(any(windows, target_vendor = "apple", target_os = "openbsd"));
-    let allowed = if coarse { Duration::from_millis(20) } else { Duration::from_micros(900) };
+    let allowed = if coarse { Duration::from_millis(20) } else { Duration::from_micros(300) };
     let mut selector: Selector<TcpStream> = open(backend);
     for timeout in TIMEOUTS {
         let late = |_| timed(&mut selector, timeout).saturating_sub(timeout);

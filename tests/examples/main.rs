@@ -14,13 +14,16 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
+const EXAMPLES: &[fn() -> Vec<Trial>] = &[
+    #[cfg(unix)]
+    echo_selector::trials,
+];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     if !arguments.list {
         support::build_examples();
     }
-    let mut trials: Vec<Trial> = Vec::new();
-    #[cfg(unix)]
-    trials.extend(echo_selector::trials());
+    let trials = EXAMPLES.iter().flat_map(|trials| trials()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

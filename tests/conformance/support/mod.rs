@@ -145,14 +145,14 @@ pub fn wait_for_data(stream: &TcpStream) {
     }
 }
 
-/// Processor time of this thread, where the system tells (zero elsewhere), and time on the clock.
+/// Processor time of this process, where the system tells (zero elsewhere), and time on the clock.
 pub fn processor_time(work: impl FnOnce()) -> (Duration, Duration) {
-    #[cfg(unix)]
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     fn used() -> Duration {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         Duration::try_from(time).expect("is positive")
     }
-    #[cfg(not(unix))]
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
     fn used() -> Duration {
         Duration::ZERO
     }
