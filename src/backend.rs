@@ -9,29 +9,53 @@ use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(any(target_os = "linux", target_os = "android", all(unix, feature = "mio")))]
 mod always_ready;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+#[cfg(all(unix, feature = "mio"))]
+mod hints;
+#[cfg(all(unix, feature = "mio"))]
+mod mio;
 mod poll;
+mod poll_set;
 #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
 mod select;
 
-/// Stands in for a mechanism that this system does not have.
-#[cfg_attr(unix, allow(dead_code))]
+/// Stand in for a mechanism that this system does not have, or that was not compiled in.
+#[allow(dead_code)]
 mod absent {
     use std::io;
 
-    pub(super) fn open() -> io::Result<Box<dyn super::Mechanism>> {
-        Err(io::ErrorKind::Unsupported.into())
+    use super::Mechanism;
+
+    pub(super) mod system {
+        pub(in super::super) fn open() -> std::io::Result<Box<dyn super::Mechanism>> {
+            Err(std::io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    fn feature(name: &str) -> io::Result<Box<dyn Mechanism>> {
+        let message = format!("it was not compiled in: it needs the cargo feature `{name}`");
+        Err(io::Error::new(io::ErrorKind::Unsupported, message))
+    }
+
+    pub(super) mod mio {
+        pub(in super::super) fn open() -> std::io::Result<Box<dyn super::Mechanism>> {
+            super::feature("mio")
+        }
     }
 }
+#[cfg(all(unix, not(feature = "mio")))]
+use absent::mio;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-use absent as epoll;
+use absent::system as epoll;
 #[cfg(not(all(unix, not(any(target_os = "illumos", target_os = "solaris")))))]
-use absent as select;
+use absent::system as select;
+#[cfg(not(unix))]
+use absent::system as mio;
 
-pub(crate) use poll::check_open;
+pub(crate) use poll_set::check_open;
 
 /// What a mechanism does: it is told what to watch, and waits.
 ///
@@ -55,9 +79,9 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
     /// A descriptor that is readable while the kernel has an event.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn descriptor(&self) -> Option<rustix::fd::BorrowedFd<'_>> {
-        None
+    #[cfg(unix)]
+    fn descriptor(&mut self) -> io::Result<Option<rustix::fd::BorrowedFd<'_>>> {
+        Ok(None)
     }
 
     /// Whether there is an event of which that descriptor knows nothing.
@@ -94,6 +118,9 @@ pub enum Backend {
     /// `select`: everywhere but illumos and Solaris. Every wait walks all numbers up to the highest
     /// that is registered, and a short `poll` of what was found fills in the detail.
     Select,
+    /// The crate mio (cargo feature `mio`): Unix. It uses what the system has best, edge-triggered;
+    /// one `poll` of what it hints at after each wait makes that level-triggered.
+    Mio,
 }
 
 struct Row {
@@ -117,6 +144,18 @@ const TABLE: &[Row] = &[
             descriptor_ceiling: None,
         },
         open: epoll::open,
+    },
+    Row {
+        backend: Backend::Mio,
+        name: "mio",
+        abilities: Abilities {
+            edge: true,
+            oneshot: true,
+            priority: cfg!(any(target_os = "linux", target_os = "android")),
+            nesting: cfg!(any(target_os = "linux", target_os = "android")),
+            ..Abilities::NONE
+        },
+        open: mio::open,
     },
     Row {
         backend: Backend::Poll,
@@ -265,8 +304,10 @@ impl Backend {
     pub(crate) fn open(self) -> io::Result<Box<dyn Mechanism>> {
         (self.row().open)().map_err(|error| match error.kind() {
             io::ErrorKind::Unsupported => {
+                // A reason that the mechanism gives is more than that the system lacks it.
+                let reason = error.get_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
                 let message = format!(
-                    "backend {self} is not available on this system ({}), which has: {}",
+                    "backend {self} is not available on this system ({}){reason}; available are: {}",
                     env::consts::OS,
                     list(Self::available()),
                 );
@@ -389,7 +430,7 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_those_there_are() {
         let message = "Epoll".parse::<Backend>().unwrap_err().to_string();
-        assert_eq!(message, "unknown backend \"Epoll\"; known are: epoll, poll, select");
+        assert_eq!(message, "unknown backend \"Epoll\"; known are: epoll, mio, poll, select");
     }
 
     #[cfg(unix)]

@@ -18,6 +18,12 @@ impl Descriptor {
         Self(source.as_fd().as_raw_fd())
     }
 
+    /// The same for a mechanism's own object, of a type that does not lend its descriptor.
+    #[cfg(all(unix, feature = "mio"))]
+    pub(crate) fn of_mechanism(mechanism: &impl AsRawFd) -> Self {
+        Self(mechanism.as_raw_fd())
+    }
+
     /// The descriptor, to be handed to a system call that answers `EBADF` if it is not open.
     pub(crate) fn borrow(self) -> BorrowedFd<'static> {
         // SAFETY: the number came from a source's `as_fd`, so it is not the invalid one. A selector

@@ -181,6 +181,8 @@ pub struct Events {
     raw: RawEvents,
     /// How many of `raw` are this batch's.
     len: usize,
+    /// How many may be.
+    limit: usize,
 }
 
 impl Events {
@@ -193,7 +195,8 @@ impl Events {
     /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { raw: RawEvents::new(capacity.max(1)), len: 0 }
+        let limit = capacity.max(1);
+        Self { raw: RawEvents::new(limit), len: 0, limit }
     }
 
     /// How many events one wait can return.
@@ -265,7 +268,7 @@ impl Events {
     /// How many events still fit.
     #[inline]
     pub(crate) fn room(&self) -> usize {
-        self.capacity() - self.len
+        self.limit - self.len
     }
 
     /// Adds an event with `poll`'s bits, and says whether there was room for it.
@@ -278,16 +281,24 @@ impl Events {
         fits
     }
 
-    /// Lets a kernel write up to `most` events itself; `write` says how many it wrote.
+    /// Runs `report` as if there were room for so many only.
+    #[cfg(unix)]
+    pub(crate) fn with_room<R>(&mut self, room: usize, report: impl FnOnce(&mut Self) -> R) -> R {
+        let limit = self.limit;
+        self.limit = limit.min(self.len + room);
+        let result = report(self);
+        self.limit = limit;
+        result
+    }
+
+    /// Lets a kernel write events itself, as many as there is room for; `write` says how many.
     #[inline]
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn fill<E>(
         &mut self,
-        most: usize,
         write: impl FnOnce(&mut [rustix::event::epoll::Event]) -> Result<usize, E>,
     ) -> Result<(), E> {
-        let end = self.capacity().min(self.len + most);
-        self.len += write(&mut self.raw.as_mut_slice()[self.len..end])?;
+        self.len += write(&mut self.raw.as_mut_slice()[self.len..self.limit])?;
         Ok(())
     }
 

@@ -14,6 +14,10 @@ pub(crate) mod bits {
     pub(crate) const HUP: u32 = 0x10;
     pub(crate) const NVAL: u32 = 0x20;
     pub(crate) const RDHUP: u32 = 0x2000;
+
+    /// All of them; a kernel has more.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) const ALL: u32 = IN | PRI | OUT | ERR | HUP | NVAL | RDHUP;
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

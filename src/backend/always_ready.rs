@@ -58,6 +58,9 @@ impl AlwaysReady {
 
     /// How many of `room` places to leave for [`report`](Self::report), when others want some too.
     pub(super) fn share(&mut self, room: usize) -> usize {
+        if self.ready == 0 {
+            return 0;
+        }
         if room > 1 {
             return self.ready.min(room / 2);
         }

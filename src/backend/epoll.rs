@@ -17,12 +17,13 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::event::{Timespec, epoll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
+use super::Mechanism;
 use super::always_ready::AlwaysReady;
-use super::{Mechanism, poll::to_timespec};
+use super::poll_set::{readable_within, split_timeout, to_timespec};
 use crate::descriptor::Descriptor;
 use crate::error;
 use crate::event::Events;
@@ -69,13 +70,13 @@ impl Mechanism for Epoll {
             return self.wait_beside_always_ready(events);
         }
         match timeout {
-            None => self.collect(events, events.room(), None),
+            None => self.collect(events, None),
             Some(timeout) => self.wait_for(events, timeout),
         }
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.epoll.as_fd())
+    fn descriptor(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
+        Ok(Some(self.epoll.as_fd()))
     }
 
     fn has_hidden_event(&self) -> bool {
@@ -112,46 +113,30 @@ impl Epoll {
         epoll::modify(&self.epoll, descriptor.borrow(), data(token), flags(watch))
     }
 
-    /// One `epoll_wait` for up to `most` events, of which there must be one at least.
+    /// One `epoll_wait`, for which there must be room.
     #[inline]
-    fn collect(
-        &self,
-        events: &mut Events,
-        most: usize,
-        timeout: Option<&Timespec>,
-    ) -> io::Result<()> {
-        Ok(events.fill(most, |places| epoll::wait(&self.epoll, places, timeout))?)
+    fn collect(&self, events: &mut Events, timeout: Option<&Timespec>) -> io::Result<()> {
+        Ok(events.fill(|places| epoll::wait(&self.epoll, places, timeout))?)
     }
 
     #[inline(never)]
     fn wait_for(&mut self, events: &mut Events, timeout: Duration) -> io::Result<()> {
-        const MILLISECOND: Duration = Duration::from_millis(1);
-
-        let mut milliseconds = timeout;
-        if timeout < MILLISECOND {
-            if !timeout.is_zero() && !self.sleep_until_readable(timeout)? {
-                return Ok(());
-            }
-            milliseconds = Duration::ZERO;
-        } else {
-            // What is left below a millisecond is waited for by the next call.
-            milliseconds -= Duration::from_nanos(u64::from(timeout.subsec_nanos() % 1_000_000));
+        // What is left below a millisecond is waited for by the next call.
+        let (milliseconds, rest) = split_timeout(timeout);
+        if milliseconds.is_zero() && !rest.is_zero() && !readable_within(self.epoll.as_fd(), rest)?
+        {
+            return Ok(());
         }
-        self.collect(events, events.room(), Some(&to_timespec(milliseconds)))
-    }
-
-    fn sleep_until_readable(&self, timeout: Duration) -> io::Result<bool> {
-        let mut this = [PollFd::new(&self.epoll, PollFlags::IN)];
-        Ok(poll(&mut this, Some(&to_timespec(timeout)))? > 0)
+        self.collect(events, Some(&to_timespec(milliseconds)))
     }
 
     /// Looks without waiting. Half the places each; of a single place, every other turn.
     #[inline(never)]
     fn wait_beside_always_ready(&mut self, events: &mut Events) -> io::Result<()> {
         let share = self.always_ready.share(events.room());
-        let most = events.room() - share;
-        if most > 0 {
-            self.collect(events, most, Some(&to_timespec(Duration::ZERO)))?;
+        if share < events.room() {
+            let now = to_timespec(Duration::ZERO);
+            events.with_room(events.room() - share, |events| self.collect(events, Some(&now)))?;
         }
         self.always_ready.report(events);
         Ok(())

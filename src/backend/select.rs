@@ -23,7 +23,7 @@ use rustix::fd::RawFd;
 use rustix::io::Errno;
 
 use super::Mechanism;
-use super::poll::{check_open, entry, found_bits, poll_all, to_timespec};
+use super::poll_set::{check_open, entry, found_bits, poll_all, to_timespec};
 use crate::descriptor::Descriptor;
 use crate::event::Events;
 use crate::interest::{Interest, Watch};

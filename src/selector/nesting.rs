@@ -13,7 +13,8 @@ impl<S, D> Selector<S, D> {
     /// A descriptor that is readable while `select` would return at once: to register this selector
     /// with another one, or with any other loop.
     ///
-    /// Nothing but waiting for readability may be done with it. It stays the same until the
+    /// It may be readable once more than that: a `select` that finds nothing settles it. Nothing but
+    /// waiting for readability may be done with it. It stays the same until the
     /// selector is rebuilt in a forked child; there it must be asked for again. From the first call
     /// on changes take effect at once, for somebody may already be waiting; that costs the
     /// cancelling out of changes.
@@ -49,7 +50,7 @@ impl<S, D> Selector<S, D> {
                 return Err(self.backend.unable("nesting", |abilities| abilities.nesting));
             }
             let nest = Nest::open()?;
-            nest.attach(&*self.mechanism)?;
+            nest.attach(&mut *self.mechanism)?;
             self.nest = Some(nest);
             self.apply_changes();
             self.refresh_nest();
@@ -94,8 +95,8 @@ mod linux {
         }
 
         /// Shows the events of this mechanism. Those of an earlier one end when that is dropped.
-        pub(crate) fn attach(&self, mechanism: &dyn Mechanism) -> io::Result<()> {
-            mechanism.descriptor().map_or(Ok(()), |inner| self.watch(inner))
+        pub(crate) fn attach(&self, mechanism: &mut dyn Mechanism) -> io::Result<()> {
+            mechanism.descriptor()?.map_or(Ok(()), |inner| self.watch(inner))
         }
 
         fn watch(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
@@ -140,7 +141,7 @@ mod absent {
             Err(io::ErrorKind::Unsupported.into())
         }
 
-        pub(crate) fn attach(&self, _: &dyn Mechanism) -> io::Result<()> {
+        pub(crate) fn attach(&self, _: &mut dyn Mechanism) -> io::Result<()> {
             match *self {}
         }
 

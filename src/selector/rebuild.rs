@@ -73,7 +73,7 @@ impl<S, D> Selector<S, D> {
         }
         let not_open = self.hand_over(&mut *mechanism)?;
         if let Some(nest) = nest {
-            nest.attach(&*mechanism)?;
+            nest.attach(&mut *mechanism)?;
         }
 
         // Nothing fails from here on.

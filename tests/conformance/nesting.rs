@@ -66,8 +66,8 @@ fn an_event_before_the_outer_wait(backend: Backend) {
         expect_shown(&mut outers, true);
         assert_eq!(expect_one(&mut inner, key), Ready::READABLE);
         drain(inner[key].source());
-        expect_shown(&mut outers, false);
         assert!(look(&mut inner).is_empty());
+        expect_shown(&mut outers, false);
     }
 }
 
@@ -164,6 +164,8 @@ fn a_wake_shows(backend: Backend) {
     expect_shown(&mut outers, false);
     waker.wake().unwrap();
     expect_shown(&mut outers, true);
+    let (_, waited) = processor_time(|| assert!(select(&mut inner, SURELY).is_empty()));
+    assert!(waited < SURELY);
     assert!(look(&mut inner).is_empty());
     expect_shown(&mut outers, false);
 }
