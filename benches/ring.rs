@@ -16,8 +16,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use clap::Parser;
 use polyselect::{Backend, Events, Interest, Selector, Watch};
-use polyselect_benches::{alternate, instructions, raise_descriptor_limit, system_calls, timed};
-use rustix::event::epoll;
+use polyselect_benches::{
+    Compared, alternate, instructions, raise_descriptor_limit, system_calls, timed,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 #[derive(Parser)]
@@ -66,12 +68,17 @@ struct Contestant {
     walks: bool,
 }
 
+/// The first is what the others are compared with, the second is what all of them have in common.
 const CONTESTANTS: &[Contestant] = &[
     Contestant { name: "raw", open: raw::<false>, walks: false },
+    Contestant { name: "bare", open: bare, walks: false },
     Contestant { name: "raw-edge", open: raw::<true>, walks: false },
     Contestant { name: "mio", open: mio_ring, walks: false },
     Contestant { name: "epoll", open: epoll_level, walks: false },
     Contestant { name: "epoll-edge", open: epoll_edge, walks: false },
+    Contestant { name: "io_uring", open: io_uring_level, walks: false },
+    Contestant { name: "io_uring-edge", open: io_uring_edge, walks: false },
+    Contestant { name: "our-mio", open: our_mio, walks: false },
     Contestant { name: "poll", open: poll_level, walks: true },
     Contestant { name: "select", open: select_level, walks: true },
 ];
@@ -115,6 +122,31 @@ impl Ring for Raw {
             pass_on(self.readers[index].as_fd(), index, writers)?;
         }
         Ok(self.events.len() as u64)
+    }
+}
+
+/// The reading and writing alone: it knows where the bytes are without waiting.
+struct Bare {
+    readers: Vec<OwnedFd>,
+    active: Vec<usize>,
+}
+
+fn bare(readers: Vec<OwnedFd>) -> io::Result<Box<dyn Ring>> {
+    let mut entries: Vec<_> =
+        readers.iter().map(|reader| PollFd::new(reader, PollFlags::IN)).collect();
+    poll(&mut entries, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    let ready = |index: &usize| !entries[*index].revents().is_empty();
+    let active = (0..readers.len()).filter(ready).collect();
+    Ok(Box::new(Bare { readers, active }))
+}
+
+impl Ring for Bare {
+    fn turn(&mut self, writers: &[OwnedFd]) -> io::Result<u64> {
+        for index in &mut self.active {
+            pass_on(self.readers[*index].as_fd(), *index, writers)?;
+            *index = if *index + 1 < writers.len() { *index + 1 } else { 0 };
+        }
+        Ok(self.active.len() as u64)
     }
 }
 
@@ -170,6 +202,18 @@ fn epoll_level(readers: Vec<OwnedFd>) -> io::Result<Box<dyn Ring>> {
 
 fn epoll_edge(readers: Vec<OwnedFd>) -> io::Result<Box<dyn Ring>> {
     ours(Backend::Epoll, Interest::READABLE.edge(), readers)
+}
+
+fn io_uring_level(readers: Vec<OwnedFd>) -> io::Result<Box<dyn Ring>> {
+    ours(Backend::IoUring, Interest::READABLE.into(), readers)
+}
+
+fn io_uring_edge(readers: Vec<OwnedFd>) -> io::Result<Box<dyn Ring>> {
+    ours(Backend::IoUring, Interest::READABLE.edge(), readers)
+}
+
+fn our_mio(readers: Vec<OwnedFd>) -> io::Result<Box<dyn Ring>> {
+    ours(Backend::Mio, Interest::READABLE.into(), readers)
 }
 
 fn poll_level(readers: Vec<OwnedFd>) -> io::Result<Box<dyn Ring>> {
@@ -232,7 +276,8 @@ fn main() -> io::Result<()> {
             let contestants = CONTESTANTS.iter().filter(|contestant| {
                 let named = args.only.iter().any(|name| name == contestant.name);
                 let cheap = args.all || pipes <= 1000 && active >= 100;
-                named || args.only.is_empty() && (cheap || !contestant.walks)
+                let base = !args.once && ["raw", "bare"].contains(&contestant.name);
+                named || base || args.only.is_empty() && (cheap || !contestant.walks)
             });
             let contestants: Vec<_> = contestants.collect();
             if args.once {
@@ -271,15 +316,22 @@ fn compare(
             Ok(time.as_nanos() as f64 / args.events as f64)
         });
     }
-    println!("{:12} {:>10} {:>21}", "", "ns/event", "ratio: min median max");
-    for (contestant, result) in contestants.iter().zip(alternate(args.rounds, &mut runs)?) {
+    let results = alternate(args.rounds, &mut runs)?;
+    println!(
+        "{:14} {:>8} {:>22} {:>15}",
+        "", "ns/event", "ratio: min median max", "above the bare"
+    );
+    for (contestant, result) in contestants.iter().zip(&results) {
+        // Of the cost above reading and writing, the part of raw epoll's.
+        let above = |result: &Compared| result.cost.median - results[1].cost.median;
         println!(
-            "{:12} {:10.1} {:7.3} {:6.3} {:6.3}",
+            "{:14} {:8.1} {:8.3} {:6.3} {:6.3} {:15.2}",
             contestant.name,
             result.cost.median,
             result.ratio.min,
             result.ratio.median,
-            result.ratio.max
+            result.ratio.max,
+            above(result) / above(&results[0])
         );
     }
     Ok(())
@@ -303,7 +355,7 @@ fn count_instructions(contestants: &[&Contestant], pipes: usize, active: usize) 
             return Ok(());
         };
         let each = (long - short) as f64 / (many - few) as f64;
-        println!("{:12} {each:8.1} instructions an event", contestant.name);
+        println!("{:14} {each:8.1} instructions an event", contestant.name);
     }
     Ok(())
 }
@@ -321,7 +373,7 @@ fn count_system_calls(
             println!("strace is not installed: no system calls counted");
             return Ok(());
         };
-        print!("{:12} {events} events:", contestant.name);
+        print!("{:14} {events} events:", contestant.name);
         for (name, calls) in all {
             let before = none.iter().find(|(other, _)| *other == name).map_or(0, |row| row.1);
             if calls > before + events / 10_000 {

@@ -331,7 +331,9 @@ impl<S, D> Selector<S, D> {
         self.home.check()?;
         let waker = Waker::new()?;
         watch_waker(&mut *self.mechanism, &waker)?;
-        Ok(self.waker.insert(waker).clone())
+        self.waker = Some(waker.clone());
+        self.refresh_nest();
+        Ok(waker)
     }
 }
 

@@ -25,8 +25,10 @@ pub(super) struct Hints<T> {
     watched: Slab<Watched<T>>,
     positions: DescriptorTable,
     hot: PollSet,
-    /// Edges that have not been reported.
+    /// Where edges may be that have not been reported.
     edges: VecDeque<u32>,
+    /// How many there are.
+    pending_edges: usize,
     edges_first: bool,
 }
 
@@ -56,6 +58,7 @@ impl<T> Default for Hints<T> {
             positions: DescriptorTable::default(),
             hot: PollSet::default(),
             edges: VecDeque::new(),
+            pending_edges: 0,
             edges_first: false,
         }
     }
@@ -90,12 +93,14 @@ impl<T> Hints<T> {
     /// Watches for something else from now on; hints of before are void.
     pub(super) fn change(&mut self, position: usize, token: Token, watch: Watch) {
         let watched = &mut self.watched[position];
+        self.pending_edges -= usize::from(watched.found != 0);
         (watched.token, watched.watch, watched.found) = (token, watch, 0);
         self.hot.remove(watched.descriptor);
     }
 
     pub(super) fn remove(&mut self, position: usize) {
         let watched = self.watched.remove(position);
+        self.pending_edges -= usize::from(watched.found != 0);
         self.positions.remove(watched.descriptor);
         self.hot.remove(watched.descriptor);
     }
@@ -120,6 +125,7 @@ impl<T> Hints<T> {
         if found != 0 {
             if watched.found == 0 {
                 self.edges.push_back(position as u32);
+                self.pending_edges += 1;
             }
             watched.found |= found;
         }
@@ -127,7 +133,7 @@ impl<T> Hints<T> {
 
     /// Whether there is nothing to report without a new hint.
     pub(super) fn is_idle(&self) -> bool {
-        self.hot.is_empty() && self.edges.is_empty()
+        self.hot.is_empty() && self.pending_edges == 0
     }
 
     /// Adds what is true to the events. Where there is not room for all, edges and the others take
@@ -172,6 +178,7 @@ impl<T> Hints<T> {
                     return;
                 }
                 let found = std::mem::take(&mut watched.found);
+                self.pending_edges -= 1;
                 if watched.watch.is_oneshot() || found & bits::NVAL != 0 {
                     silenced(watched, position, Silenced::Spent);
                 }

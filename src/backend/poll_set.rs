@@ -171,7 +171,20 @@ pub(super) fn found_bits(entry: &PollFd<'_>) -> u32 {
     bits
 }
 
-/// An error for a number that is not open, from a call that does not wait.
+/// An error for a number that is not open, or open only as a path.
+#[cfg(unix)]
+pub(crate) fn check_open(descriptor: Descriptor) -> io::Result<()> {
+    match rustix::fs::fcntl_getfl(descriptor.borrow()) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Ok(flags) if flags.contains(rustix::fs::OFlags::PATH) => Err(error::not_open(descriptor)),
+        Ok(_) => Ok(()),
+        Err(Errno::BADF) => Err(error::not_open(descriptor)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An error for a socket that is not open, from a call that does not wait.
+#[cfg(windows)]
 pub(crate) fn check_open(descriptor: Descriptor) -> io::Result<()> {
     let mut entries = [entry(descriptor, Interest::empty())];
     poll_all(&mut entries, Some(Duration::ZERO))?;
@@ -192,9 +205,13 @@ pub(super) fn poll_all(
         std::thread::sleep(timeout.unwrap_or(Duration::MAX));
         return Ok(0);
     }
-    match poll(entries, timeout.map(to_timespec).as_ref()) {
-        Err(Errno::INVAL) if entries.len() > PIECE => poll_in_pieces(entries, timeout),
-        result => Ok(result?),
+    loop {
+        return match poll(entries, timeout.map(to_timespec).as_ref()) {
+            // A signal that is pending interrupts even a call that does not wait.
+            Err(Errno::INTR) if timeout == Some(Duration::ZERO) => continue,
+            Err(Errno::INVAL) if entries.len() > PIECE => poll_in_pieces(entries, timeout),
+            result => Ok(result?),
+        };
     }
 }
 

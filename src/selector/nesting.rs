@@ -62,6 +62,10 @@ impl<S, D> Selector<S, D> {
     #[inline]
     pub(super) fn refresh_nest(&mut self) {
         if let Some(nest) = &mut self.nest {
+            if let Err(error) = self.mechanism.flush() {
+                // The next wait tries again, and returns the error.
+                log::debug!("{}: {error}", self.backend);
+            }
             nest.show(self.mechanism.has_hidden_event() || !self.refused.is_empty());
         }
     }

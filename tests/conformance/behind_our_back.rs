@@ -42,10 +42,10 @@ fn unclosed(stream: TcpStream) -> Unclosed {
 
 fn a_descriptor_that_is_not_open_is_refused(backend: Backend) {
     for watch in [R.into(), W.oneshot(), NOTHING.into()] {
+        let mut selector = open(backend);
         let (left, _right) = pair();
         let left = unclosed(left);
         let number = close_behind_the_back(&*left.0);
-        let mut selector = open(backend);
         let error = selector.register(left, watch, "data").unwrap_err();
         assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(&format!("descriptor {number} is not open")), "{error}");

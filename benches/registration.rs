@@ -1,0 +1,251 @@
+//! Registering, changing and removing many descriptors, each step by itself.
+//!
+//! ```text
+//! cargo bench -p polyselect-benches --bench registration
+//! ```
+//!
+//! `register` includes the wait that follows, with which some mechanisms hand over what was
+//! registered; so does `modify`. `cancels out` is a change that is taken back before the wait; for raw
+//! epoll and mio, who know no such thing, it is the two changes. Nothing is ready at any time. Times
+//! are CPU time of the process, for each descriptor, and the ratios are to raw epoll in the same
+//! round.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use clap::Parser;
+use polyselect::{Backend, Events, Interest, Key, Selector};
+use polyselect_benches::{alternate, raise_descriptor_limit, timed};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+
+#[derive(Parser)]
+struct Args {
+    /// How many descriptors.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 9900])]
+    descriptors: Vec<usize>,
+    #[arg(long, default_value_t = 15)]
+    rounds: usize,
+    /// What `cargo bench` adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A counter at zero: never readable, and not writable for those who do not ask.
+type Source = OwnedFd;
+
+trait Registry {
+    fn register(&mut self, sources: &mut Vec<Source>) -> io::Result<()>;
+    fn look(&mut self) -> io::Result<()>;
+    /// Asks for priority data instead of data, or the other way round.
+    fn modify(&mut self) -> io::Result<()>;
+    fn unregister(&mut self, sources: &mut Vec<Source>) -> io::Result<()>;
+}
+
+const OPERATIONS: [&str; 5] =
+    ["register", "unregister", "register + unregister", "modify", "cancels out"];
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    raise_descriptor_limit()?;
+    for &count in &args.descriptors {
+        println!("\n{count} descriptors");
+        println!("{:10} {:22} {:>8} {:>22}", "", "", "ns each", "ratio: min median max");
+        let names: Vec<_> = contestants().into_iter().map(|(name, _)| name).collect();
+        for (index, operation) in OPERATIONS.iter().enumerate() {
+            let mut runs: Vec<_> = contestants()
+                .into_iter()
+                .map(|(_, open)| move || Ok(run(open, count)?[index] / count as f64))
+                .collect();
+            for (name, result) in names.iter().zip(alternate(args.rounds, &mut runs)?) {
+                println!(
+                    "{name:10} {operation:22} {:8.1} {:8.3} {:6.3} {:6.3}",
+                    result.cost.median, result.ratio.min, result.ratio.median, result.ratio.max
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+type Open = fn() -> io::Result<Box<dyn Registry>>;
+
+fn contestants() -> Vec<(&'static str, Open)> {
+    let mut contestants: Vec<(&str, Open)> = vec![("raw", raw), ("mio", mio_registry)];
+    for (backend, open) in [
+        (Backend::Epoll, (|| ours(Backend::Epoll)) as Open),
+        (Backend::IoUring, || ours(Backend::IoUring)),
+        (Backend::Poll, || ours(Backend::Poll)),
+        (Backend::Select, || ours(Backend::Select)),
+    ] {
+        if backend.is_available() {
+            contestants.push((backend.name(), open));
+        }
+    }
+    contestants
+}
+
+/// Nanoseconds of each operation over all descriptors.
+fn run(open: Open, count: usize) -> io::Result<[f64; 5]> {
+    let mut registry = open()?;
+    let mut sources = Vec::with_capacity(count);
+    for _ in 0..count {
+        sources.push(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    }
+    let register = timed(|| {
+        registry.register(&mut sources)?;
+        registry.look()
+    })?;
+    let modify = timed(|| {
+        registry.modify()?;
+        registry.look()
+    })?;
+    registry.modify()?;
+    registry.look()?;
+    let cancel = timed(|| {
+        registry.modify()?;
+        registry.modify()?;
+        registry.look()
+    })?;
+    let unregister = timed(|| registry.unregister(&mut sources))?;
+    let times = [register, unregister, register + unregister, modify, cancel];
+    Ok(times.map(|time| time.as_nanos() as f64))
+}
+
+struct Raw {
+    epoll: OwnedFd,
+    sources: Vec<Source>,
+    priority: bool,
+}
+
+fn raw() -> io::Result<Box<dyn Registry>> {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    Ok(Box::new(Raw { epoll, sources: Vec::new(), priority: false }))
+}
+
+impl Registry for Raw {
+    fn register(&mut self, sources: &mut Vec<Source>) -> io::Result<()> {
+        for (index, source) in sources.iter().enumerate() {
+            let data = epoll::EventData::new_u64(index as u64);
+            epoll::add(&self.epoll, source, data, epoll::EventFlags::IN)?;
+        }
+        self.sources.append(sources);
+        Ok(())
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        let mut events = Vec::with_capacity(1024);
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&now))?;
+        Ok(())
+    }
+
+    fn modify(&mut self) -> io::Result<()> {
+        self.priority = !self.priority;
+        // Of a counter at zero, priority data never comes: asked for or not, nothing is ready.
+        let flags = if self.priority { epoll::EventFlags::PRI } else { epoll::EventFlags::IN };
+        for (index, source) in self.sources.iter().enumerate() {
+            epoll::modify(&self.epoll, source, epoll::EventData::new_u64(index as u64), flags)?;
+        }
+        Ok(())
+    }
+
+    fn unregister(&mut self, sources: &mut Vec<Source>) -> io::Result<()> {
+        for source in &self.sources {
+            epoll::delete(&self.epoll, source)?;
+        }
+        sources.append(&mut self.sources);
+        Ok(())
+    }
+}
+
+struct Mio {
+    poll: mio::Poll,
+    sources: Vec<Source>,
+    priority: bool,
+}
+
+fn mio_registry() -> io::Result<Box<dyn Registry>> {
+    Ok(Box::new(Mio { poll: mio::Poll::new()?, sources: Vec::new(), priority: false }))
+}
+
+impl Registry for Mio {
+    fn register(&mut self, sources: &mut Vec<Source>) -> io::Result<()> {
+        for (index, source) in sources.iter().enumerate() {
+            let number = source.as_raw_fd();
+            let mut source = mio::unix::SourceFd(&number);
+            let interest = mio::Interest::READABLE;
+            self.poll.registry().register(&mut source, mio::Token(index), interest)?;
+        }
+        self.sources.append(sources);
+        Ok(())
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        let mut events = mio::Events::with_capacity(1024);
+        self.poll.poll(&mut events, Some(Duration::ZERO))
+    }
+
+    fn modify(&mut self) -> io::Result<()> {
+        self.priority = !self.priority;
+        let interest =
+            if self.priority { mio::Interest::PRIORITY } else { mio::Interest::READABLE };
+        for (index, source) in self.sources.iter().enumerate() {
+            let number = source.as_raw_fd();
+            let mut source = mio::unix::SourceFd(&number);
+            self.poll.registry().reregister(&mut source, mio::Token(index), interest)?;
+        }
+        Ok(())
+    }
+
+    fn unregister(&mut self, sources: &mut Vec<Source>) -> io::Result<()> {
+        for source in &self.sources {
+            let number = source.as_raw_fd();
+            self.poll.registry().deregister(&mut mio::unix::SourceFd(&number))?;
+        }
+        sources.append(&mut self.sources);
+        Ok(())
+    }
+}
+
+struct Ours {
+    selector: Selector<Source, u64>,
+    events: Events,
+    keys: Vec<Key>,
+    priority: bool,
+}
+
+fn ours(backend: Backend) -> io::Result<Box<dyn Registry>> {
+    let selector = Selector::with_backend(backend)?;
+    let events = Events::with_capacity(1024);
+    Ok(Box::new(Ours { selector, events, keys: Vec::new(), priority: false }))
+}
+
+impl Registry for Ours {
+    fn register(&mut self, sources: &mut Vec<Source>) -> io::Result<()> {
+        for (index, source) in sources.drain(..).enumerate() {
+            self.keys.push(self.selector.register(source, Interest::READABLE, index as u64)?);
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        self.selector.select(&mut self.events, Duration::ZERO).map(drop)
+    }
+
+    fn modify(&mut self) -> io::Result<()> {
+        self.priority = !self.priority;
+        let interest = if self.priority { Interest::PRIORITY } else { Interest::READABLE };
+        for &key in &self.keys {
+            self.selector.modify(key, interest)?;
+        }
+        Ok(())
+    }
+
+    fn unregister(&mut self, sources: &mut Vec<Source>) -> io::Result<()> {
+        for key in self.keys.drain(..) {
+            sources.push(self.selector.unregister(key)?.into_parts().0);
+        }
+        Ok(())
+    }
+}
