@@ -9,19 +9,24 @@ use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 
-#[cfg(any(target_os = "linux", target_os = "android", all(unix, feature = "mio")))]
+#[cfg(any(epoll, mio))]
 mod always_ready;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 mod epoll;
-#[cfg(any(all(target_os = "linux", feature = "io-uring"), all(unix, feature = "mio")))]
+#[cfg(any(io_uring, mio))]
 mod hints;
-#[cfg(all(target_os = "linux", feature = "io-uring"))]
+#[cfg(io_uring)]
 mod io_uring;
-#[cfg(all(unix, feature = "mio"))]
+#[cfg(kqueue)]
+mod kqueue;
+/// What can be tested of kqueue without one.
+#[cfg(all(test, unix, not(kqueue)))]
+#[path = "backend/kqueue/book.rs"]
+mod kqueue_book;
+#[cfg(mio)]
 mod mio;
 mod poll;
 mod poll_set;
-#[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
 mod select;
 
 /// Stand in for a mechanism that this system does not have, or that was not compiled in.
@@ -54,19 +59,21 @@ mod absent {
         }
     }
 }
-#[cfg(all(target_os = "linux", not(feature = "io-uring")))]
+#[cfg(all(target_os = "linux", not(io_uring)))]
 use absent::io_uring;
-#[cfg(all(unix, not(feature = "mio")))]
+#[cfg(all(unix, not(mio)))]
 use absent::mio;
 #[cfg(not(target_os = "linux"))]
 use absent::system as io_uring;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(epoll))]
 use absent::system as epoll;
-#[cfg(not(all(unix, not(any(target_os = "illumos", target_os = "solaris")))))]
-use absent::system as select;
+#[cfg(not(kqueue))]
+use absent::system as kqueue;
 #[cfg(not(unix))]
 use absent::system as mio;
 
+#[cfg(kqueue)]
+pub(crate) use kqueue::Queue;
 pub(crate) use poll_set::check_open;
 
 /// What a mechanism does: it is told what to watch, and waits.
@@ -96,7 +103,7 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     }
 
     /// A descriptor that is readable while the kernel has an event.
-    #[cfg(unix)]
+    #[cfg(any(epoll, kqueue))]
     fn descriptor(&mut self) -> io::Result<Option<rustix::fd::BorrowedFd<'_>>> {
         Ok(None)
     }
@@ -130,9 +137,11 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
 pub enum Backend {
     /// `epoll`: Linux and Android. Its cost follows the active descriptors, not the registered.
     Epoll,
+    /// `kqueue`: macOS, iOS and the BSDs. Its cost follows the active descriptors.
+    Kqueue,
     /// `poll`: everywhere. Every wait walks all that is registered.
     Poll,
-    /// `select`: everywhere but illumos and Solaris. Every wait walks all numbers up to the highest
+    /// `select`: everywhere. Every wait walks all numbers up to the highest
     /// that is registered, and a short `poll` of what was found fills in the detail.
     Select,
     /// `io_uring` (cargo feature `io-uring`): Linux 5.13 and later, where it is not forbidden. Changes
@@ -167,6 +176,12 @@ const TABLE: &[Row] = &[
         open: epoll::open,
     },
     Row {
+        backend: Backend::Kqueue,
+        name: "kqueue",
+        abilities: Abilities { edge: true, oneshot: true, nesting: true, ..Abilities::NONE },
+        open: kqueue::open,
+    },
+    Row {
         backend: Backend::IoUring,
         name: "io_uring",
         abilities: Abilities {
@@ -184,8 +199,8 @@ const TABLE: &[Row] = &[
         abilities: Abilities {
             edge: true,
             oneshot: true,
-            priority: cfg!(any(target_os = "linux", target_os = "android")),
-            nesting: cfg!(any(target_os = "linux", target_os = "android")),
+            priority: cfg!(epoll),
+            nesting: cfg!(any(epoll, kqueue)),
             ..Abilities::NONE
         },
         open: mio::open,
@@ -199,7 +214,12 @@ const TABLE: &[Row] = &[
     Row {
         backend: Backend::Select,
         name: "select",
-        abilities: Abilities { oneshot: true, priority: true, ..Abilities::NONE },
+        abilities: Abilities {
+            oneshot: true,
+            priority: true,
+            descriptor_ceiling: select::CEILING,
+            ..Abilities::NONE
+        },
         open: select::open,
     },
 ];
@@ -465,7 +485,7 @@ mod tests {
         let message = "Epoll".parse::<Backend>().unwrap_err().to_string();
         assert_eq!(
             message,
-            "unknown backend \"Epoll\"; known are: epoll, io_uring, mio, poll, select"
+            "unknown backend \"Epoll\"; known are: epoll, kqueue, io_uring, mio, poll, select"
         );
     }
 

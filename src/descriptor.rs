@@ -10,7 +10,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 ///
 /// It is asked for once and remembered, since a source may answer differently later, and removing
 /// what it answers then could remove a stranger.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Descriptor(RawFd);
 
 impl Descriptor {
@@ -19,7 +19,7 @@ impl Descriptor {
     }
 
     /// The same for a mechanism's own object, of a type that does not lend its descriptor.
-    #[cfg(all(unix, feature = "mio"))]
+    #[cfg(all(mio, any(epoll, kqueue)))]
     pub(crate) fn of_mechanism(mechanism: &impl AsRawFd) -> Self {
         Self(mechanism.as_raw_fd())
     }
@@ -44,9 +44,13 @@ impl Descriptor {
         self.0 as usize
     }
 
-    #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
     pub(crate) fn number(self) -> RawFd {
         self.0
+    }
+
+    /// The descriptor with the number that [`number`](Self::number) gave.
+    pub(crate) fn from_number(number: RawFd) -> Self {
+        Self(number)
     }
 }
 

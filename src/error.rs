@@ -16,7 +16,7 @@ use crate::key::Key;
 /// | `AlreadyExists` | the selector has a registration of this descriptor |
 /// | `InvalidInput` | the descriptor is not open, cannot be watched, or the watch combines what the kernel refuses to combine |
 /// | `Unsupported` | this mechanism has no such mode, or cannot watch a descriptor with so high a number; the message names those that can |
-/// | `Other` | the selector was made before a fork and not rebuilt; or 536,870,911 registrations are alive |
+/// | `Other` | the selector was made before a fork and not rebuilt; or 536,870,910 registrations are alive |
 /// | as the system says | it has no memory or watches left (`ENOMEM`, `ENOSPC`), or epolls would be nested in a circle or too deep (`ELOOP`) |
 ///
 /// ```

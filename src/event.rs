@@ -282,7 +282,7 @@ impl Events {
     }
 
     /// Runs `report` as if there were room for so many only.
-    #[cfg(unix)]
+    #[cfg(any(epoll, mio))]
     pub(crate) fn with_room<R>(&mut self, room: usize, report: impl FnOnce(&mut Self) -> R) -> R {
         let limit = self.limit;
         self.limit = limit.min(self.len + room);
@@ -293,7 +293,7 @@ impl Events {
 
     /// Lets a kernel write events itself, as many as there is room for; `write` says how many.
     #[inline]
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     pub(crate) fn fill<E>(
         &mut self,
         write: impl FnOnce(&mut [rustix::event::epoll::Event]) -> Result<usize, E>,

@@ -86,8 +86,12 @@ impl Token {
     /// The waker's, which no registration gets: its slot is above [`Token::MAX_SLOT`].
     pub(crate) const WAKER: Self = Self(SLOT_MASK as u64);
 
+    /// Of what a mechanism watches for itself.
+    #[cfg_attr(not(kqueue), allow(dead_code))]
+    pub(crate) const NOBODY: Self = Self(SLOT_MASK as u64 - 1);
+
     /// The highest slot that a registration may have.
-    pub(crate) const MAX_SLOT: usize = SLOT_MASK as usize - 1;
+    pub(crate) const MAX_SLOT: usize = SLOT_MASK as usize - 2;
 
     #[inline]
     pub(crate) const fn new(key: Key, asked: Interest) -> Self {

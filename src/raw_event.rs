@@ -16,11 +16,11 @@ pub(crate) mod bits {
     pub(crate) const RDHUP: u32 = 0x2000;
 
     /// All of them; a kernel has more.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     pub(crate) const ALL: u32 = IN | PRI | OUT | ERR | HUP | NVAL | RDHUP;
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 mod layout {
     use rustix::event::epoll;
 
@@ -42,7 +42,7 @@ mod layout {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(epoll))]
 mod layout {
     use super::Token;
 
@@ -70,10 +70,10 @@ pub(crate) struct RawEvents(Box<[RawEvent]>);
 
 // SAFETY: what makes epoll's event neither `Send` nor `Sync` is the pointer in its data; all that is
 // ever stored there is the integer of a `Token`.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 unsafe impl Send for RawEvents {}
 // SAFETY: as above.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 unsafe impl Sync for RawEvents {}
 
 impl RawEvents {
@@ -86,7 +86,7 @@ impl RawEvents {
         &self.0
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     pub(crate) fn as_mut_slice(&mut self) -> &mut [RawEvent] {
         &mut self.0
     }

@@ -244,7 +244,7 @@ impl<S, D> Selector<S, D> {
         self.backend.check(descriptor, watch)?;
         let slot = self.registrations.vacant_key();
         if slot > Token::MAX_SLOT {
-            return Err(io::Error::other("a selector holds at most 536,870,911 registrations"));
+            return Err(io::Error::other("a selector holds at most 536,870,910 registrations"));
         }
         let key = Key::new(slot as u32, next_generation());
         if watch.interest().is_empty() {

@@ -7,7 +7,7 @@ use std::sync::{Arc, atomic};
 use std::{fmt, io, task};
 
 use crate::descriptor::Descriptor;
-use channel::Channel;
+pub(crate) use channel::Channel;
 use flag::WakeFlag;
 
 /// Ends the wait of a selector from anywhere: [`Selector::waker`](crate::Selector::waker) hands it

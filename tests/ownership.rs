@@ -29,7 +29,7 @@ fn threads_may_share_and_send_what_their_parts_allow() {
 
 /// The kernel's object goes before the sources do, so that a source that is dropped is not watched.
 #[test]
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 fn a_selector_drops_its_kernel_object_before_its_sources() {
     use std::net::UdpSocket;
     use std::rc::Rc;

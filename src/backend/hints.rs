@@ -74,6 +74,7 @@ impl<T> Hints<T> {
         self.watched.get_mut(position)
     }
 
+    #[cfg(io_uring)]
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Watched<T>)> {
         self.watched.iter_mut()
     }

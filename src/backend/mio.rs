@@ -10,6 +10,7 @@
 //! - It hands through what the system's own mechanism refuses, such as regular files on Linux.
 
 use std::io;
+#[cfg(any(epoll, kqueue))]
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use mio::unix::SourceFd;
 use super::Mechanism;
 use super::always_ready::AlwaysReady;
 use super::hints::{Hints, Silenced, Watched};
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 use super::poll_set::{readable_within, split_timeout};
 use crate::descriptor::Descriptor;
 use crate::error;
@@ -87,6 +88,7 @@ impl Mechanism for Mio {
         Ok(())
     }
 
+    #[cfg(any(epoll, kqueue))]
     fn descriptor(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
         Ok(Some(Descriptor::of_mechanism(&self.poll).borrow()))
     }
@@ -146,7 +148,7 @@ impl Mio {
 
     /// Lets mio wait; what it has found is in the batch.
     fn collect(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
+        #[cfg(epoll)]
         let timeout = match timeout {
             Some(timeout) => {
                 let this = Descriptor::of_mechanism(&self.poll).borrow();
@@ -177,9 +179,9 @@ fn deregister(registry: &mio::Registry, watched: &mut Watched<Registered>) {
 
 fn to_mio(interest: Interest) -> mio::Interest {
     // Priority has no constant on systems without it; asking for it is refused before.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     const PRIORITY: mio::Interest = mio::Interest::PRIORITY;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[cfg(not(epoll))]
     const PRIORITY: mio::Interest = mio::Interest::READABLE;
 
     [

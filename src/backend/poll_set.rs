@@ -35,8 +35,14 @@ struct Owner {
 }
 
 impl PollSet {
+    #[cfg(any(io_uring, kqueue, mio))]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    #[cfg(kqueue)]
+    pub(super) fn contains(&self, descriptor: Descriptor) -> bool {
+        self.positions.get(descriptor).is_some()
     }
 
     /// Puts a descriptor in, or changes what it is asked for.
@@ -104,6 +110,7 @@ impl PollSet {
     }
 
     /// Takes out those of which the last call found nothing.
+    #[cfg(any(io_uring, mio))]
     pub(super) fn remove_unready(&mut self, mut removed: impl FnMut(Descriptor)) {
         let mut position = 0;
         while let Some(entry) = self.entries.get(position) {
@@ -120,19 +127,9 @@ impl PollSet {
 }
 
 /// Half-close as a flag of its own, where the system has it; elsewhere it is `IN` alone.
-#[cfg(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "illumos"
-))]
+#[cfg(poll_rdhup)]
 const RDHUP: PollFlags = PollFlags::RDHUP;
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "illumos"
-)))]
+#[cfg(not(poll_rdhup))]
 const RDHUP: PollFlags = PollFlags::empty();
 
 /// An entry for the system call.
@@ -145,13 +142,13 @@ pub(super) fn entry(descriptor: Descriptor, interest: Interest) -> PollFd<'stati
 }
 
 /// What the system call found, with Linux's values.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 pub(super) fn found_bits(entry: &PollFd<'_>) -> u32 {
     u32::from(entry.revents().bits()) & bits::ALL
 }
 
 /// What the system call found, with Linux's values.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(epoll))]
 pub(super) fn found_bits(entry: &PollFd<'_>) -> u32 {
     let found = entry.revents();
     let mut bits = 0;
@@ -175,7 +172,7 @@ pub(super) fn found_bits(entry: &PollFd<'_>) -> u32 {
 #[cfg(unix)]
 pub(crate) fn check_open(descriptor: Descriptor) -> io::Result<()> {
     match rustix::fs::fcntl_getfl(descriptor.borrow()) {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
+        #[cfg(epoll)]
         Ok(flags) if flags.contains(rustix::fs::OFlags::PATH) => Err(error::not_open(descriptor)),
         Ok(_) => Ok(()),
         Err(Errno::BADF) => Err(error::not_open(descriptor)),
@@ -241,7 +238,7 @@ pub(super) fn to_timespec(timeout: Duration) -> Timespec {
 }
 
 /// The whole milliseconds of a timeout, and the rest, for calls that round up.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 pub(super) fn split_timeout(timeout: Duration) -> (Duration, Duration) {
     let rest = Duration::from_nanos(u64::from(timeout.subsec_nanos() % 1_000_000));
     (timeout - rest, rest)
@@ -249,7 +246,7 @@ pub(super) fn split_timeout(timeout: Duration) -> (Duration, Duration) {
 
 /// Sleeps until a mechanism's own descriptor has something, to the nanosecond. It uses up no edge
 /// and no one-shot.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 pub(super) fn readable_within(
     mechanism: rustix::fd::BorrowedFd<'_>,
     timeout: Duration,

@@ -1,51 +1,49 @@
-//! select: Unix but for illumos and Solaris, whose form of it has a fixed ceiling.
+//! select: every system.
 //!
-//! Three sets of bits go over with each call, up to the highest number that is registered. Where it
-//! surprises:
+//! Three sets go over with each call, one for each direction: of bits up to the highest number that is
+//! registered, on Windows of handles. Where it surprises:
 //!
 //! - The well-known ceiling of 1024 belongs to C's `fd_set`, not to the kernels: sets of any size do.
-//! - One number that is not open is `EBADF` for the whole call, and the sets are left as they were.
+//!   (On illumos the call is a function of the C library and has a ceiling, at 65,536.)
+//! - One number that is not open is an error of the whole call, and the sets are left as they were.
 //!   One `poll` finds out which.
-//! - Bits above the process's own table are neither looked at nor cleared. So what the call counts
-//!   is what holds, and the walk stops after so many.
 //! - Hang-up and error look like readiness. One `poll` of what was found has the detail, and the
 //!   last word where another process was quicker.
+//! - On Windows a connection that failed shows in the set of exceptions, and in no other.
 
-#![allow(unsafe_code)] // `select` is unsafe in rustix.
+mod sets;
 
 use std::time::Duration;
 use std::{fmt, io};
 
-use rustix::event::{
-    FdSetElement, FdSetIter, PollFd, fd_set_insert, fd_set_num_elements, fd_set_remove, select,
-};
-use rustix::fd::RawFd;
-use rustix::io::Errno;
+use rustix::event::PollFd;
 
 use super::Mechanism;
-use super::poll_set::{check_open, entry, found_bits, poll_all, to_timespec};
-use crate::descriptor::Descriptor;
+use super::poll_set::{check_open, entry, found_bits, poll_all};
+use crate::descriptor::{Descriptor, DescriptorTable};
 use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 use crate::raw_event::bits;
+use sets::{Found, Sets};
+
+pub(super) use sets::CEILING;
 
 pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
     Ok(Box::new(Select::default()))
 }
 
-/// A set of descriptors for each direction that `select` tells apart.
+/// The directions that `select` tells apart, in the order of its sets.
 const DIRECTIONS: [Interest; 3] = [Interest::READABLE, Interest::WRITABLE, Interest::PRIORITY];
 
 #[derive(Default)]
 struct Select {
-    wanted: [Vec<FdSetElement>; 3],
-    /// What goes over; the call leaves what it found.
-    found: [Vec<FdSetElement>; 3],
-    /// By number.
-    owners: Vec<Option<Owner>>,
-    /// The lowest number of the next report, so that a small batch leaves nobody out.
-    next: RawFd,
+    sets: Sets,
+    owners: Vec<Owner>,
+    positions: DescriptorTable,
+    /// The last that was reported: the next report starts after it, so that a small batch leaves
+    /// nobody out.
+    last: Option<Descriptor>,
     /// Those that were found, and what `poll` says of them.
     hits: Vec<Owner>,
     details: Vec<PollFd<'static>>,
@@ -56,12 +54,13 @@ struct Owner {
     descriptor: Descriptor,
     token: Token,
     watch: Watch,
+    /// What `select` alone can tell.
+    found: u32,
 }
 
 impl fmt::Debug for Select {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let watched = self.owners.iter().flatten().map(|owner| owner.descriptor);
-        f.debug_set().entries(watched).finish()
+        f.debug_set().entries(self.owners.iter().map(|owner| owner.descriptor)).finish()
     }
 }
 
@@ -80,22 +79,30 @@ impl Mechanism for Select {
         if old.is_empty() {
             check_open(descriptor)?;
         }
-        self.make_room(descriptor);
-        self.owners[descriptor.index()] = Some(Owner { descriptor, token, watch: new });
-        for (set, direction) in self.wanted.iter_mut().zip(DIRECTIONS) {
-            if new.interest().contains(direction) {
-                fd_set_insert(set, descriptor.number());
-            } else {
-                fd_set_remove(set, descriptor.number());
+        let owner = Owner { descriptor, token, watch: new, found: 0 };
+        match self.positions.get(descriptor) {
+            Some(position) => self.owners[position] = owner,
+            None => {
+                self.positions.insert(descriptor, self.owners.len());
+                self.owners.push(owner);
             }
         }
+        self.sets.set(descriptor, new.interest());
         Ok(())
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        match self.call(timeout) {
-            Err(Errno::BADF) => self.gather_not_open()?,
-            found => self.gather_found(found?),
+        match self.sets.call(timeout)? {
+            Found::Nothing => return Ok(()),
+            Found::NotOpen => self.gather_not_open()?,
+            Found::Some => {
+                self.hits.clear();
+                let (owners, positions) = (&self.owners, &self.positions);
+                self.hits.extend(self.sets.found().filter_map(|(descriptor, found)| {
+                    let owner = owners[positions.get(descriptor)?];
+                    Some(Owner { found, ..owner })
+                }));
+            }
         }
         self.report(events)
     }
@@ -103,66 +110,22 @@ impl Mechanism for Select {
 
 impl Select {
     fn remove(&mut self, descriptor: Descriptor) {
-        if let Some(owner) = self.owners.get_mut(descriptor.index())
-            && owner.take().is_some()
-        {
-            for set in &mut self.wanted {
-                fd_set_remove(set, descriptor.number());
-            }
+        let Some(position) = self.positions.remove(descriptor) else { return };
+        self.owners.swap_remove(position);
+        if let Some(moved) = self.owners.get(position) {
+            self.positions.insert(moved.descriptor, position);
         }
-    }
-
-    fn make_room(&mut self, descriptor: Descriptor) {
-        let numbers = descriptor.index() + 1;
-        if numbers > self.owners.len() {
-            self.owners.resize(numbers, None);
-            let elements = fd_set_num_elements(numbers, descriptor.number() + 1);
-            for set in &mut self.wanted {
-                set.resize(elements, FdSetElement::default());
-            }
-        }
-    }
-
-    /// How many bits the call found; they are in `found`.
-    fn call(&mut self, timeout: Option<Duration>) -> rustix::io::Result<usize> {
-        for (found, wanted) in self.found.iter_mut().zip(&self.wanted) {
-            found.clone_from(wanted);
-        }
-        let numbers = RawFd::try_from(self.owners.len()).unwrap_or(RawFd::MAX);
-        let [read, write, except] = &mut self.found;
-        let timeout = timeout.map(to_timespec);
-        // SAFETY: each set has room for `numbers` bits, for `make_room` grows them together. The
-        // numbers are of sources that the selector owns while they are here, see
-        // `Descriptor::borrow`; one closed against the rules is answered with `EBADF`.
-        let found =
-            unsafe { select(numbers, Some(read), Some(write), Some(except), timeout.as_ref()) }?;
-        Ok(usize::try_from(found).unwrap_or(0))
-    }
-
-    /// Collects those with a bit in any of the sets, in the order of their numbers.
-    fn gather_found(&mut self, mut bits: usize) {
-        self.hits.clear();
-        let mut sets = self.found.each_ref().map(|set| FdSetIter::new(set).peekable());
-        while bits > 0 {
-            let Some(number) = sets.iter_mut().filter_map(|set| set.peek().copied()).min() else {
-                break;
-            };
-            for set in &mut sets {
-                bits -= usize::from(set.next_if_eq(&number).is_some()).min(bits);
-            }
-            self.hits.extend(self.owners[number as usize]);
-        }
+        self.sets.set(descriptor, Interest::empty());
     }
 
     /// Collects those that are not open any more.
     #[cold]
     fn gather_not_open(&mut self) -> io::Result<()> {
-        self.hits.clear();
-        self.hits.extend(self.owners.iter().flatten());
+        self.hits.clone_from(&self.owners);
         self.ask_poll()?;
         let mut details = self.details.iter();
-        self.hits
-            .retain(|_| details.next().is_some_and(|entry| found_bits(entry) & bits::NVAL != 0));
+        let mut is_open = || details.next().is_none_or(|entry| found_bits(entry) & bits::NVAL == 0);
+        self.hits.retain(|_| !is_open());
         Ok(())
     }
 
@@ -173,25 +136,26 @@ impl Select {
         poll_all(&mut self.details, Some(Duration::ZERO))
     }
 
-    /// Reports the hits, starting where the last report ended, as `poll` sees them.
+    /// Reports the hits as `poll` sees them.
     fn report(&mut self, events: &mut Events) -> io::Result<()> {
         if self.hits.is_empty() {
             return Ok(());
         }
-        let start = self.hits.partition_point(|hit| hit.descriptor.number() < self.next);
+        self.hits.sort_unstable_by_key(|hit| hit.descriptor);
+        let start = self.hits.partition_point(|hit| Some(hit.descriptor) <= self.last);
         self.hits.rotate_left(start);
         self.hits.truncate(events.room());
         self.ask_poll()?;
         for index in 0..self.hits.len() {
             let hit = self.hits[index];
-            let found = found_bits(&self.details[index]);
+            let found = found_bits(&self.details[index]) | hit.found;
             if found != 0 {
                 events.push(hit.token, found);
             }
             if found & bits::NVAL != 0 || found != 0 && hit.watch.is_oneshot() {
                 self.remove(hit.descriptor);
             }
-            self.next = hit.descriptor.number() + 1;
+            self.last = Some(hit.descriptor);
         }
         Ok(())
     }

@@ -3,11 +3,10 @@
 use super::Selector;
 use crate::backend::Mechanism;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) use linux::Nest;
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(any(epoll, kqueue)))]
 pub(super) use absent::Nest;
+#[cfg(any(epoll, kqueue))]
+pub(super) use around::Nest;
 
 impl<S, D> Selector<S, D> {
     /// A descriptor that is readable while `select` would return at once: to register this selector
@@ -71,56 +70,47 @@ impl<S, D> Selector<S, D> {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod linux {
+/// A kernel object around the mechanism's own, so that the number stays when that is renewed, and a
+/// beacon in it for what the mechanism finds without the kernel.
+#[cfg(any(epoll, kqueue))]
+mod around {
     use std::io;
 
-    use rustix::event::{EventfdFlags, epoll, eventfd};
-    use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+    use rustix::fd::{AsFd, BorrowedFd};
 
-    use super::Mechanism;
+    use super::{Mechanism, outer::Outer};
+    use crate::waker::Channel;
 
-    /// An epoll around the mechanism's own object, so that the number stays when that is renewed,
-    /// and a beacon in it for what the mechanism finds without the kernel.
     #[derive(Debug)]
     pub(crate) struct Nest {
-        outer: OwnedFd,
-        beacon: OwnedFd,
+        outer: Outer,
+        beacon: Channel,
         lit: bool,
     }
 
     impl Nest {
         pub(crate) fn open() -> io::Result<Self> {
-            let outer = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-            let beacon = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            let nest = Self { outer, beacon, lit: false };
-            nest.watch(nest.beacon.as_fd())?;
+            let nest = Self { outer: Outer::open()?, beacon: Channel::new()?, lit: false };
+            nest.outer.watch(nest.beacon.reader().as_fd())?;
             Ok(nest)
         }
 
         /// Shows the events of this mechanism. Those of an earlier one end when that is dropped.
         pub(crate) fn attach(&self, mechanism: &mut dyn Mechanism) -> io::Result<()> {
-            mechanism.descriptor()?.map_or(Ok(()), |inner| self.watch(inner))
-        }
-
-        fn watch(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-            let data = epoll::EventData::new_u64(0);
-            Ok(epoll::add(&self.outer, descriptor, data, epoll::EventFlags::IN)?)
+            mechanism.descriptor()?.map_or(Ok(()), |inner| self.outer.watch(inner))
         }
 
         pub(crate) fn show(&mut self, lit: bool) {
             if lit == self.lit {
                 return;
             }
-            // A counter between zero and one: neither call can fail.
-            let result = if lit {
-                rustix::io::write(&self.beacon, &1_u64.to_ne_bytes())
-            } else {
-                rustix::io::read(&self.beacon, &mut [0; 8])
-            };
-            if result.is_ok() {
-                self.lit = lit;
+            if !lit {
+                self.beacon.drain();
+            } else if let Err(error) = self.beacon.signal() {
+                log::error!("a nested selector could not show an event: {error}");
+                return;
             }
+            self.lit = lit;
         }
 
         pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -129,8 +119,39 @@ mod linux {
     }
 }
 
-/// Systems on which no mechanism nests yet.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(epoll)]
+mod outer {
+    use std::io;
+
+    use rustix::event::epoll;
+    use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+    #[derive(Debug)]
+    pub(super) struct Outer(OwnedFd);
+
+    impl Outer {
+        pub(super) fn open() -> io::Result<Self> {
+            Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+        }
+
+        pub(super) fn watch(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+            let data = epoll::EventData::new_u64(0);
+            Ok(epoll::add(&self.0, descriptor, data, epoll::EventFlags::IN)?)
+        }
+
+        pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+}
+
+#[cfg(kqueue)]
+mod outer {
+    pub(super) use crate::backend::Queue as Outer;
+}
+
+/// Systems on which no mechanism nests.
+#[cfg(not(any(epoll, kqueue)))]
 mod absent {
     use std::io;
 

@@ -2,16 +2,17 @@
 
 #![cfg_attr(unix, allow(unsafe_code))] // `dup2` onto a descriptor that is shared.
 
-pub(super) use system::Channel;
+pub(crate) use system::Channel;
 
 /// Linux, Android: an eventfd, a counter that is one descriptor.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 mod system {
     use std::io;
     use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
     use rustix::event::{EventfdFlags, eventfd};
 
+    #[derive(Debug)]
     pub(crate) struct Channel(OwnedFd);
 
     impl Channel {
@@ -38,11 +39,12 @@ mod system {
 }
 
 /// Other Unixes: a pipe.
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+#[cfg(all(unix, not(epoll)))]
 mod system {
     use std::io;
     use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+    #[derive(Debug)]
     pub(crate) struct Channel {
         reader: OwnedFd,
         writer: OwnedFd,
@@ -84,6 +86,7 @@ mod system {
     use std::net::{Ipv4Addr, UdpSocket};
     use std::os::windows::io::{AsSocket, BorrowedSocket};
 
+    #[derive(Debug)]
     pub(crate) struct Channel(UdpSocket);
 
     impl Channel {

@@ -27,7 +27,7 @@ mod wakers;
 mod always_ready;
 #[cfg(unix)]
 mod behind_our_back;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 mod exclusive;
 #[cfg(unix)]
 mod forks;
@@ -61,7 +61,7 @@ const SUITES: &[Suite] = &[
     ("always_ready", always_ready::CASES),
     #[cfg(unix)]
     ("behind_our_back", behind_our_back::CASES),
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     ("exclusive", exclusive::CASES),
     #[cfg(unix)]
     ("forks", forks::CASES),

@@ -1,0 +1,27 @@
+//! Gives each mechanism that the target has a name, so that the sources can say `#[cfg(epoll)]`.
+
+use std::env;
+
+fn main() {
+    let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    let unix = env::var_os("CARGO_CFG_UNIX").is_some();
+    let feature = |name: &str| env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
+
+    let linux = ["linux", "android"].contains(&&*os);
+    let apple = ["macos", "ios", "tvos", "watchos", "visionos"].contains(&&*os);
+    let bsd = ["freebsd", "netbsd", "openbsd", "dragonfly"].contains(&&*os);
+    for (name, is_there) in [
+        ("epoll", linux),
+        ("kqueue", apple || bsd),
+        ("io_uring", os == "linux" && feature("IO_URING")),
+        ("mio", unix && feature("MIO")),
+        // What a mechanism of this system can do, not the mechanism itself.
+        ("poll_rdhup", linux || ["freebsd", "illumos"].contains(&&*os)),
+    ] {
+        println!("cargo::rustc-check-cfg=cfg({name})");
+        if is_there {
+            println!("cargo::rustc-cfg={name}");
+        }
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+}
