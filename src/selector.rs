@@ -309,8 +309,8 @@ impl<S, D> Selector<S, D> {
 
     /// Something to end the wait with from other threads; see [`Waker`] for an example.
     ///
-    /// The first call opens what carries the wakes (an eventfd, a pipe, or on Windows a socket of
-    /// one's own); later calls hand out the same. Does not block.
+    /// The first call opens what carries the wakes (an eventfd, a pipe, or on Windows a connection
+    /// over loopback); later calls hand out the same. Does not block.
     ///
     /// # Errors
     ///

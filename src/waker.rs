@@ -59,8 +59,8 @@ impl Waker {
     ///
     /// # Errors
     ///
-    /// What writing to an eventfd, a pipe or, on Windows, a socket of one's own can give; nothing
-    /// was woken then, and a later call tries again.
+    /// What writing to an eventfd, a pipe or, on Windows, a connection over loopback can give;
+    /// nothing was woken then, and a later call tries again.
     ///
     /// ```
     /// # #[cfg(unix)] {

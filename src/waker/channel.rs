@@ -79,37 +79,52 @@ mod system {
     }
 }
 
-/// Windows: a datagram socket that is connected to itself, since only sockets can be waited for.
+/// Windows: a TCP connection over loopback, since only sockets can be waited for. Not a datagram, for
+/// a stream that takes no more is one that has something to read.
 #[cfg(windows)]
 mod system {
-    use std::io;
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::io::{self, Read, Write};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::os::windows::io::{AsSocket, BorrowedSocket};
 
     #[derive(Debug)]
-    pub(crate) struct Channel(UdpSocket);
+    pub(crate) struct Channel {
+        reader: TcpStream,
+        writer: TcpStream,
+    }
 
     impl Channel {
         pub(crate) fn new() -> io::Result<Self> {
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-            socket.connect(socket.local_addr()?)?;
-            socket.set_nonblocking(true)?;
-            Ok(Self(socket))
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let writer = TcpStream::connect(listener.local_addr()?)?;
+            let own = writer.local_addr()?;
+            let reader = loop {
+                // Another process may have connected first.
+                let (reader, peer) = listener.accept()?;
+                if peer == own {
+                    break reader;
+                }
+            };
+            reader.set_nonblocking(true)?;
+            writer.set_nonblocking(true)?;
+            writer.set_nodelay(true)?;
+            Ok(Self { reader, writer })
         }
 
         pub(crate) fn signal(&self) -> io::Result<()> {
-            match self.0.send(&[1]) {
+            match (&self.writer).write(&[1]) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
                 _ => Ok(()),
             }
         }
 
         pub(crate) fn drain(&self) {
-            while self.0.recv(&mut [0; 8]).is_ok() {}
+            // One signal, most of the time; what is left ends one wait too many.
+            let _ = (&self.reader).read(&mut [0; 64]);
         }
 
         pub(crate) fn reader(&self) -> BorrowedSocket<'_> {
-            self.0.as_socket()
+            self.reader.as_socket()
         }
     }
 }

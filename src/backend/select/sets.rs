@@ -264,10 +264,9 @@ mod handle_sets {
                 return Ok(Found::Nothing);
             }
             for (set, direction) in self.found.iter_mut().zip(DIRECTIONS) {
-                // A connection that fails shows as an exception to those who wait to write.
+                // A connection that fails shows as an exception alone, whatever was asked for.
                 let asked = |interest: Interest| {
-                    interest.contains(direction)
-                        || direction == Interest::PRIORITY && interest.contains(Interest::WRITABLE)
+                    interest.contains(direction) || direction == Interest::PRIORITY
                 };
                 set.clear();
                 set.push(0);
@@ -303,12 +302,13 @@ mod handle_sets {
             let has = |set: &HandleSet, number: RawFd| set[1..=set[0]].contains(&(number as usize));
             self.wanted.iter().filter_map(move |&(number, interest)| {
                 let [read, write, except] = self.found.each_ref().map(|set| has(set, number));
-                let mut known = 0;
-                if except && interest.contains(Interest::PRIORITY) {
-                    known = bits::PRI;
-                } else if except && !write {
-                    known = bits::ERR;
-                }
+                let known = match except {
+                    // `WSAPoll` knows no priority data.
+                    true if interest.contains(Interest::PRIORITY) => bits::PRI,
+                    // Nor, on older systems, failed connections.
+                    true if !read && !write => bits::ERR,
+                    _ => 0,
+                };
                 (read || write || except).then(|| (Descriptor::from_number(number), known))
             })
         }

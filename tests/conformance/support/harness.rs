@@ -47,6 +47,12 @@ macro_rules! case {
 
 const CASE: &str = "POLYSELECT_CONFORMANCE_CASE";
 
+/// What wine gets wrong, as `suite::case`, and what that is.
+const WRONG_ON_WINE: &[(&str, &str)] = &[(
+    "oneshot::a_full_half_closed_socket_does_not_spin",
+    "wine reports a hang-up when the peer has only shut down its writing side",
+)];
+
 /// A case that has not ended by then hangs.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -62,6 +68,11 @@ pub fn run_all(suites: &'static [Suite]) -> ExitCode {
         .get_or_insert(2 * thread::available_parallelism().map_or(1, usize::from));
     let mut trials = Vec::new();
     for &backend in Backend::ALL {
+        if !backend.is_available() {
+            let missing = || Ok(Completion::ignored_with("this system does not have it"));
+            trials.push(Trial::ignorable_test(format!("{backend}::*"), missing));
+            continue;
+        }
         for (suite, cases) in suites {
             for case in *cases {
                 let name = format!("{backend}::{suite}::{}", case.name);
@@ -78,11 +89,13 @@ pub fn run_all(suites: &'static [Suite]) -> ExitCode {
 
 /// Runs a case in a process of its own.
 fn run_elsewhere(backend: Backend, case: &Case, name: &str) -> Result<Completion, Failed> {
-    if !backend.is_available() {
-        return Ok(Completion::ignored_with(format!("this system has no {backend}")));
-    }
     if !(case.needs.met)(backend.abilities()) {
         return Ok(Completion::ignored_with(format!("{backend} lacks: {}", case.needs.what)));
+    }
+    let on_wine = cfg!(windows) && env::var_os("WINEPREFIX").is_some();
+    let wrong = WRONG_ON_WINE.iter().find(|(case, _)| on_wine && name.ends_with(case));
+    if let Some((_, reason)) = wrong {
+        return Ok(Completion::ignored_with(reason));
     }
     let output = Command::new(env::current_exe()?).env(CASE, name).output()?;
     if output.status.success() {
