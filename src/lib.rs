@@ -53,6 +53,10 @@
 
 #![warn(unreachable_pub)]
 
+/// For what the tests of the crate and those inside it share.
+#[cfg(test)]
+extern crate self as polyselect;
+
 mod backend;
 mod descriptor;
 mod error;

@@ -153,7 +153,7 @@ impl<S, D> Selector<S, D> {
         Ok(Self::on(backend, backend.open()?))
     }
 
-    fn on(backend: Backend, mechanism: Box<dyn Mechanism>) -> Self {
+    pub(crate) fn on(backend: Backend, mechanism: Box<dyn Mechanism>) -> Self {
         log::debug!("selector on {backend}");
         Self {
             mechanism,

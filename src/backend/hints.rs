@@ -144,6 +144,9 @@ impl<T> Hints<T> {
         events: &mut Events,
         mut silenced: impl FnMut(&mut Watched<T>, usize, Silenced),
     ) -> io::Result<()> {
+        if events.room() == 0 {
+            return Ok(()); // and nobody has had a turn
+        }
         self.edges_first = !self.edges_first;
         if self.edges_first {
             self.report_edges(events, &mut silenced);

@@ -18,6 +18,8 @@
 //! - A ring belongs to the thread that armed it, see [`Ring`].
 
 mod ring;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::time::Duration;
@@ -35,11 +37,15 @@ use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 use crate::raw_event::bits;
-use ring::{Departed, Ring};
+use ring::{Departed, Ring, Sizes};
 
 pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
+    open_with(Sizes::LARGE)
+}
+
+fn open_with(sizes: Sizes) -> io::Result<Box<dyn Mechanism>> {
     Ok(Box::new(Uring {
-        ring: Ring::open()?,
+        ring: Ring::open(sizes)?,
         hints: Hints::default(),
         to_arm: Vec::new(),
         armings: 0,
@@ -285,7 +291,7 @@ impl Uring {
             return Ok(());
         }
         log::debug!("io_uring: another thread, another ring");
-        let ring = Ring::open()?;
+        let ring = self.ring.open_another()?;
         if let Some(signal) = &self.signal {
             ring.signal_with(signal)?;
         }

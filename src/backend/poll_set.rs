@@ -60,14 +60,24 @@ impl PollSet {
     }
 
     pub(super) fn remove(&mut self, descriptor: Descriptor) {
-        if let Some(position) = self.positions.remove(descriptor) {
+        if let Some(position) = self.positions.get(descriptor) {
             self.remove_at(position);
         }
     }
 
-    fn remove_at(&mut self, position: usize) {
+    /// What comes before `next` has been reported, and stays there: a hole among those is filled from
+    /// among them.
+    fn remove_at(&mut self, mut position: usize) {
+        if position < self.next && self.next <= self.entries.len() {
+            self.next -= 1;
+            self.entries.swap(position, self.next);
+            self.owners.swap(position, self.next);
+            self.positions.insert(self.owners[position].descriptor, position);
+            position = self.next;
+        }
+        let removed = self.owners.swap_remove(position);
         self.entries.swap_remove(position);
-        self.owners.swap_remove(position);
+        self.positions.remove(removed.descriptor);
         if let Some(moved) = self.owners.get(position) {
             self.positions.insert(moved.descriptor, position);
         }
@@ -116,7 +126,6 @@ impl PollSet {
         while let Some(entry) = self.entries.get(position) {
             if entry.revents().is_empty() {
                 let descriptor = self.owners[position].descriptor;
-                self.positions.remove(descriptor);
                 self.remove_at(position);
                 removed(descriptor);
             } else {

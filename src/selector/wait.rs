@@ -200,10 +200,17 @@ impl<S, D> Selector<S, D> {
             waker.take();
         }
         if was_full {
-            // The waker has had a place that another one may have needed.
-            self.wait_once(events, Some(Duration::ZERO))?;
-            events.retain(|token| token != Token::WAKER);
-            events.merge_last();
+            // The waker has had a place that another one may have needed. For a single place those
+            // who report in different ways (files that are always ready, edges, the rest) take turns:
+            // after so many looks each has had one.
+            for _ in 0..4 {
+                self.wait_once(events, Some(Duration::ZERO))?;
+                events.retain(|token| token != Token::WAKER);
+                events.merge_last();
+                if events.room() == 0 {
+                    break;
+                }
+            }
         }
         Ok(true)
     }

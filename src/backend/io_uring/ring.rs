@@ -19,17 +19,25 @@ use super::super::poll_set::to_timespec;
 use crate::fork::HomeProcess;
 use crate::raw_event::bits;
 
-/// So many changes fit into one enter.
-const SUBMISSIONS: u32 = 512;
+/// How many entries the queues have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// So many changes fit into one enter.
+    pub(super) submissions: u32,
+    /// So many completions may wait; those that do not fit end their polls, which are armed anew then.
+    /// The table in which the kernel looks up what to cancel has its size from this as well.
+    pub(super) completions: u32,
+}
 
-/// So many completions may wait; those that do not fit end their polls, which are armed anew then.
-/// The table in which the kernel looks up what to cancel has its size from this as well.
-const COMPLETIONS: u32 = 16_384;
+impl Sizes {
+    pub(super) const LARGE: Self = Self { submissions: 512, completions: 16_384 };
+}
 
 pub(super) struct Ring {
     ring: IoUring,
     /// Dropped after the ring, see [`Sentinel`].
     sentinel: Sentinel,
+    sizes: Sizes,
     thread: u64,
     home: HomeProcess,
     /// Whether completions were put aside for want of room in the last enter, or before it.
@@ -45,9 +53,9 @@ impl fmt::Debug for Ring {
 }
 
 impl Ring {
-    pub(super) fn open() -> io::Result<Self> {
-        let ring = match build(true) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => build(false),
+    pub(super) fn open(sizes: Sizes) -> io::Result<Self> {
+        let ring = match build(sizes, true) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => build(sizes, false),
             result => result,
         }
         .map_err(|error| match error.raw_os_error() {
@@ -67,6 +75,7 @@ impl Ring {
         let mut ring = Self {
             ring,
             sentinel,
+            sizes,
             thread: this_thread(),
             home: HomeProcess::here(),
             overflowed: false,
@@ -74,6 +83,11 @@ impl Ring {
         };
         ring.push(&guard)?;
         Ok(ring)
+    }
+
+    /// Another one like this, for this thread.
+    pub(super) fn open_another(&self) -> io::Result<Self> {
+        Self::open(self.sizes)
     }
 
     pub(super) fn is_of_this_thread(&self) -> bool {
@@ -262,14 +276,14 @@ fn this_thread() -> u64 {
     THIS.with(|this| *this)
 }
 
-fn build(deferred: bool) -> io::Result<IoUring> {
+fn build(sizes: Sizes, deferred: bool) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
-    builder.setup_cqsize(COMPLETIONS).setup_clamp();
+    builder.setup_cqsize(sizes.completions).setup_clamp();
     if deferred {
         builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
         builder.setup_submit_all();
     }
-    builder.build(SUBMISSIONS)
+    builder.build(sizes.submissions)
 }
 
 fn refused(reason: &str) -> io::Error {
