@@ -54,7 +54,7 @@
 #![warn(unreachable_pub)]
 
 /// For what the tests of the crate and those inside it share.
-#[cfg(test)]
+#[cfg(all(test, io_uring))]
 extern crate self as polyselect;
 
 mod backend;

@@ -5,6 +5,7 @@
 //! cargo test --test examples -- echo_selector
 //! ```
 
+mod backends;
 mod support;
 
 #[cfg(unix)]
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 const EXAMPLES: &[fn() -> Vec<Trial>] = &[
+    backends::trials,
     #[cfg(unix)]
     echo_selector::trials,
 ];

@@ -1,0 +1,53 @@
+//! What this system has to wait with, what each mechanism can do, and which one `Selector::new()`
+//! takes.
+//!
+//! ```text
+//! cargo run --example backends
+//! POLYSELECT_BACKEND=poll cargo run --example backends
+//! ```
+
+use std::env;
+use std::io;
+
+use polyselect::{Backend, Selector};
+
+fn mark(able: bool) -> &'static str {
+    if able { "yes" } else { "-" }
+}
+
+fn main() -> io::Result<()> {
+    let mut refusals = Vec::new();
+    println!(
+        "{:10} {:9} {:5} {:8} {:9} {:8} {:7} highest descriptor",
+        "mechanism", "available", "edge", "one-shot", "exclusive", "priority", "nesting"
+    );
+    for &backend in Backend::ALL {
+        let opened = Selector::<io::Stdin>::with_backend(backend);
+        let abilities = backend.abilities();
+        println!(
+            "{backend:10} {:9} {:5} {:8} {:9} {:8} {:7} {}",
+            mark(opened.is_ok()),
+            mark(abilities.edge),
+            mark(abilities.oneshot),
+            mark(abilities.exclusive),
+            mark(abilities.priority),
+            mark(abilities.nesting),
+            abilities.descriptor_ceiling.map_or("any".to_owned(), |ceiling| ceiling.to_string()),
+        );
+        refusals.extend(opened.err());
+    }
+    println!();
+    for refusal in refusals {
+        println!("{refusal}");
+    }
+
+    let chosen = Selector::<io::Stdin>::new()?.backend();
+    match env::var("POLYSELECT_BACKEND") {
+        Ok(_) => println!("Selector::new() takes {chosen}: POLYSELECT_BACKEND says so"),
+        Err(_) => println!(
+            "Selector::new() takes {chosen}: the first in this table that is available; \
+             POLYSELECT_BACKEND can name another"
+        ),
+    }
+    Ok(())
+}
