@@ -7,7 +7,7 @@ use bitflags::bitflags;
 
 use crate::interest::Interest;
 use crate::key::{Key, Token};
-use crate::raw_event::{RawEvents, bits};
+use crate::raw_event::{self, RawEvent, RawEvents, bits};
 
 bitflags! {
     /// What is ready, and the detail that came with it.
@@ -123,6 +123,14 @@ pub struct Event {
     pub key: Key,
     /// What is ready.
     pub ready: Ready,
+}
+
+impl Event {
+    #[inline]
+    fn from_raw(raw: &RawEvent) -> Self {
+        let (token, found) = raw_event::read(raw);
+        Self { key: token.key(), ready: Ready::from_bits_asked(found, token.asked()) }
+    }
 }
 
 macro_rules! tests_for {
@@ -265,6 +273,12 @@ impl Events {
         self.len = 0;
     }
 
+    /// The event at this position, counted from zero.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<Event> {
+        self.raw.as_slice()[..self.len].get(index).map(Event::from_raw)
+    }
+
     /// How many events still fit.
     #[inline]
     pub(crate) fn room(&self) -> usize {
@@ -355,7 +369,7 @@ impl<'a> IntoIterator for &'a Events {
 /// ```
 #[derive(Clone)]
 pub struct EventsIter<'a> {
-    raw: std::slice::Iter<'a, crate::raw_event::RawEvent>,
+    raw: std::slice::Iter<'a, RawEvent>,
 }
 
 impl Iterator for EventsIter<'_> {
@@ -363,8 +377,7 @@ impl Iterator for EventsIter<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Event> {
-        let (token, found) = crate::raw_event::read(self.raw.next()?);
-        Some(Event { key: token.key(), ready: Ready::from_bits_asked(found, token.asked()) })
+        self.raw.next().map(Event::from_raw)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

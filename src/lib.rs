@@ -41,6 +41,7 @@
 //! | what is reported | [`Event`], [`Ready`] |
 //! | writing without blocking | [`WriteQueue`] |
 //! | ending a wait from another thread | [`Waker`] |
+//! | callbacks, timers, signals, children, other threads' calls | [`EventLoop`] |
 //! | choosing the mechanism | [`Backend`] |
 //! | how each mechanism works, and where it surprises | [`_docs::backends`] |
 //! | why things are as they are | [`_docs::design`] |
@@ -61,18 +62,23 @@ mod backend;
 mod descriptor;
 mod error;
 mod event;
+mod event_loop;
 mod fork;
 mod interest;
 mod key;
 mod raw_event;
 mod registration;
 mod selector;
+pub mod signal;
 mod waker;
 mod write_queue;
 
 pub use backend::{Abilities, Backend, ParseBackendError};
 pub use error::RegisterError;
 pub use event::{Event, Events, EventsIter, Ready};
+#[cfg(unix)]
+pub use event_loop::ChildKey;
+pub use event_loop::{EventLoop, Listener, Next, Remote, SignalKey, Sources, Stats, TimerKey};
 pub use interest::{Interest, Watch};
 pub use key::Key;
 pub use registration::{Registration, RegistrationMut};

@@ -14,6 +14,7 @@ mod support;
 
 mod capacity;
 mod edge;
+mod event_loop;
 mod level;
 mod lookup;
 mod oneshot;
@@ -48,6 +49,17 @@ use support::harness::{Suite, run_all};
 const SUITES: &[Suite] = &[
     ("capacity", capacity::CASES),
     ("edge", edge::CASES),
+    ("event_loop_accepting", event_loop::accepting::CASES),
+    ("event_loop_calls", event_loop::calls::CASES),
+    #[cfg(unix)]
+    ("event_loop_children", event_loop::children::CASES),
+    ("event_loop_errors", event_loop::errors::CASES),
+    ("event_loop_reentrancy", event_loop::reentrancy::CASES),
+    #[cfg(unix)]
+    ("event_loop_signals", event_loop::signals::CASES),
+    ("event_loop_sources", event_loop::sources::CASES),
+    ("event_loop_timers", event_loop::timers::CASES),
+    ("event_loop_turns", event_loop::turns::CASES),
     ("level", level::CASES),
     ("lookup", lookup::CASES),
     ("oneshot", oneshot::CASES),

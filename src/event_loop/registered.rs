@@ -1,0 +1,153 @@
+//! A registration of the loop: its source, its callback, and what the callback asks for.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::panic::Location;
+use std::rc::Rc;
+use std::{fmt, io};
+
+use rustix::fd::{AsFd, BorrowedFd};
+
+use super::EventLoop;
+use crate::event::Event;
+use crate::interest::Interest;
+use crate::key::Key;
+
+/// What becomes of a registration after its callback.
+///
+/// ```
+/// use polyselect::{Interest, Next};
+///
+/// let all_sent = true;
+/// let next = Next::Modify(if all_sent { Interest::READABLE } else { Interest::WRITABLE });
+/// assert_eq!(next, Next::Modify(Interest::READABLE));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Next {
+    /// It stays as it is.
+    Keep,
+    /// It ends, and source and callback are dropped.
+    Remove,
+    /// From now on this is asked for; as [`EventLoop::modify`].
+    Modify(Interest),
+}
+
+/// A registration without its types.
+pub(super) trait Registration<T> {
+    fn descriptor(&self) -> BorrowedFd<'_>;
+    fn call(&self, event_loop: &mut EventLoop<T>, event: Event) -> io::Result<Next>;
+    fn source(&self) -> &dyn Any;
+    /// The source alone, if nobody else holds this.
+    fn into_source(self: Rc<Self>) -> Option<Box<dyn Any>>;
+    fn location(&self) -> &'static Location<'static>;
+    /// Whether it serves the loop itself, and is none of the user's.
+    fn is_own(&self) -> bool;
+}
+
+/// What the selector of a loop owns as its source.
+pub(super) struct Handler<T>(pub(super) Rc<dyn Registration<T>>);
+
+impl<T> Handler<T> {
+    #[inline]
+    pub(super) fn call(&self, event_loop: &mut EventLoop<T>, event: Event) -> io::Result<Next> {
+        self.0.call(event_loop, event)
+    }
+
+    pub(super) fn source<S: 'static>(&self) -> Option<&S> {
+        self.0.source().downcast_ref()
+    }
+
+    pub(super) fn has_source(&self, source: TypeId) -> bool {
+        self.0.source().type_id() == source
+    }
+}
+
+impl<T> Clone for Handler<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+#[cfg(unix)]
+impl<T> AsFd for Handler<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.descriptor()
+    }
+}
+
+#[cfg(windows)]
+impl<T> std::os::windows::io::AsSocket for Handler<T> {
+    fn as_socket(&self) -> BorrowedFd<'_> {
+        self.0.descriptor()
+    }
+}
+
+impl<T> fmt::Debug for Handler<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "registered at {}", self.0.location())
+    }
+}
+
+pub(super) struct Registered<S, F> {
+    pub(super) source: S,
+    /// `None` while the callback is being made.
+    pub(super) callback: RefCell<Option<F>>,
+    pub(super) location: &'static Location<'static>,
+    pub(super) is_own: bool,
+}
+
+impl<T, S, F> Registration<T> for Registered<S, F>
+where
+    T: 'static,
+    S: AsFd + 'static,
+    F: FnMut(&mut EventLoop<T>, &S, Event) -> io::Result<Next> + 'static,
+{
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+
+    fn call(&self, event_loop: &mut EventLoop<T>, event: Event) -> io::Result<Next> {
+        match self.callback.try_borrow_mut().as_deref_mut() {
+            Ok(Some(callback)) => callback(event_loop, &self.source, event),
+            // What should have made the callback panicked.
+            Ok(None) => Ok(Next::Remove),
+            // It is running, in a loop that it has put elsewhere.
+            Err(_) => Ok(Next::Keep),
+        }
+    }
+
+    fn source(&self) -> &dyn Any {
+        &self.source
+    }
+
+    fn into_source(self: Rc<Self>) -> Option<Box<dyn Any>> {
+        let this = Rc::into_inner(self)?;
+        Some(Box::new(this.source))
+    }
+
+    fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+
+    fn is_own(&self) -> bool {
+        self.is_own
+    }
+}
+
+/// Ends a registration when its callback panics.
+pub(super) struct RemoveOnPanic<'a, T: 'static> {
+    pub(super) event_loop: &'a mut EventLoop<T>,
+    pub(super) key: Key,
+    pub(super) is_armed: bool,
+}
+
+impl<T: 'static> Drop for RemoveOnPanic<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_armed {
+            drop(self.event_loop.selector.unregister(self.key));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Child processes.
+
+use std::process::{Child, Command};
+
+use polyselect::{Backend, EventLoop};
+use rustix::process::{WaitOptions, wait};
+
+use super::open;
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(two_hundred_children_leave_neither_zombie_nor_descriptor),
+    case!(the_host_keeps_its_own_children),
+    case!(a_child_that_ended_before_it_was_watched),
+    case!(a_child_that_somebody_else_reaped_is_an_error),
+    case!(a_child_can_be_killed_and_taken_back),
+    case!(removing_all_sources_leaves_the_children),
+    #[cfg(target_os = "linux")]
+    case!(without_pidfd_sigchld_does),
+];
+
+fn child(command: &str) -> Child {
+    Command::new("sh").args(["-c", command]).spawn().expect("starts")
+}
+
+/// No child is left, neither running nor as a zombie.
+fn expect_no_children() {
+    assert_eq!(wait(WaitOptions::NOHANG).unwrap_err(), rustix::io::Errno::CHILD);
+}
+
+fn two_hundred_children_leave_neither_zombie_nor_descriptor(backend: Backend) {
+    let mut event_loop = open(backend, 0);
+    for number in 0..200 {
+        let code = number % 7;
+        let ended = move |event_loop: &mut EventLoop<i32>, status: std::io::Result<_>| {
+            let status: std::process::ExitStatus = status.unwrap();
+            assert_eq!(status.code(), Some(code));
+            event_loop.state += 1;
+        };
+        event_loop.watch_child(child(&format!("exit {code}")), ended).unwrap();
+    }
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 200);
+    expect_no_children();
+    // That no descriptor is left is looked at after every case.
+}
+
+fn the_host_keeps_its_own_children(backend: Backend) {
+    let mut own = child("exit 5");
+    let mut event_loop = open(backend, 0);
+    for _ in 0..20 {
+        let count = |event_loop: &mut EventLoop<i32>, _| event_loop.state += 1;
+        event_loop.watch_child(child("exit 0"), count).unwrap();
+    }
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 20);
+    assert_eq!(own.wait().expect("is still ours").code(), Some(5));
+    expect_no_children();
+}
+
+fn a_child_that_ended_before_it_was_watched(backend: Backend) {
+    let mut over = child("exit 4");
+    let status = over.wait().unwrap();
+    let mut event_loop = open(backend, None);
+    event_loop.watch_child(over, |event_loop, status| event_loop.state = status.ok()).unwrap();
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, Some(status));
+}
+
+fn a_child_that_somebody_else_reaped_is_an_error(backend: Backend) {
+    let mut event_loop = open(backend, None);
+    let stolen = child("exit 0");
+    event_loop.watch_child(stolen, |event_loop, status| event_loop.state = Some(status)).unwrap();
+    assert!(wait(WaitOptions::empty()).unwrap().is_some());
+    event_loop.run().unwrap();
+    let error = event_loop.state.expect("was called").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::CHILD.raw_os_error()));
+}
+
+fn a_child_can_be_killed_and_taken_back(backend: Backend) {
+    let mut event_loop = open(backend, 0);
+    let killed = event_loop
+        .watch_child(child("exec sleep 1000"), |event_loop, status| {
+            assert!(!status.unwrap().success());
+            event_loop.state += 1;
+        })
+        .unwrap();
+    let taken = event_loop.watch_child(child("exit 0"), |_, _| unreachable!()).unwrap();
+    event_loop.child_mut(killed).expect("runs").kill().unwrap();
+    let mut taken = event_loop.take_child(taken).expect("is watched");
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 1);
+    assert!(event_loop.child_mut(killed).is_none() && event_loop.take_child(killed).is_none());
+    assert!(taken.wait().unwrap().success());
+}
+
+fn removing_all_sources_leaves_the_children(backend: Backend) {
+    let mut event_loop = open(backend, 0);
+    let (left, _right) = pair();
+    event_loop.register(left, polyselect::Interest::WRITABLE, |_, _, _| unreachable!()).unwrap();
+    event_loop.watch_child(child("exit 0"), |event_loop, _| event_loop.state += 1).unwrap();
+    assert_eq!(event_loop.len(), 1);
+    event_loop.clear().unwrap();
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 1);
+}
+
+#[cfg(target_os = "linux")]
+fn without_pidfd_sigchld_does(backend: Backend) {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
+    let mut event_loop = open(backend, 0);
+    // A child that has ended before anybody could listen must be noticed too.
+    let over = child("exit 0");
+    let forbidden = [(libc::SYS_pidfd_open, Vec::new())].into();
+    let refuse = SeccompAction::Errno(38);
+    let this = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(forbidden, SeccompAction::Allow, refuse, this).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    apply_filter(&program).unwrap();
+    let count = |event_loop: &mut EventLoop<i32>, status: std::io::Result<_>| {
+        let status: std::process::ExitStatus = status.unwrap();
+        assert!(status.success());
+        event_loop.state += 1;
+    };
+    event_loop.watch_child(over, count).unwrap();
+    for _ in 0..50 {
+        event_loop.watch_child(child("exit 0"), count).unwrap();
+    }
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 51);
+    assert_eq!(event_loop.stats().pending_calls, 0);
+    expect_no_children();
+}

@@ -1,0 +1,155 @@
+//! Errors and panics of callbacks.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use polyselect::{Backend, EventLoop, Interest, Next};
+
+use super::open;
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(an_error_removes_the_registration_and_goes_to_the_hook),
+    case!(would_block_and_interrupted_mean_nothing),
+    case!(without_a_hook_the_loop_runs_on),
+    case!(a_hook_may_replace_itself_and_use_the_loop),
+    case!(a_modification_that_is_refused_is_an_error_of_the_callback needs exclusive),
+    case!(a_panic_passes_through_and_the_rest_is_delivered),
+    case!(a_panic_of_a_timer_or_call_leaves_the_others),
+];
+
+fn an_error_removes_the_registration_and_goes_to_the_hook(backend: Backend) {
+    let (left, right) = pair();
+    let mut event_loop = open(backend, Vec::new());
+    event_loop.on_error(|event_loop, key, error| {
+        assert!(!event_loop.contains(key));
+        event_loop.state.push((key, error.to_string()));
+    });
+    let failing = event_loop
+        .register(left, Interest::WRITABLE, |_, _, _| Err(io::Error::other("went wrong")))
+        .unwrap();
+    let other = event_loop.register(right, Interest::WRITABLE, |_, _, _| Ok(Next::Keep)).unwrap();
+    event_loop.turn(SURELY).unwrap();
+    event_loop.turn(Duration::ZERO).unwrap();
+    assert_eq!(event_loop.state, [(failing, "went wrong".to_owned())]);
+    assert!(event_loop.contains(other));
+    assert_eq!(event_loop.stats().errors, 1);
+}
+
+fn would_block_and_interrupted_mean_nothing(backend: Backend) {
+    let (left, _right) = pair();
+    let mut event_loop = open(backend, 0);
+    event_loop.on_error(|_, _, error| panic!("{error} is none"));
+    event_loop
+        .register(left, Interest::WRITABLE, |event_loop, _, _| {
+            event_loop.state += 1;
+            Err(match event_loop.state {
+                1 => io::ErrorKind::WouldBlock.into(),
+                2 => io::ErrorKind::Interrupted.into(),
+                _ => return Ok(Next::Remove),
+            })
+        })
+        .unwrap();
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 3);
+}
+
+fn without_a_hook_the_loop_runs_on(backend: Backend) {
+    let (left, right) = pair();
+    let mut event_loop = open(backend, 0);
+    event_loop.register(left, Interest::WRITABLE, |_, _, _| Err(io::Error::other("no"))).unwrap();
+    event_loop
+        .register(right, Interest::READABLE, |event_loop, _, _| {
+            event_loop.state += 1; // the other side has been closed
+            Ok(Next::Remove)
+        })
+        .unwrap();
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 1);
+}
+
+fn a_hook_may_replace_itself_and_use_the_loop(backend: Backend) {
+    let mut event_loop = open(backend, Vec::new());
+    event_loop.on_error(|event_loop, _, _| {
+        event_loop.state.push("first");
+        event_loop.on_error(|event_loop, _, _| event_loop.state.push("second"));
+        let (left, _) = pair();
+        event_loop
+            .register(left, Interest::WRITABLE, |_, _, _| Err(io::Error::other("again")))
+            .unwrap();
+    });
+    let (left, _right) = pair();
+    event_loop.register(left, Interest::WRITABLE, |_, _, _| Err(io::Error::other("no"))).unwrap();
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, ["first", "second"]);
+}
+
+fn a_modification_that_is_refused_is_an_error_of_the_callback(backend: Backend) {
+    let (left, _right) = pair();
+    let mut event_loop = open(backend, None);
+    event_loop.on_error(|event_loop, _, error| event_loop.state = Some(error.kind()));
+    // It can be had alone, and exclusively, but not both.
+    let watch = Interest::WRITABLE.exclusive();
+    event_loop.register(left, watch, |_, _, _| Ok(Next::Modify(Interest::PRIORITY))).unwrap();
+    event_loop.run().unwrap();
+    assert!(event_loop.state.is_some());
+}
+
+fn turn_panics<T: 'static>(event_loop: &mut EventLoop<T>) {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(|| event_loop.turn(SURELY)));
+    std::panic::set_hook(hook);
+    let panic = result.expect_err("the panic passes through");
+    assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
+}
+
+fn a_panic_passes_through_and_the_rest_is_delivered(backend: Backend) {
+    let mut event_loop = open(backend, 0);
+    let mut peers = Vec::new();
+    for _ in 0..4 {
+        let (left, right) = pair();
+        event_loop
+            .register(left, Interest::WRITABLE.oneshot(), |event_loop, _, _| {
+                event_loop.state += 1;
+                assert!(event_loop.state != 2, "on purpose");
+                Ok(Next::Keep)
+            })
+            .unwrap();
+        peers.push(right);
+    }
+    event_loop.call_soon(|event_loop| event_loop.state += 10);
+    turn_panics(&mut event_loop);
+    // It was the second; what came after it, the call included, is the next turn's.
+    assert_eq!((event_loop.state, event_loop.len()), (2, 3));
+    event_loop.turn(SURELY).unwrap();
+    assert_eq!((event_loop.state, event_loop.len()), (14, 3));
+    assert_eq!(event_loop.stats().turns, 1);
+}
+
+fn a_panic_of_a_timer_or_call_leaves_the_others(backend: Backend) {
+    let mut event_loop = open(backend, 0);
+    for number in 0..4 {
+        event_loop.call_later(Duration::ZERO, move |event_loop| {
+            event_loop.state += 1;
+            assert!(number != 1, "on purpose");
+        });
+        event_loop.call_soon(move |event_loop| {
+            event_loop.state += 10;
+            assert!(number != 2, "on purpose");
+        });
+    }
+    let every = event_loop.call_every(Duration::from_nanos(1), |_, _| panic!("on purpose"));
+    turn_panics(&mut event_loop);
+    assert_eq!(event_loop.state, 2);
+    turn_panics(&mut event_loop); // the repeating one
+    assert_eq!(event_loop.state, 4);
+    assert!(!event_loop.cancel(every), "it is gone");
+    turn_panics(&mut event_loop);
+    assert_eq!(event_loop.state, 34);
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 44);
+}

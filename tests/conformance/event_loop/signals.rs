@@ -1,0 +1,109 @@
+//! Signals and callbacks.
+
+use std::io::ErrorKind;
+
+use polyselect::signal::{SIGKILL, SIGSEGV, SIGUSR1, SIGUSR2};
+use polyselect::{Backend, EventLoop};
+use rustix::process::{Signal, getpid, kill_process};
+
+use super::open;
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(several_callbacks_for_one_signal_run_in_order),
+    case!(a_signal_of_another_process_ends_the_wait),
+    case!(a_callback_removes_itself_and_its_neighbour),
+    case!(two_loops_watch_the_same_signal),
+    case!(what_cannot_be_handled_is_an_error),
+    case!(a_storm_is_not_lost),
+];
+
+fn raise(signal: i32) {
+    let signal = Signal::from_named_raw(signal).expect("has a name");
+    kill_process(getpid(), signal).unwrap();
+}
+
+fn several_callbacks_for_one_signal_run_in_order(backend: Backend) {
+    let mut event_loop = open(backend, Vec::new());
+    for number in 0..3 {
+        event_loop.on_signal(SIGUSR1, move |event_loop| event_loop.state.push(number)).unwrap();
+    }
+    event_loop.on_signal(SIGUSR2, |event_loop| event_loop.state.push(100)).unwrap();
+    raise(SIGUSR1);
+    event_loop.turn(SURELY).unwrap();
+    assert_eq!(event_loop.state, [0, 1, 2]);
+    raise(SIGUSR2);
+    event_loop.turn(SURELY).unwrap();
+    assert_eq!(event_loop.state, [0, 1, 2, 100]);
+    assert_eq!(event_loop.stats().signals, 4);
+}
+
+fn a_signal_of_another_process_ends_the_wait(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop.on_signal(SIGUSR1, EventLoop::stop).unwrap();
+    let command = format!("kill -USR1 {}", std::process::id());
+    let child = std::process::Command::new("sh").args(["-c", &command]).spawn().unwrap();
+    event_loop.run().unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+}
+
+fn a_callback_removes_itself_and_its_neighbour(backend: Backend) {
+    let mut event_loop = open(backend, (0, Vec::new()));
+    for _ in 0..2 {
+        let key = event_loop.on_signal(SIGUSR1, |event_loop| {
+            event_loop.state.0 += 1;
+            for key in std::mem::take(&mut event_loop.state.1) {
+                assert!(event_loop.remove_signal(key));
+                assert!(!event_loop.remove_signal(key));
+            }
+        });
+        event_loop.state.1.push(key.unwrap());
+    }
+    raise(SIGUSR1);
+    event_loop.run().unwrap(); // which ends, for nothing is left
+    assert_eq!(event_loop.state.0, 1);
+}
+
+fn two_loops_watch_the_same_signal(backend: Backend) {
+    let mut loops = [open(backend, 0), open(backend, 0)];
+    for event_loop in &mut loops {
+        event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
+    }
+    raise(SIGUSR1);
+    for event_loop in &mut loops {
+        event_loop.turn(SURELY).unwrap();
+        assert_eq!(event_loop.state, 1);
+    }
+    // The one that goes takes nothing from the one that stays.
+    let [stays, goes] = loops;
+    drop(goes);
+    let mut stays = stays;
+    raise(SIGUSR1);
+    stays.turn(SURELY).unwrap();
+    assert_eq!(stays.state, 2);
+}
+
+fn what_cannot_be_handled_is_an_error(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    for signal in [SIGKILL, SIGSEGV, -1, 0, 1000] {
+        let error = event_loop.on_signal(signal, |_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "signal {signal}");
+        assert!(error.to_string().contains(&format!("signal {signal}")), "{error}");
+    }
+    event_loop.run().unwrap();
+}
+
+fn a_storm_is_not_lost(backend: Backend) {
+    let mut event_loop = open(backend, 0);
+    event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
+    for round in 1..=500 {
+        raise(SIGUSR1);
+        raise(SIGUSR1); // one with the first
+        while event_loop.state < round {
+            event_loop.turn(SURELY).unwrap();
+        }
+        assert_eq!(event_loop.state, round);
+    }
+}

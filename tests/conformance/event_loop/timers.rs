@@ -1,0 +1,174 @@
+//! Timers: never early, in order, cancellable at any moment.
+
+use std::time::{Duration, Instant};
+
+use polyselect::{Backend, Interest, Next, TimerKey};
+
+use super::open;
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(they_run_in_the_order_of_their_deadlines_and_never_early),
+    case!(equal_deadlines_run_in_the_order_of_setting),
+    case!(a_turn_waits_no_longer_than_its_timeout),
+    case!(a_moment_that_has_passed_is_due_in_the_next_turn),
+    case!(a_callback_may_cancel_itself_and_what_is_due),
+    case!(what_is_set_during_a_turn_runs_in_a_later_one),
+    case!(a_repeating_timer_neither_drifts_nor_bursts),
+    case!(a_key_of_another_loop_cancels_nothing),
+    case!(they_run_beside_sources_that_are_always_ready),
+    case!(far_deadlines_are_no_error),
+];
+
+fn they_run_in_the_order_of_their_deadlines_and_never_early(backend: Backend) {
+    let mut event_loop = open(backend, Vec::new());
+    let start = Instant::now();
+    let mut expected = Vec::new();
+    for step in 0..200_u64 {
+        // 97 has no factor in common with 200, so each comes once, in a mixed order.
+        let deadline = start + Duration::from_nanos(step * 97 % 200 * 50_001);
+        expected.push(deadline);
+        event_loop.call_at(deadline, move |event_loop| {
+            assert!(Instant::now() >= deadline);
+            event_loop.state.push(deadline);
+        });
+    }
+    expected.sort();
+    event_loop.run().unwrap();
+    assert!(event_loop.state == expected);
+}
+
+fn equal_deadlines_run_in_the_order_of_setting(backend: Backend) {
+    let mut event_loop = open(backend, Vec::new());
+    let deadline = Instant::now() + Duration::from_millis(2);
+    for number in 0..100 {
+        event_loop.call_at(deadline, move |event_loop| event_loop.state.push(number));
+    }
+    event_loop.run().unwrap();
+    assert!(event_loop.state.iter().copied().eq(0..100));
+}
+
+fn a_turn_waits_no_longer_than_its_timeout(backend: Backend) {
+    let mut event_loop = open(backend, false);
+    let timer = event_loop.call_later(SURELY, |_| unreachable!());
+    let start = Instant::now();
+    event_loop.turn(A_WHILE).unwrap();
+    assert!((A_WHILE..SURELY).contains(&start.elapsed()));
+    assert!(event_loop.cancel(timer));
+    event_loop.call_later(A_WHILE, |event_loop| event_loop.state = true);
+    event_loop.turn(SURELY).unwrap();
+    assert!(event_loop.state, "the turn that a deadline ends runs the timer");
+}
+
+fn a_moment_that_has_passed_is_due_in_the_next_turn(backend: Backend) {
+    let mut event_loop = open(backend, 0);
+    let past = Instant::now();
+    std::thread::sleep(Duration::from_millis(1));
+    event_loop.call_at(past, |event_loop| event_loop.state += 1);
+    event_loop.call_later(Duration::ZERO, |event_loop| event_loop.state += 1);
+    event_loop.turn(Duration::ZERO).unwrap();
+    assert_eq!(event_loop.state, 2);
+}
+
+fn a_callback_may_cancel_itself_and_what_is_due(backend: Backend) {
+    let mut event_loop = open(backend, (0, Vec::<TimerKey>::new()));
+    for _ in 0..3 {
+        let key = event_loop.call_later(Duration::ZERO, |event_loop| {
+            event_loop.state.0 += 1;
+            let keys = std::mem::take(&mut event_loop.state.1);
+            let cancelled = keys.into_iter().filter(|&key| event_loop.cancel(key)).count();
+            assert_eq!(cancelled, 2, "the others, not the one that runs");
+        });
+        event_loop.state.1.push(key);
+    }
+    let every = event_loop.call_every(Duration::from_nanos(1), |event_loop, timer| {
+        event_loop.state.0 += 10;
+        assert!(event_loop.cancel(timer));
+        assert!(!event_loop.cancel(timer));
+    });
+    std::thread::sleep(Duration::from_millis(1));
+    event_loop.turn(Duration::ZERO).unwrap();
+    assert_eq!(event_loop.state.0, 11);
+    assert!(!event_loop.cancel(every));
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state.0, 11);
+}
+
+fn what_is_set_during_a_turn_runs_in_a_later_one(backend: Backend) {
+    fn again(event_loop: &mut polyselect::EventLoop<u32>) {
+        event_loop.state += 1;
+        event_loop.call_later(Duration::ZERO, again);
+    }
+    let mut event_loop = open(backend, 0);
+    event_loop.call_soon(again);
+    for turns in 1..=5 {
+        event_loop.turn(Duration::ZERO).unwrap();
+        assert_eq!(event_loop.state, turns);
+    }
+}
+
+fn a_repeating_timer_neither_drifts_nor_bursts(backend: Backend) {
+    const PERIOD: Duration = Duration::from_millis(4);
+
+    let mut event_loop = open(backend, Vec::<Instant>::new());
+    let earliest = Instant::now();
+    event_loop.call_every(PERIOD, |event_loop, timer| {
+        event_loop.state.push(Instant::now());
+        match event_loop.state.len() {
+            2 => std::thread::sleep(10 * PERIOD), // a stall
+            6 => assert!(event_loop.cancel(timer)),
+            _ => {}
+        }
+    });
+    let latest = Instant::now();
+    event_loop.run().unwrap();
+    let runs = &event_loop.state;
+    // Never before a deadline, however late the ones before were.
+    for (number, &run) in runs.iter().enumerate().take(2) {
+        assert!(run >= earliest + PERIOD * (number as u32 + 1));
+    }
+    assert!(runs[2] - runs[1] >= 10 * PERIOD);
+    // No burst: what the stall missed is one run, and the next three have deadlines of their own.
+    assert!(runs[5] - runs[2] >= 2 * PERIOD, "{:?}", runs[5] - runs[2]);
+    // No drift: the deadlines are still whole periods from the setting.
+    let periods = (runs[2] - latest).as_nanos() / PERIOD.as_nanos();
+    assert!(runs[3] >= earliest + PERIOD * (periods as u32 + 1));
+}
+
+fn a_key_of_another_loop_cancels_nothing(backend: Backend) {
+    let mut one = open(backend, 0);
+    let mut other = open(backend, 0);
+    let key = one.call_later(Duration::ZERO, |event_loop| event_loop.state += 1);
+    other.call_later(Duration::ZERO, |event_loop| event_loop.state += 1);
+    assert!(!other.cancel(key));
+    one.run().unwrap();
+    other.run().unwrap();
+    assert_eq!((one.state, other.state), (1, 1));
+}
+
+fn they_run_beside_sources_that_are_always_ready(backend: Backend) {
+    let (left, _right) = pair();
+    let mut event_loop = open(backend, 0_u64);
+    event_loop
+        .register(left, Interest::WRITABLE, |event_loop, _, _| {
+            event_loop.state += 1;
+            Ok(Next::Keep)
+        })
+        .unwrap();
+    event_loop.call_later(A_WHILE, polyselect::EventLoop::stop);
+    event_loop.run().unwrap();
+    assert!(event_loop.state > 1);
+}
+
+fn far_deadlines_are_no_error(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    for _ in 0..3 {
+        event_loop.call_later(Duration::MAX, |_| unreachable!());
+        event_loop.call_later(Duration::from_secs(1 << 40), |_| unreachable!());
+    }
+    event_loop.call_every(Duration::MAX, |_, _| unreachable!());
+    event_loop.turn(A_WHILE).unwrap();
+    assert_eq!(event_loop.stats().pending_timers, 7);
+}
