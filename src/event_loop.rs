@@ -14,6 +14,8 @@ mod sources;
 mod stats;
 mod timers;
 mod wheel;
+#[cfg(test)]
+mod wheel_tests;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -317,7 +319,7 @@ impl<T: 'static> EventLoop<T> {
         self.stats.events += self.delivered.saturating_sub(before) as u64;
     }
 
-    #[inline]
+    #[inline(always)]
     fn dispatch(&mut self, event: Event) {
         let Some(registration) = self.selector.get(event.key) else { return };
         // The callback may remove its own registration: this keeps what it stands on.

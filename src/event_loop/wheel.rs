@@ -7,9 +7,6 @@
 //! When the current tick enters a slot of a higher level, its timers move to lower levels. The lists
 //! keep the order of insertion; what becomes due is sorted by deadline, which keeps it among equals.
 
-#[cfg(test)]
-mod tests;
-
 const TICK_BITS: u32 = 16;
 const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;

@@ -9,6 +9,10 @@ mod backends;
 mod support;
 
 #[cfg(unix)]
+mod chat;
+#[cfg(unix)]
+mod custom_reactor;
+#[cfg(unix)]
 mod echo_selector;
 
 use std::process::ExitCode;
@@ -17,6 +21,10 @@ use libtest_mimic::{Arguments, Trial};
 
 const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     backends::trials,
+    #[cfg(unix)]
+    chat::trials,
+    #[cfg(unix)]
+    custom_reactor::trials,
     #[cfg(unix)]
     echo_selector::trials,
 ];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Handle, Wheel};
+use super::wheel::{Handle, Wheel};
 
 /// Everything that is due by then, in order.
 fn fire(wheel: &mut Wheel<u32>, now: u64) -> Vec<u32> {

@@ -1,0 +1,132 @@
+//! The interleavings of the queue between threads that send calls and the loop that runs them: no
+//! call is lost or run twice, a closed queue refuses, and a loop that waits for the last sender to
+//! leave notices.
+
+use loom::sync::atomic;
+use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+use loom::thread;
+
+#[path = "../src/waker/flag.rs"]
+#[allow(dead_code)]
+mod flag;
+#[path = "../src/event_loop/remote/post.rs"]
+#[allow(dead_code)]
+mod post;
+
+use flag::WakeFlag;
+use post::Post;
+
+/// A waker's descriptor.
+struct Channel {
+    count: Mutex<u64>,
+    readable: Condvar,
+}
+
+struct Shared {
+    post: Post<u32>,
+    flag: WakeFlag,
+    channel: Channel,
+}
+
+impl Shared {
+    fn new(senders: usize) -> Arc<Self> {
+        let channel = Channel { count: Mutex::new(0), readable: Condvar::new() };
+        let shared = Self { post: Post::new(), flag: WakeFlag::new(), channel };
+        (0..senders).for_each(|_| shared.post.enter());
+        Arc::new(shared)
+    }
+
+    fn wake(&self) {
+        let signal = || {
+            *self.channel.count.lock().unwrap() += 1;
+            self.channel.readable.notify_one();
+            Ok::<(), ()>(())
+        };
+        self.flag.raise(signal).unwrap();
+    }
+
+    fn send(&self, letter: u32) -> Result<(), u32> {
+        self.post.send(letter)?;
+        self.wake();
+        Ok(())
+    }
+
+    fn leave(&self) {
+        if self.post.leave() {
+            self.wake();
+        }
+    }
+
+    /// A run of the loop: it ends when nobody can send any more.
+    fn run(&self) -> Vec<u32> {
+        let mut received = Vec::new();
+        while self.post.is_in_use() {
+            let mut count = self.channel.count.lock().unwrap();
+            while *count == 0 {
+                count = self.channel.readable.wait(count).unwrap();
+            }
+            drop(count);
+            self.flag.lower(|| *self.channel.count.lock().unwrap() = 0);
+            self.post.receive(|letter| received.push(letter));
+        }
+        received
+    }
+}
+
+/// Every interleaving with so many changes between threads; all of them take hours.
+fn model(run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(run);
+}
+
+#[test]
+fn what_two_threads_send_arrives_once_and_the_run_ends_when_they_leave() {
+    model(|| {
+        let shared = Shared::new(2);
+        let threads: Vec<_> = (0..2)
+            .map(|thread| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    shared.send(thread).unwrap();
+                    shared.leave();
+                })
+            })
+            .collect();
+        let mut received = shared.run();
+        received.sort_unstable();
+        assert_eq!(received, [0, 1]);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn one_thread_keeps_its_order() {
+    model(|| {
+        let shared = Shared::new(1);
+        let thread = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                (0..2).for_each(|letter| shared.send(letter).unwrap());
+                shared.leave();
+            })
+        };
+        assert_eq!(shared.run(), [0, 1]);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn what_is_sent_while_the_loop_is_dropped_is_refused_or_handed_out() {
+    model(|| {
+        let shared = Shared::new(1);
+        let thread = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.send(7))
+        };
+        let handed_out = shared.post.close().len();
+        let refused = usize::from(thread.join().unwrap().is_err());
+        assert_eq!(handed_out + refused, 1);
+        assert_eq!(shared.send(8), Err(8));
+    });
+}
