@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // No example uses all of it.
 
+pub mod accepting;
+
 use std::io::{self, Write};
 use std::net::ToSocketAddrs;
 
@@ -46,4 +48,30 @@ pub fn ctrl_c() -> io::Result<Socket> {
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
     }
     Ok(reader)
+}
+
+/// A listening socket at `HOST:PORT` that does not block; prints where it listens.
+pub fn listen(addr: &str, backlog: i32) -> io::Result<Socket> {
+    let addr = resolve(addr)?;
+    let sock = tcp_socket(&addr)?;
+    sock.bind(&addr)?;
+    sock.listen(backlog)?;
+    sock.set_nonblocking(true)?;
+    announce(&sock)?;
+    Ok(sock)
+}
+
+/// An address as it is shown to people.
+pub fn show(addr: &SockAddr) -> String {
+    addr.as_socket().map_or_else(|| format!("{addr:?}"), |addr| addr.to_string())
+}
+
+/// The address at the other end, as it is shown to people.
+pub fn peer(sock: &Socket) -> String {
+    sock.peer_addr().map_or_else(|error| format!("somebody ({error})"), |addr| show(&addr))
+}
+
+/// Whether an error says no more than "not now".
+pub fn is_not_now(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
