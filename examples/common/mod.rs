@@ -3,6 +3,8 @@
 #![allow(dead_code)] // No example uses all of it.
 
 pub mod accepting;
+pub mod conversation;
+pub mod thread_pool;
 
 use std::io::{self, Write};
 use std::net::ToSocketAddrs;
