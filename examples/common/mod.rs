@@ -68,6 +68,11 @@ pub fn show(addr: &SockAddr) -> String {
     addr.as_socket().map_or_else(|| format!("{addr:?}"), |addr| addr.to_string())
 }
 
+/// The address at this end, as it is shown to people.
+pub fn local(sock: &Socket) -> String {
+    sock.local_addr().map_or_else(|error| format!("somebody ({error})"), |addr| show(&addr))
+}
+
 /// The address at the other end, as it is shown to people.
 pub fn peer(sock: &Socket) -> String {
     sock.peer_addr().map_or_else(|error| format!("somebody ({error})"), |addr| show(&addr))
