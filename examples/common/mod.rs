@@ -52,13 +52,19 @@ pub fn ctrl_c() -> io::Result<Socket> {
     Ok(reader)
 }
 
-/// A listening socket at `HOST:PORT` that does not block; prints where it listens.
-pub fn listen(addr: &str, backlog: i32) -> io::Result<Socket> {
+/// A listening socket at `HOST:PORT` that does not block.
+pub fn bind(addr: &str, backlog: i32) -> io::Result<Socket> {
     let addr = resolve(addr)?;
     let sock = tcp_socket(&addr)?;
     sock.bind(&addr)?;
     sock.listen(backlog)?;
     sock.set_nonblocking(true)?;
+    Ok(sock)
+}
+
+/// The same, and prints where it listens.
+pub fn listen(addr: &str, backlog: i32) -> io::Result<Socket> {
+    let sock = bind(addr, backlog)?;
     announce(&sock)?;
     Ok(sock)
 }
@@ -81,4 +87,16 @@ pub fn peer(sock: &Socket) -> String {
 /// Whether an error says no more than "not now".
 pub fn is_not_now(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// How many descriptors this process may have; `None` where there is no such limit.
+#[cfg(unix)]
+pub fn descriptor_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// How many descriptors this process may have; `None` where there is no such limit.
+#[cfg(not(unix))]
+pub fn descriptor_limit() -> Option<u64> {
+    None
 }

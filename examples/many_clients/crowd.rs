@@ -10,10 +10,6 @@ use socket2::{SockAddr, Socket};
 use crate::common;
 use crate::report::Report;
 
-/// How many connections are being opened at a time. A listener's queue has an end, and who does not
-/// fit into it tries again only after a second.
-const OPENING: usize = 64;
-
 pub(crate) struct Crowd {
     selector: Selector<Socket, Client>,
     events: Events,
@@ -77,12 +73,17 @@ impl Crowd {
         Ok(Self { selector, events, ctrl_c, patience, progress, report: Report::default() })
     }
 
-    /// Opens all connections, some at a time.
-    pub(crate) fn connect(&mut self, address: &SockAddr, clients: u32) -> io::Result<()> {
+    /// Opens all connections, so many at once.
+    pub(crate) fn connect(
+        &mut self,
+        address: &SockAddr,
+        clients: u32,
+        at_once: u32,
+    ) -> io::Result<()> {
         self.progress.set_message("connect");
         let (mut to_open, mut opening) = (clients, 0);
         loop {
-            while to_open > 0 && opening < OPENING {
+            while to_open > 0 && opening < at_once {
                 to_open -= 1;
                 match self.open(address) {
                     Ok(()) => opening += 1,
@@ -92,7 +93,7 @@ impl Crowd {
             if opening == 0 {
                 return Ok(());
             }
-            for key in self.wait(opening)? {
+            for key in self.wait(opening as usize)? {
                 opening -= 1;
                 self.progress.inc(1);
                 let registration = &self.selector[key];

@@ -38,6 +38,10 @@ struct Args {
     /// How many connections to open.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     clients: u32,
+    /// How many connections are being opened at once. Who finds the listener's queue full tries again
+    /// after a second, and keeps only as many others waiting as this leaves no room for.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    at_once: u32,
     /// Expect replies in UPPER CASE.
     #[arg(long)]
     upper: bool,
@@ -61,7 +65,7 @@ fn main() -> io::Result<ExitCode> {
     let mut crowd = Crowd::new(args.backend, progress, patience)?;
 
     log::info!("connecting to {} with {clients} clients", common::show(&address));
-    let result = talk(&mut crowd, &address, clients, args.upper);
+    let result = talk(&mut crowd, &address, clients, &args);
     let report = crowd.finish();
     print!("{report}");
     match result {
@@ -71,10 +75,10 @@ fn main() -> io::Result<ExitCode> {
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn talk(crowd: &mut Crowd, address: &SockAddr, clients: u32, upper: bool) -> io::Result<()> {
-    crowd.connect(address, clients)?;
+fn talk(crowd: &mut Crowd, address: &SockAddr, clients: u32, args: &Args) -> io::Result<()> {
+    crowd.connect(address, clients, args.at_once)?;
     for message in MESSAGES {
-        let reply = if upper { message.to_ascii_uppercase() } else { message.to_vec() };
+        let reply = if args.upper { message.to_ascii_uppercase() } else { message.to_vec() };
         crowd.exchange(message, &reply)?;
     }
     Ok(())
@@ -97,26 +101,15 @@ fn affordable(clients: u32) -> u32 {
     /// Standard streams, the selector, Ctrl-C, and some to spare.
     const OTHERS: u32 = 32;
 
-    let Some(limit) = descriptor_limit() else { return clients };
+    let Some(limit) = common::descriptor_limit() else { return clients };
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     let most = limit.saturating_sub(OTHERS).max(1);
     if clients > most {
         log::warn!(
             "this process may have {limit} descriptors: {most} clients instead of {clients}; \
              `ulimit -n {}` in this shell raises the limit, and the server needs as many",
-            clients + OTHERS
+            clients.saturating_add(OTHERS)
         );
     }
     clients.min(most)
-}
-
-#[cfg(unix)]
-fn descriptor_limit() -> Option<u32> {
-    use rustix::process::{Resource, getrlimit};
-
-    getrlimit(Resource::Nofile).current.and_then(|limit| limit.try_into().ok())
-}
-
-#[cfg(not(unix))]
-fn descriptor_limit() -> Option<u32> {
-    None
 }
