@@ -10,6 +10,8 @@ mod support;
 
 #[cfg(unix)]
 mod echo_selector;
+#[cfg(unix)]
+mod select_servers;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     backends::trials,
     #[cfg(unix)]
     echo_selector::trials,
+    #[cfg(unix)]
+    select_servers::trials,
 ];
 
 fn main() -> ExitCode {
