@@ -49,7 +49,7 @@ impl Client {
             if self.has_ended {
                 return Ok(true);
             }
-            if !self.answers.flush(c)? && self.answers.is_high() {
+            if self.answers.is_high() && !self.answers.flush(c)? {
                 return Ok(false);
             }
             let mut data = [0; 1024];
@@ -92,9 +92,11 @@ fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
     let mut ep = Sel::with_backend(args.backend)?;
+    // Edge-triggered too, so that a mechanism that cannot do it is refused now, not with each client.
+    let watch = Interest::READABLE.edge();
+    let ctrl_c = ep.register(common::ctrl_c()?, watch, Client::default())?;
     let s = common::listen(&args.addr, 128)?;
     let s = ep.register(s, Interest::READABLE, Client::default())?;
-    let ctrl_c = ep.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
 
     let mut accepting = Accepting::from(s);
     let mut events = Events::with_capacity(1024);
@@ -108,7 +110,6 @@ fn main() -> io::Result<()> {
             if event.key == s {
                 let Some((c, addr)) = accepting.accept(&mut ep)? else { continue };
                 log::info!("Connect from {}", common::show(&addr));
-                let watch = Interest::READABLE.edge();
                 accepting.register(&mut ep, c, watch, Client::default())?;
                 continue;
             }

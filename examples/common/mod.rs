@@ -22,7 +22,10 @@ pub fn start_log() {
 /// The first of the addresses that `HOST:PORT` stands for.
 pub fn resolve(addr: &str) -> io::Result<SockAddr> {
     let nothing = || io::Error::new(io::ErrorKind::NotFound, format!("{addr} has no address"));
-    Ok(addr.to_socket_addrs()?.next().ok_or_else(nothing)?.into())
+    let bad = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{addr:?}, which should be HOST:PORT: {error}"))
+    };
+    Ok(addr.to_socket_addrs().map_err(bad)?.next().ok_or_else(nothing)?.into())
 }
 
 /// A TCP socket for connections to `addr`, as `socket.socket()` gives one.

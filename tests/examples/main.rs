@@ -9,9 +9,21 @@ mod backends;
 mod support;
 
 #[cfg(unix)]
+mod asyncio_echo;
+#[cfg(unix)]
 mod echo_selector;
 #[cfg(unix)]
+mod epoll_edge_server;
+#[cfg(unix)]
+mod epoll_server;
+#[cfg(unix)]
+mod many_clients;
+#[cfg(unix)]
 mod select_servers;
+#[cfg(unix)]
+mod select_stdin_server;
+#[cfg(unix)]
+mod thread_pools;
 
 use std::process::ExitCode;
 
@@ -20,9 +32,21 @@ use libtest_mimic::{Arguments, Trial};
 const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     backends::trials,
     #[cfg(unix)]
+    asyncio_echo::trials,
+    #[cfg(unix)]
     echo_selector::trials,
     #[cfg(unix)]
+    epoll_edge_server::trials,
+    #[cfg(unix)]
+    epoll_server::trials,
+    #[cfg(unix)]
+    many_clients::trials,
+    #[cfg(unix)]
     select_servers::trials,
+    #[cfg(unix)]
+    select_stdin_server::trials,
+    #[cfg(unix)]
+    thread_pools::trials,
 ];
 
 fn main() -> ExitCode {
