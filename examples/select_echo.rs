@@ -49,7 +49,7 @@ fn echo(sel: &mut Sel, r: Key, inputs: Interest) -> io::Result<()> {
         outgoing.push(&data[..n]);
     }
     let all_sent = outgoing.flush(sock)?;
-    let outputs = inputs - Interest::READABLE | Interest::WRITABLE;
+    let outputs = (inputs - Interest::READABLE) | Interest::WRITABLE;
     sel.modify(r, if all_sent { inputs } else { outputs })
 }
 

@@ -17,7 +17,7 @@ use std::io::{self, Read};
 
 use clap::Parser;
 use common::accepting::Accepting;
-use polyselect::{Backend, Event, Events, Interest, Key, Selector, WriteQueue};
+use polyselect::{Backend, Event, Events, Interest, Key, Registration, Selector, WriteQueue};
 use socket2::Socket;
 
 #[derive(Parser)]
@@ -40,7 +40,7 @@ struct Client {
 
 /// Puts a client into the lists where it belongs, or ends with it.
 fn put_into_lists(sel: &mut Sel, key: Key) -> io::Result<()> {
-    let Some(client) = sel.get(key).map(|registration| registration.data()) else {
+    let Some(client) = sel.get(key).map(Registration::data) else {
         return Ok(());
     };
     if client.has_ended && client.answers.is_empty() {

@@ -26,7 +26,7 @@ mod server {
     use std::os::fd::{AsFd, BorrowedFd};
 
     use clap::Parser;
-    use polyselect::{Backend, Events, Interest, Key, Selector, WriteQueue};
+    use polyselect::{Backend, Events, Interest, Key, Registration, Selector, WriteQueue};
     use socket2::Socket;
 
     use crate::common::{self, accepting::Accepting};
@@ -132,7 +132,7 @@ mod server {
                     let conn = Source::Socket(conn);
                     accepting.register(&mut inputs, conn, Interest::READABLE, WriteQueue::new())
                 } else if let Some(Source::Stdin(stdin)) =
-                    inputs.get(sock).map(|this| this.source())
+                    inputs.get(sock).map(Registration::source)
                 {
                     keyboard.read(stdin)
                 } else {

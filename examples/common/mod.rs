@@ -55,6 +55,33 @@ pub fn ctrl_c() -> io::Result<Socket> {
     Ok(reader)
 }
 
+/// A socket that becomes readable when Ctrl-C is pressed, or the process is asked to end.
+#[cfg(windows)]
+pub fn ctrl_c() -> io::Result<Socket> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let writer = TcpStream::connect(listener.local_addr()?)?;
+    let (reader, _addr) = listener.accept()?;
+    let pressed = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&pressed))?;
+    }
+    // A handler may set a flag and not much more, and Windows cannot wait for a flag and sockets.
+    thread::spawn(move || {
+        while !pressed.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(50));
+        }
+        drop(writer);
+    });
+    Ok(reader.into())
+}
+
 /// A listening socket at `HOST:PORT` that does not block.
 pub fn bind(addr: &str, backlog: i32) -> io::Result<Socket> {
     let addr = resolve(addr)?;

@@ -26,7 +26,7 @@ fn serve(name: &str, backend: &str) -> Server {
     Server::start_with(command)
 }
 
-fn run(address: impl ToString, arguments: &[&str]) -> Result<(bool, String, String), Failed> {
+fn run(address: &impl ToString, arguments: &[&str]) -> Result<(bool, String, String), Failed> {
     output(example("many_clients").arg(address.to_string()).args(arguments).output()?)
 }
 
@@ -38,7 +38,7 @@ fn output(output: Output) -> Result<(bool, String, String), Failed> {
 fn five_hundred(backend: Backend) -> Result<(), Failed> {
     let server = serve("echo_selector", backend.name());
     let arguments = ["--clients", "500", "--backend", backend.name()];
-    let (success, out, _) = run(server.address, &arguments)?;
+    let (success, out, _) = run(&server.address, &arguments)?;
     assert!(success, "{out}");
     let expected = "500 clients connected, 1500 replies verified, 0 clients failed, in ";
     assert!(out.contains(expected), "{out}");
@@ -57,9 +57,9 @@ fn five_hundred(backend: Backend) -> Result<(), Failed> {
 
 fn compares_each_byte() -> Result<(), Failed> {
     let server = serve("select_queue", "select");
-    let (success, out, _) = run(server.address, &["--clients", "30", "--upper"])?;
+    let (success, out, _) = run(&server.address, &["--clients", "30", "--upper"])?;
     assert!(success && out.contains("90 replies verified, 0 clients failed"), "{out}");
-    let (success, out, _) = run(server.address, &["--clients", "30"])?;
+    let (success, out, _) = run(&server.address, &["--clients", "30"])?;
     let wrong = "received \"THIS IS THE MESSAGE. \" instead of \"This is the message. \"";
     assert!(out.contains(wrong) && out.contains("0 replies verified, 30 clients failed"), "{out}");
     assert!(!success);
@@ -82,7 +82,7 @@ fn says_how_to_raise_the_limit() -> Result<(), Failed> {
 fn gives_up_in_the_end() -> Result<(), Failed> {
     let silent = TcpListener::bind(("127.0.0.1", 0))?;
     let arguments = ["--clients", "3", "--patience", "1"];
-    let (success, out, error) = run(silent.local_addr()?, &arguments)?;
+    let (success, out, error) = run(&silent.local_addr()?, &arguments)?;
     assert!(!success && out.contains("3 clients connected, 0 replies verified"), "{out}");
     assert!(error.contains("nothing has happened for 1s, and 3 clients wait"), "{error}");
     Ok(())
@@ -90,9 +90,9 @@ fn gives_up_in_the_end() -> Result<(), Failed> {
 
 fn nobody_listens() -> Result<(), Failed> {
     let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
-    let (success, out, _) = run(address, &["--clients", "3"])?;
+    let (success, out, _) = run(&address, &["--clients", "3"])?;
     assert!(!success && out.contains("refused") && out.contains("3 clients failed"), "{out}");
-    let (success, _, error) = run("nowhere", &[])?;
+    let (success, _, error) = run(&"nowhere", &[])?;
     assert!(!success && error.contains("nowhere"), "{error}");
     Ok(())
 }

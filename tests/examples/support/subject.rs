@@ -12,6 +12,7 @@ use polyselect::Backend;
 use super::{SURELY, Server, example};
 
 type Story = fn(&Subject, Backend) -> Result<(), Failed>;
+type OwnStory = fn() -> Result<(), Failed>;
 
 /// A server that answers each message.
 pub struct Subject {
@@ -38,7 +39,7 @@ impl Subject {
     }
 
     /// Stories of this server alone.
-    pub fn own(&'static self, stories: &[(&str, fn() -> Result<(), Failed>)]) -> Vec<Trial> {
+    pub fn own(&'static self, stories: &[(&str, OwnStory)]) -> Vec<Trial> {
         let named = |name| format!("{}::{name}", self.example);
         stories.iter().map(|&(name, story)| Trial::test(named(name), story)).collect()
     }
