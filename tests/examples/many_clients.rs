@@ -1,10 +1,12 @@
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use libtest_mimic::{Failed, Trial};
 use polyselect::Backend;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Server, example};
+use crate::support::{Server, example, wait};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -12,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("many_clients::says_how_to_raise_the_limit", says_how_to_raise_the_limit),
         Trial::test("many_clients::gives_up_in_the_end", gives_up_in_the_end),
         Trial::test("many_clients::nobody_listens", nobody_listens),
+        Trial::test("many_clients::ctrl_c_stops_it", ctrl_c_stops_it),
     ];
     for backend in Backend::available() {
         let name = format!("many_clients::{backend}::five_hundred");
@@ -94,5 +97,20 @@ fn nobody_listens() -> Result<(), Failed> {
     assert!(!success && out.contains("refused") && out.contains("3 clients failed"), "{out}");
     let (success, _, error) = run(&"nowhere", &[])?;
     assert!(!success && error.contains("nowhere"), "{error}");
+    Ok(())
+}
+
+fn ctrl_c_stops_it() -> Result<(), Failed> {
+    let silent = TcpListener::bind(("127.0.0.1", 0))?;
+    let mut command = example("many_clients");
+    command.arg(silent.local_addr()?.to_string()).args(["--clients", "3"]);
+    let mut client = command.stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(client.stdout.take().ok_or("is a pipe")?).lines();
+    assert!(lines.next().ok_or("says nothing")??.starts_with("connecting to "));
+    kill_process(Pid::from_child(&client), Signal::INT)?;
+    assert!(wait(&mut client).success());
+    let rest = lines.collect::<Result<Vec<_>, _>>()?;
+    assert!(rest.iter().any(|line| line == "stopped by Ctrl-C"), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("0 replies verified")), "{rest:?}");
     Ok(())
 }
