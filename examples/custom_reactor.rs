@@ -1,7 +1,7 @@
 //! A reactor of one's own on a `Selector`, for programs that want another one than `EventLoop`.
 //!
 //! This one has tasks in place of callbacks: a task is stepped when what it waits for is there, and
-//! says what it waits for next. What a reactor must decide is in `run`, the rest is the selector's.
+//! says what it waits for next.
 //!
 //! ```text
 //! cargo run --example custom_reactor
@@ -40,7 +40,8 @@ enum WaitFor {
 }
 
 /// Goes on as far as that is possible without waiting. New tasks are pushed to the argument.
-struct Task(Box<dyn FnMut(&mut Vec<Task>) -> io::Result<WaitFor>>);
+struct Task(Box<Step>);
+type Step = dyn FnMut(&mut Vec<Task>) -> io::Result<WaitFor>;
 
 struct Reactor {
     /// The data of a source is the task that waits for it.

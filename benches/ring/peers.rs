@@ -110,9 +110,8 @@ pub fn tokio(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
                 };
                 write_to_next(&byte, index, &writers)?;
                 // Those who come after the last that counts say nothing.
-                match left.replace(left.get().saturating_sub(1)) {
-                    1 => done.notify_one(),
-                    _ => {}
+                if left.replace(left.get().saturating_sub(1)) == 1 {
+                    done.notify_one();
                 }
             }
             #[allow(unreachable_code)] // It gives the block its type.

@@ -2,6 +2,10 @@
 
 #![allow(dead_code)] // No example uses all of it.
 
+pub mod accepting;
+pub mod conversation;
+pub mod thread_pool;
+
 use std::io::{self, Write};
 use std::net::ToSocketAddrs;
 
@@ -18,7 +22,10 @@ pub fn start_log() {
 /// The first of the addresses that `HOST:PORT` stands for.
 pub fn resolve(addr: &str) -> io::Result<SockAddr> {
     let nothing = || io::Error::new(io::ErrorKind::NotFound, format!("{addr} has no address"));
-    Ok(addr.to_socket_addrs()?.next().ok_or_else(nothing)?.into())
+    let bad = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{addr:?}, which should be HOST:PORT: {error}"))
+    };
+    Ok(addr.to_socket_addrs().map_err(bad)?.next().ok_or_else(nothing)?.into())
 }
 
 /// A TCP socket for connections to `addr`, as `socket.socket()` gives one.
@@ -46,4 +53,80 @@ pub fn ctrl_c() -> io::Result<Socket> {
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
     }
     Ok(reader)
+}
+
+/// A socket that becomes readable when Ctrl-C is pressed, or the process is asked to end.
+#[cfg(windows)]
+pub fn ctrl_c() -> io::Result<Socket> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let writer = TcpStream::connect(listener.local_addr()?)?;
+    let (reader, _addr) = listener.accept()?;
+    let pressed = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&pressed))?;
+    }
+    // A handler may set a flag and not much more, and Windows cannot wait for a flag and sockets.
+    thread::spawn(move || {
+        while !pressed.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(50));
+        }
+        drop(writer);
+    });
+    Ok(reader.into())
+}
+
+/// A listening socket at `HOST:PORT` that does not block.
+pub fn bind(addr: &str, backlog: i32) -> io::Result<Socket> {
+    let addr = resolve(addr)?;
+    let sock = tcp_socket(&addr)?;
+    sock.bind(&addr)?;
+    sock.listen(backlog)?;
+    sock.set_nonblocking(true)?;
+    Ok(sock)
+}
+
+/// The same, and prints where it listens.
+pub fn listen(addr: &str, backlog: i32) -> io::Result<Socket> {
+    let sock = bind(addr, backlog)?;
+    announce(&sock)?;
+    Ok(sock)
+}
+
+/// An address as it is shown to people.
+pub fn show(addr: &SockAddr) -> String {
+    addr.as_socket().map_or_else(|| format!("{addr:?}"), |addr| addr.to_string())
+}
+
+/// The address at this end, as it is shown to people.
+pub fn local(sock: &Socket) -> String {
+    sock.local_addr().map_or_else(|error| format!("somebody ({error})"), |addr| show(&addr))
+}
+
+/// The address at the other end, as it is shown to people.
+pub fn peer(sock: &Socket) -> String {
+    sock.peer_addr().map_or_else(|error| format!("somebody ({error})"), |addr| show(&addr))
+}
+
+/// Whether an error says no more than "not now".
+pub fn is_not_now(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// How many descriptors this process may have; `None` where there is no such limit.
+#[cfg(unix)]
+pub fn descriptor_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// How many descriptors this process may have; `None` where there is no such limit.
+#[cfg(not(unix))]
+pub fn descriptor_limit() -> Option<u64> {
+    None
 }

@@ -9,11 +9,25 @@ mod backends;
 mod support;
 
 #[cfg(unix)]
+mod asyncio_echo;
+#[cfg(unix)]
 mod chat;
 #[cfg(unix)]
 mod custom_reactor;
 #[cfg(unix)]
 mod echo_selector;
+#[cfg(unix)]
+mod epoll_edge_server;
+#[cfg(unix)]
+mod epoll_server;
+#[cfg(unix)]
+mod many_clients;
+#[cfg(unix)]
+mod select_servers;
+#[cfg(unix)]
+mod select_stdin_server;
+#[cfg(unix)]
+mod thread_pools;
 
 use std::process::ExitCode;
 
@@ -26,7 +40,21 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     #[cfg(unix)]
     custom_reactor::trials,
     #[cfg(unix)]
+    asyncio_echo::trials,
+    #[cfg(unix)]
     echo_selector::trials,
+    #[cfg(unix)]
+    epoll_edge_server::trials,
+    #[cfg(unix)]
+    epoll_server::trials,
+    #[cfg(unix)]
+    many_clients::trials,
+    #[cfg(unix)]
+    select_servers::trials,
+    #[cfg(unix)]
+    select_stdin_server::trials,
+    #[cfg(unix)]
+    thread_pools::trials,
 ];
 
 fn main() -> ExitCode {

@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // Not every system has every example.
 
+#[cfg(unix)]
+pub mod subject;
+
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

@@ -1,0 +1,60 @@
+//! The `asyncio` server of document 001 (port 8089): a coroutine for each client, which reads,
+//! writes and waits with `await`; all of them on one thread and one selector. What asyncio brings
+//! along is in two files here: `executor.rs` runs coroutines, `streams.rs` lets them wait for sockets.
+//!
+//! The original answers once more after the end of the stream, and leaves after one message. Here a
+//! client is answered until it has sent its last, and gets all of it before it is closed.
+//!
+//! ```text
+//! cargo run --example asyncio_echo
+//! cargo run --example asyncio_echo -- --addr 127.0.0.1:0 --backend poll
+//! nc localhost 8089
+//! ```
+
+#[path = "../common/mod.rs"]
+mod common;
+mod executor;
+mod streams;
+
+use std::io;
+
+use clap::Parser;
+use executor::Executor;
+use polyselect::Backend;
+use streams::{Reader, Server, Writer};
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8089")]
+    addr: String,
+    /// The mechanism to wait with; without it, the best of this system.
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+async fn handle_client(mut reader: Reader, mut writer: Writer) -> io::Result<()> {
+    let addr = writer.peer();
+    loop {
+        let data = reader.read(100).await?;
+        if data.is_empty() {
+            log::info!("Closing the connection");
+            return Ok(());
+        }
+        let message = String::from_utf8_lossy(&data);
+        log::info!("Received {message} from {addr}");
+        log::info!("Send: {message:?}");
+        writer.write(&data).await?;
+        writer.drain().await?;
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let mut executor = Executor::new(args.backend)?;
+    let server = Server::start(&executor, &args.addr, handle_client)?;
+    log::info!("Serving on {}", server.addr());
+    executor.handle().spawn(server.serve_forever());
+    executor.run()
+}

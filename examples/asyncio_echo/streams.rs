@@ -1,0 +1,164 @@
+//! Sockets that coroutines read, write and accept from: asyncio's `start_server`, `StreamReader` and
+//! `StreamWriter`.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, Read};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use polyselect::{Interest, Key, WriteQueue};
+use socket2::{SockAddr, Socket};
+
+use crate::common;
+use crate::executor::{Executor, Handle};
+
+/// A socket that is registered for as long as somebody has it.
+struct Stream {
+    socket: Rc<Socket>,
+    key: Key,
+    handle: Handle,
+}
+
+impl Stream {
+    fn new(handle: &Handle, socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let socket = Rc::new(socket);
+        let key = handle.register(Rc::clone(&socket))?;
+        Ok(Self { socket, key, handle: handle.clone() })
+    }
+
+    /// Lets the others have their turns until the socket is ready. Who always finds data there would
+    /// keep the thread for itself otherwise.
+    async fn ready(&self, ready: Interest) -> io::Result<()> {
+        let mut has_waited = false;
+        poll_fn(|context| {
+            if has_waited {
+                return Poll::Ready(Ok(()));
+            }
+            has_waited = true;
+            self.handle.wake_when(self.key, ready, context.waker())?;
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Tries until it would not block.
+    async fn when<T>(
+        &self,
+        ready: Interest,
+        mut operation: impl FnMut(&Socket) -> io::Result<T>,
+    ) -> io::Result<T> {
+        poll_fn(|context| {
+            loop {
+                match operation(&self.socket) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.handle.wake_when(self.key, ready, context.waker())?;
+                        return Poll::Pending;
+                    }
+                    result => return Poll::Ready(result),
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.handle.unregister(self.key);
+    }
+}
+
+pub(crate) struct Reader(Rc<Stream>);
+
+impl Reader {
+    /// At least one byte and at most `n`; nothing at the end of the stream.
+    pub(crate) async fn read(&mut self, n: usize) -> io::Result<Vec<u8>> {
+        self.0.ready(Interest::READABLE).await?;
+        let mut data = vec![0; n];
+        let read = self.0.when(Interest::READABLE, |mut socket| socket.read(&mut data)).await?;
+        data.truncate(read);
+        Ok(data)
+    }
+}
+
+pub(crate) struct Writer {
+    stream: Rc<Stream>,
+    outgoing: WriteQueue,
+}
+
+impl Writer {
+    /// Sends what the socket takes at once, and keeps the rest; waits only if that is much.
+    pub(crate) async fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        self.outgoing.send(&*self.stream.socket, data)?;
+        if self.outgoing.is_high() { self.drain().await } else { Ok(()) }
+    }
+
+    /// Waits until everything is sent.
+    pub(crate) async fn drain(&mut self) -> io::Result<()> {
+        let Self { stream, outgoing } = self;
+        let flush = |socket: &Socket| match outgoing.flush(socket)? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        stream.when(Interest::WRITABLE, flush).await
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> String {
+        common::peer(&self.stream.socket)
+    }
+}
+
+pub(crate) struct Server<H> {
+    listener: Stream,
+    handler: H,
+}
+
+impl<H, F> Server<H>
+where
+    H: Fn(Reader, Writer) -> F,
+    F: Future<Output = io::Result<()>> + 'static,
+{
+    /// Listens, and prints where.
+    pub(crate) fn start(executor: &Executor, addr: &str, handler: H) -> io::Result<Self> {
+        let listener = Stream::new(&executor.handle(), common::listen(addr, 128)?)?;
+        Ok(Self { listener, handler })
+    }
+
+    pub(crate) fn addr(&self) -> String {
+        common::local(&self.listener.socket)
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, SockAddr)> {
+        self.listener.ready(Interest::READABLE).await?;
+        self.listener.when(Interest::READABLE, Socket::accept).await
+    }
+
+    /// Starts a coroutine for each client that connects.
+    pub(crate) async fn serve_forever(self) {
+        let handle = self.listener.handle.clone();
+        loop {
+            match self.accept().await.and_then(|(socket, _addr)| Stream::new(&handle, socket)) {
+                Ok(stream) => {
+                    let stream = Rc::new(stream);
+                    let reader = Reader(Rc::clone(&stream));
+                    let writer = Writer { stream, outgoing: WriteQueue::new() };
+                    let client = (self.handler)(reader, writer);
+                    handle.spawn(async {
+                        if let Err(error) = client.await {
+                            log::warn!("a client's coroutine ended: {error}");
+                        }
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    log::warn!("no connection can be taken for now: {error}");
+                    handle.sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! One client of a server that answers every message, as a worker of a thread pool serves it.
+
+use std::io::{self, Read, Write};
+
+use polyselect::{Interest, WriteQueue};
+use socket2::Socket;
+
+/// What has been said, but for what is done with.
+#[derive(Default)]
+pub struct Conversation {
+    /// The beginning of a character whose rest has not come.
+    half_a_character: Vec<u8>,
+    answer: WriteQueue,
+}
+
+impl Conversation {
+    /// Sends what is left of an answer, else reads a message and answers it. Never blocks; returns
+    /// what to wait for next, `None` when the conversation is over.
+    pub fn go_on(&mut self, mut sock: &Socket) -> Option<Interest> {
+        match self.step(&mut sock) {
+            Ok(interest) => interest,
+            Err(error) if super::is_not_now(&error) => Some(self.interest()),
+            Err(error) => {
+                log::warn!("Error handling client {}: {error}", super::peer(sock));
+                None
+            }
+        }
+    }
+
+    fn step(&mut self, sock: &mut &Socket) -> io::Result<Option<Interest>> {
+        if self.answer.is_empty() {
+            let mut data = [0; 1024];
+            let n = sock.read(&mut data)?;
+            if n == 0 {
+                log::info!("Closing connection from {}", super::peer(sock));
+                return Ok(None);
+            }
+            let text = self.text(&data[..n]);
+            log::info!("Received data from {}: {text}", super::peer(sock));
+            self.answer.push(b"Server received your message.");
+        }
+        self.answer.flush(sock as &mut dyn Write)?;
+        Ok(Some(self.interest()))
+    }
+
+    fn interest(&self) -> Interest {
+        if self.answer.is_empty() { Interest::READABLE } else { Interest::WRITABLE }
+    }
+
+    /// The text of these bytes, and of what was left of those before.
+    fn text(&mut self, data: &[u8]) -> String {
+        let mut bytes = std::mem::take(&mut self.half_a_character);
+        bytes.extend(data);
+        if let Some(last) = bytes.utf8_chunks().last() {
+            let invalid = last.invalid();
+            if std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none()) {
+                let rest = bytes.len() - invalid.len();
+                self.half_a_character = bytes.split_off(rest);
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

@@ -1,0 +1,170 @@
+//! The `epoll` server of document 000 (section 7, port 7788): one epoll over the listener and all
+//! clients; it echoes.
+//!
+//! The document gives no code, only the advantages: no ceiling of 1024, and a cost that follows the
+//! connections that are active, not those that are there. `--idle N` shows both with numbers
+//! measured there and then: one client talks while up to N others are connected and silent, on each
+//! mechanism that the system has.
+//!
+//! ```text
+//! cargo run --example epoll_server
+//! cargo run --example epoll_server -- --addr 127.0.0.1:0 --backend poll
+//! nc localhost 7788
+//! ulimit -n 20000; cargo run --release --example epoll_server -- --idle 5000
+//! ```
+
+mod common;
+
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use common::accepting::Accepting;
+use polyselect::{Backend, Events, Interest, Key, Selector, WriteQueue};
+use socket2::Socket;
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+    addr: String,
+    /// The mechanism to wait with.
+    #[arg(long, default_value_t = Backend::Epoll)]
+    backend: Backend,
+    /// Measure what a wait costs beside up to so many idle connections, and end.
+    #[arg(long, value_name = "N", conflicts_with = "backend")]
+    idle: Option<usize>,
+}
+
+type Sel = Selector<Socket, WriteQueue>;
+
+struct Server {
+    epoll: Sel,
+    accepting: Accepting,
+    /// What stops it; nothing while it is only measured.
+    ctrl_c: Option<Key>,
+    events: Events,
+}
+
+impl Server {
+    fn new(backend: Backend, listener: Socket) -> io::Result<Self> {
+        let mut epoll = Sel::with_backend(backend)?;
+        let listener = epoll.register(listener, Interest::READABLE, WriteQueue::new())?;
+        let accepting = Accepting::from(listener);
+        Ok(Self { epoll, accepting, ctrl_c: None, events: Events::with_capacity(1024) })
+    }
+
+    /// One round; says how long the wait was, or nothing if Ctrl-C ended it.
+    fn round(&mut self) -> io::Result<Option<Duration>> {
+        let Self { epoll, accepting, ctrl_c, events } = self;
+        let start = Instant::now();
+        accepting.select(epoll, events, None)?;
+        let waited = start.elapsed();
+        for event in &*events {
+            if Some(event.key) == *ctrl_c {
+                return Ok(None);
+            }
+            if event.key == accepting.listener {
+                let Some((conn, addr)) = accepting.accept(epoll)? else { continue };
+                log::debug!("{} connects", common::show(&addr));
+                accepting.register(epoll, conn, Interest::READABLE, WriteQueue::new())?;
+                continue;
+            }
+            match echo(epoll, event.key) {
+                Err(error) if !common::is_not_now(&error) => {
+                    log::warn!("{event:?}: {error}");
+                    drop(epoll.unregister(event.key)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(waited))
+    }
+}
+
+fn echo(epoll: &mut Sel, key: Key) -> io::Result<()> {
+    let Some(this) = epoll.get_mut(key) else { return Ok(()) };
+    let (mut conn, outgoing) = (this.source, this.data);
+    if outgoing.is_empty() {
+        let mut data = [0; 1024];
+        match conn.read(&mut data)? {
+            0 => return epoll.unregister(key).map(drop),
+            n => outgoing.push(&data[..n]),
+        }
+    }
+    let all_sent = outgoing.flush(conn)?;
+    epoll.modify(key, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    if let Some(idle) = args.idle {
+        return measure(idle);
+    }
+    let mut server = Server::new(args.backend, common::listen(&args.addr, 128)?)?;
+    let ctrl_c = common::ctrl_c()?;
+    server.ctrl_c = Some(server.epoll.register(ctrl_c, Interest::READABLE, WriteQueue::new())?);
+    while server.round()?.is_some() {}
+    Ok(())
+}
+
+/// How many rounds each number is the median of.
+const ROUNDS: usize = 101;
+
+/// Prints how long a wait takes that finds a few active connections beside many idle ones.
+fn measure(most: usize) -> io::Result<()> {
+    const ACTIVE: [usize; 2] = [1, 100];
+
+    let needed = 2 * (most + ACTIVE[1]) as u64 + 64;
+    if let Some(limit) = common::descriptor_limit().filter(|&limit| limit < needed) {
+        let message = format!(
+            "{most} idle connections need {needed} descriptors, and this process may have {limit}: \
+             `ulimit -n {needed}` in this shell raises the limit"
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let mut steps = vec![most / 100, most / 10, most];
+    steps.dedup();
+    for active in ACTIVE {
+        println!("microseconds for a wait that finds {active} active beside so many idle");
+        print!("{:9}", "");
+        steps.iter().for_each(|step| print!("{step:>11}"));
+        println!();
+        for backend in Backend::available() {
+            print!("{backend:9}");
+            for &idle in &steps {
+                let median = time_of_a_wait(backend, active, idle)?;
+                print!("{:>11.1}", median.as_secs_f64() * 1e6);
+                io::stdout().flush()?;
+            }
+            println!();
+        }
+    }
+    Ok(())
+}
+
+/// The median of many waits.
+fn time_of_a_wait(backend: Backend, active: usize, idle: usize) -> io::Result<Duration> {
+    let mut server = Server::new(backend, common::bind("127.0.0.1:0", 128)?)?;
+    let addr = server.epoll[server.accepting.listener].source().local_addr()?;
+    let mut clients = Vec::with_capacity(active + idle);
+    for _ in 0..active + idle {
+        let client = common::tcp_socket(&addr)?;
+        client.connect(&addr)?;
+        server.round()?;
+        clients.push(client);
+    }
+    let mut times = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        for mut client in &clients[..active] {
+            client.write_all(b"x")?;
+        }
+        times.extend(server.round()?);
+        for mut client in &clients[..active] {
+            client.read_exact(&mut [0])?;
+        }
+    }
+    times.sort_unstable();
+    Ok(times[ROUNDS / 2])
+}

@@ -1,0 +1,115 @@
+//! The client of document 002: opens 10,000 connections, sends a message in three parts, each part on
+//! all of them, and reads and verifies every reply. For any server that echoes, and with `--upper`
+//! for `select_queue`. One thread and one selector do it all.
+//!
+//! The original takes whatever one `recv` gives for the whole reply, looks at none of it, writes the
+//! name of standard error instead of writing to it, and never closes. Here each byte is compared, a
+//! client that fails is counted and closed while the others go on, and the exit code tells.
+//!
+//! ```text
+//! ulimit -n 20000
+//! cargo run --release --example echo_selector
+//! cargo run --release --example many_clients -- localhost:10000
+//! cargo run --release --example many_clients -- localhost:10000 --clients 500 --backend poll
+//! ```
+//!
+//! `RUST_LOG=debug` prints a line for each message that is sent and received, as the original does.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod crowd;
+mod report;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use crowd::Crowd;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use polyselect::Backend;
+use socket2::SockAddr;
+
+#[derive(Parser)]
+struct Args {
+    /// Where the server listens.
+    #[arg(value_name = "HOST:PORT")]
+    addr: String,
+    /// How many connections to open.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    clients: u32,
+    /// How many connections are being opened at once. Who finds the listener's queue full tries again
+    /// after a second, and keeps only as many others waiting as this leaves no room for.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    at_once: u32,
+    /// Expect replies in UPPER CASE.
+    #[arg(long)]
+    upper: bool,
+    /// Give up when nothing at all has happened for so many seconds.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    patience: u32,
+    /// The mechanism to wait with; without it, the best of this system.
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+const MESSAGES: [&[u8]; 3] = [b"This is the message. ", b"It will be sent ", b"in parts."];
+
+fn main() -> io::Result<ExitCode> {
+    let args = Args::parse();
+    common::start_log();
+    let address = common::resolve(&args.addr)?;
+    let clients = affordable(args.clients);
+    let progress = progress(u64::from(clients) * (1 + MESSAGES.len() as u64));
+    let patience = Duration::from_secs(args.patience.into());
+    let mut crowd = Crowd::new(args.backend, progress, patience)?;
+
+    log::info!("connecting to {} with {clients} clients", common::show(&address));
+    let result = talk(&mut crowd, &address, clients, &args);
+    let report = crowd.finish();
+    print!("{report}");
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => log::warn!("{error}"),
+        _ => result?,
+    }
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn talk(crowd: &mut Crowd, address: &SockAddr, clients: u32, args: &Args) -> io::Result<()> {
+    crowd.connect(address, clients, args.at_once)?;
+    for message in MESSAGES {
+        let reply = if args.upper { message.to_ascii_uppercase() } else { message.to_vec() };
+        crowd.exchange(message, &reply)?;
+    }
+    Ok(())
+}
+
+/// Shown where somebody looks at it.
+fn progress(steps: u64) -> ProgressBar {
+    let target = if io::stdout().is_terminal() {
+        ProgressDrawTarget::stdout()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let style = ProgressStyle::with_template("{msg:9} {wide_bar} {pos}/{len} {eta}");
+    ProgressBar::with_draw_target(Some(steps), target)
+        .with_style(style.expect("a template without mistakes"))
+}
+
+/// How many of so many clients the limit on descriptors allows.
+fn affordable(clients: u32) -> u32 {
+    /// Standard streams, the selector, Ctrl-C, and some to spare.
+    const OTHERS: u32 = 32;
+
+    let Some(limit) = common::descriptor_limit() else { return clients };
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    let most = limit.saturating_sub(OTHERS).max(1);
+    if clients > most {
+        log::warn!(
+            "this process may have {limit} descriptors: {most} clients instead of {clients}; \
+             `ulimit -n {}` in this shell raises the limit, and the server needs as many",
+            clients.saturating_add(OTHERS)
+        );
+    }
+    clients.min(most)
+}

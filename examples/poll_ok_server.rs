@@ -1,0 +1,85 @@
+//! The `poll` server of document 003 (port 8888): `poll` over the listener and all clients, with
+//! `POLLIN | POLLERR`; each message is answered with `OK`.
+//!
+//! The original looks only for `POLLIN`: an error that comes alone is met by nobody, and reported for
+//! ever. Here an error makes a client readable, as it does for `select`, and the read meets it. The
+//! dictionary from number to socket, `fdmap`, is the selector itself.
+//!
+//! ```text
+//! cargo run --example poll_ok_server
+//! cargo run --example poll_ok_server -- --addr 127.0.0.1:0 --backend select
+//! nc localhost 8888
+//! ```
+
+mod common;
+
+use std::io::{self, Read};
+
+use clap::Parser;
+use common::accepting::Accepting;
+use polyselect::{Backend, Events, Interest, Key, Selector, WriteQueue};
+use socket2::Socket;
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8888")]
+    addr: String,
+    /// The mechanism to wait with.
+    #[arg(long, default_value_t = Backend::Poll)]
+    backend: Backend,
+}
+
+type Sel = Selector<Socket, WriteQueue>;
+
+fn serve(p: &mut Sel, key: Key) -> io::Result<()> {
+    let Some(this) = p.get_mut(key) else { return Ok(()) };
+    let (mut c, answer) = (this.source, this.data);
+    if answer.is_empty() {
+        let mut data = [0; 1024];
+        let n = c.read(&mut data)?;
+        if n == 0 {
+            drop(p.unregister(key)?);
+            return Ok(());
+        }
+        log::info!("Receive: {}", String::from_utf8_lossy(&data[..n]));
+        answer.push(b"OK");
+    }
+    // Who does not take the answer is not listened to until it does.
+    let all_sent = answer.flush(c)?;
+    p.modify(key, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let mut p = Sel::with_backend(args.backend)?;
+    let s = common::listen(&args.addr, 128)?;
+    // Errors are reported without being asked for, here as in `poll`.
+    let s = p.register(s, Interest::READABLE, WriteQueue::new())?;
+    let ctrl_c = p.register(common::ctrl_c()?, Interest::READABLE, WriteQueue::new())?;
+
+    let mut accepting = Accepting::from(s);
+    let mut events = Events::with_capacity(1024);
+    loop {
+        accepting.select(&mut p, &mut events, None)?;
+        for event in &events {
+            if event.key == ctrl_c {
+                return Ok(());
+            }
+            if event.key == s {
+                let Some((c, addr)) = accepting.accept(&mut p)? else { continue };
+                log::info!("Connect from {}", common::show(&addr));
+                accepting.register(&mut p, c, Interest::READABLE, WriteQueue::new())?;
+                continue;
+            }
+            match serve(&mut p, event.key) {
+                Err(error) if !common::is_not_now(&error) => {
+                    log::warn!("{event:?}: {error}");
+                    drop(p.unregister(event.key)?);
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The `select` server of document 003 (port 8888): `rlist` of who is listened to, `wlist` of who
+//! gets an answer, `xlist` of whose exceptions are watched; each message is answered with `OK`.
+//!
+//! The original closes a client whose answer still waits in `wlist`, and dies of it in the next
+//! `select`; so does it when a client resets its connection, or sends what is no UTF-8. Here a
+//! client that has sent its last gets its answers first, and errors of one client are its own.
+//!
+//! ```text
+//! cargo run --example select_ok_server
+//! cargo run --example select_ok_server -- --addr 127.0.0.1:0 --backend poll
+//! nc localhost 8888
+//! ```
+
+mod common;
+
+use std::io::{self, Read};
+
+use clap::Parser;
+use common::accepting::Accepting;
+use polyselect::{Backend, Event, Events, Interest, Key, Registration, Selector, WriteQueue};
+use socket2::Socket;
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8888")]
+    addr: String,
+    /// The mechanism to wait with.
+    #[arg(long, default_value_t = Backend::Select)]
+    backend: Backend,
+}
+
+type Sel = Selector<Socket, Client>;
+
+#[derive(Default)]
+struct Client {
+    answers: WriteQueue,
+    has_ended: bool,
+}
+
+/// Puts a client into the lists where it belongs, or ends with it.
+fn put_into_lists(sel: &mut Sel, key: Key) -> io::Result<()> {
+    let Some(client) = sel.get(key).map(Registration::data) else {
+        return Ok(());
+    };
+    if client.has_ended && client.answers.is_empty() {
+        drop(sel.unregister(key)?);
+        return Ok(());
+    }
+    let mut lists = Interest::empty();
+    // Who sends without ever reading an answer has to wait.
+    lists.set(Interest::READABLE, !client.has_ended && !client.answers.is_high());
+    lists.set(Interest::WRITABLE, !client.answers.is_empty());
+    sel.modify(key, lists)
+}
+
+fn receive(sel: &mut Sel, r: Key) -> io::Result<()> {
+    let Some(this) = sel.get_mut(r) else { return Ok(()) };
+    let mut sock = this.source;
+    let mut data = [0; 1024];
+    match sock.read(&mut data)? {
+        0 => this.data.has_ended = true,
+        n => {
+            log::info!("Receive: {}", String::from_utf8_lossy(&data[..n]));
+            // We want to deal with this one by ourselves.
+            this.data.answers.push(b"OK");
+        }
+    }
+    put_into_lists(sel, r)
+}
+
+fn answer(sel: &mut Sel, w: Key) -> io::Result<()> {
+    let Some(this) = sel.get_mut(w) else { return Ok(()) };
+    this.data.answers.flush(this.source)?;
+    put_into_lists(sel, w)
+}
+
+fn close_if_broken(sel: &mut Sel, key: Key, result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if !common::is_not_now(&error) && sel.contains(key) => {
+            log::warn!("{}: {error}", common::peer(sel[key].source()));
+            sel.unregister(key).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let mut sel = Sel::with_backend(args.backend)?;
+    let s = common::listen(&args.addr, 128)?;
+    let mut rlist_and_xlist = Interest::READABLE;
+    // kqueue has no exceptions.
+    rlist_and_xlist.set(Interest::PRIORITY, sel.backend().abilities().priority);
+    let s = sel.register(s, rlist_and_xlist, Client::default())?;
+    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
+
+    let mut accepting = Accepting::from(s);
+    let mut events = Events::with_capacity(1024);
+    loop {
+        accepting.select(&mut sel, &mut events, None)?;
+        let rs = events.iter().filter(Event::is_readable);
+        let ws = events.iter().filter(Event::is_writable);
+        let xs = events.iter().filter(Event::is_priority);
+        for Event { key: r, .. } in rs {
+            if r == ctrl_c {
+                return Ok(());
+            }
+            if r == s {
+                let Some((c, addr)) = accepting.accept(&mut sel)? else { continue };
+                log::info!("Connect from {}", common::show(&addr));
+                accepting.register(&mut sel, c, Interest::READABLE, Client::default())?;
+            } else {
+                let received = receive(&mut sel, r);
+                close_if_broken(&mut sel, r, received)?;
+            }
+        }
+        for Event { key: w, .. } in ws {
+            let answered = answer(&mut sel, w);
+            close_if_broken(&mut sel, w, answered)?;
+        }
+        for x in xs {
+            log::warn!("{x:?}"); // A listener has none.
+        }
+    }
+}

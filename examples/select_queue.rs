@@ -1,0 +1,157 @@
+//! The advanced `select` server of document 002 (port 10000): what a client sends waits in a queue of
+//! its own, and goes back in UPPER CASE when the client can be written to; `outputs` holds those with
+//! something in their queue, and who is exceptional (out-of-band data has come) is closed.
+//!
+//! The original forgets what one `send` did not take, throws the queue away when a client has sent
+//! its last, and raises KeyError for one that is in two lists when the first closes it. Here a
+//! message leaves its queue byte by byte, a client gets all its answers before it is closed, and the
+//! key of one that is closed finds nothing any more.
+//!
+//! ```text
+//! cargo run --example select_queue
+//! cargo run --example select_queue -- --addr 127.0.0.1:0 --backend epoll
+//! nc localhost 10000
+//! ```
+
+mod common;
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
+use clap::Parser;
+use common::accepting::Accepting;
+use polyselect::{Backend, Event, Events, Interest, Key, Selector, WriteQueue};
+use socket2::Socket;
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:10000")]
+    addr: String,
+    /// The mechanism to wait with.
+    #[arg(long, default_value_t = Backend::Select)]
+    backend: Backend,
+}
+
+type Sel = Selector<Socket, Client>;
+
+#[derive(Default)]
+struct Client {
+    messages: VecDeque<Vec<u8>>,
+    /// What is left of the message that is being sent.
+    sending: WriteQueue,
+    is_output: bool,
+    has_ended: bool,
+}
+
+impl Client {
+    /// How many messages wait at most before a client is not listened to.
+    const MOST: usize = 64;
+
+    fn lists(&self, exceptional: Interest) -> Interest {
+        let mut lists = exceptional;
+        lists.set(Interest::READABLE, !self.has_ended && self.messages.len() < Self::MOST);
+        lists.set(Interest::WRITABLE, self.is_output);
+        lists
+    }
+}
+
+fn receive(sel: &mut Sel, s: Key) -> io::Result<()> {
+    let Some(this) = sel.get_mut(s) else { return Ok(()) };
+    let (mut sock, client) = (this.source, this.data);
+    let mut data = [0; 1024];
+    let n = sock.read(&mut data)?;
+    if n > 0 {
+        log::info!("收到来自[{}]的数据: b\"{}\"", common::peer(sock), data[..n].escape_ascii());
+        client.messages.push_back(data[..n].to_vec());
+    } else {
+        log::info!("客户端断开了 {sock:?}");
+        client.has_ended = true;
+    }
+    client.is_output = true;
+    Ok(())
+}
+
+fn send(sel: &mut Sel, s: Key) -> io::Result<()> {
+    let Some(this) = sel.get_mut(s) else { return Ok(()) };
+    let (sock, client) = (this.source, this.data);
+    if !client.sending.flush(sock)? {
+        return Ok(());
+    }
+    if let Some(next_msg) = client.messages.pop_front() {
+        let peer = common::peer(sock);
+        log::info!("sending msg to [{peer}] b\"{}\"", next_msg.escape_ascii());
+        client.sending.send(sock, &next_msg.to_ascii_uppercase())?;
+    } else if client.has_ended {
+        drop(sel.unregister(s)?);
+    } else {
+        log::info!("client [{}] queue is empty..", common::peer(sock));
+        client.is_output = false;
+    }
+    Ok(())
+}
+
+fn handle_exception(sel: &mut Sel, s: Key) -> io::Result<()> {
+    let Some(registration) = sel.get(s) else { return Ok(()) };
+    log::info!("handling exception for {}", common::peer(registration.source()));
+    sel.unregister(s).map(drop)
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let mut sel = Sel::with_backend(args.backend)?;
+    // kqueue reports no exceptions.
+    let able = sel.backend().abilities().priority;
+    let exceptional = if able { Interest::PRIORITY } else { Interest::empty() };
+    // 5 in the document: of thousands that connect at once, most would have to try again.
+    let server = common::listen(&args.addr, 1000)?;
+    log::info!("starting up on {}", common::show(&server.local_addr()?));
+    let inputs = exceptional | Interest::READABLE;
+    let server = sel.register(server, inputs, Client::default())?;
+    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
+
+    let mut accepting = Accepting::from(server);
+    let mut events = Events::with_capacity(1024);
+    loop {
+        log::info!("waiting for next event...");
+        accepting.select(&mut sel, &mut events, None)?;
+        let list = |is: fn(&Event) -> bool| events.iter().filter(is).map(|event| event.key);
+        let readable = list(Event::is_readable);
+        let writeable = list(Event::is_writable);
+        let exceptional_ones = list(Event::is_priority);
+
+        for s in readable {
+            if s == ctrl_c {
+                return Ok(());
+            }
+            if s == server {
+                let Some((conn, addr)) = accepting.accept(&mut sel)? else { continue };
+                log::info!("new connection from {}", common::show(&addr));
+                accepting.register(&mut sel, conn, inputs, Client::default())?;
+                continue;
+            }
+            let result = receive(&mut sel, s);
+            settle(&mut sel, s, exceptional, result)?;
+        }
+        for s in writeable {
+            let result = send(&mut sel, s);
+            settle(&mut sel, s, exceptional, result)?;
+        }
+        for s in exceptional_ones {
+            handle_exception(&mut sel, s)?;
+        }
+    }
+}
+
+/// Closes a client that is broken, and puts any other into the lists where it belongs.
+fn settle(sel: &mut Sel, s: Key, exceptional: Interest, result: io::Result<()>) -> io::Result<()> {
+    let Some(registration) = sel.get(s) else { return Ok(()) };
+    match result {
+        Err(error) if !common::is_not_now(&error) => {
+            log::info!("客户端断开了 {:?} ({error})", registration.source());
+            sel.unregister(s).map(drop)
+        }
+        _ => sel.modify(s, registration.data().lists(exceptional)),
+    }
+}

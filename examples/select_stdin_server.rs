@@ -1,0 +1,167 @@
+//! The `select` server of document 000 (section 6, port 7788): one `select` over the listener, the
+//! clients and standard input; it echoes, and any line typed on the keyboard stops it.
+//!
+//! The original sends with one `send`, which loses what a full socket does not take. And its heading
+//! says "at most 1024": that belongs to the `fd_set` of the C library, not to the system. The
+//! `select` of this crate serves as many clients as the system has descriptors, on Linux, macOS and
+//! the BSDs.
+//!
+//! What stops the server is a line, not the end of the input: started with `</dev/null` or with
+//! standard input closed it serves until Ctrl-C, and so it does after Ctrl-D. Text before the end
+//! counts as a line, as it does for `readline`.
+//!
+//! ```text
+//! cargo run --example select_stdin_server
+//! cargo run --example select_stdin_server -- --addr 127.0.0.1:0 --backend epoll
+//! nc localhost 7788
+//! ```
+
+#[cfg(unix)]
+mod common;
+
+#[cfg(unix)]
+mod server {
+    use std::borrow::Borrow;
+    use std::io::{self, Read, Stdin};
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    use clap::Parser;
+    use polyselect::{Backend, Events, Interest, Key, Registration, Selector, WriteQueue};
+    use socket2::Socket;
+
+    use crate::common::{self, accepting::Accepting};
+
+    #[derive(Parser)]
+    struct Args {
+        /// Where to listen; port 0 lets the system choose.
+        #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+        addr: String,
+        /// The mechanism to wait with.
+        #[arg(long, default_value_t = Backend::Select)]
+        backend: Backend,
+    }
+
+    type Sel = Selector<Source, WriteQueue>;
+
+    enum Source {
+        Socket(Socket),
+        Stdin(Stdin),
+    }
+
+    impl AsFd for Source {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            match self {
+                Self::Socket(sock) => sock.as_fd(),
+                Self::Stdin(stdin) => stdin.as_fd(),
+            }
+        }
+    }
+
+    /// The listener is one of them.
+    impl Borrow<Socket> for Source {
+        fn borrow(&self) -> &Socket {
+            match self {
+                Self::Socket(sock) => sock,
+                Self::Stdin(_) => unreachable!("standard input takes no connections"),
+            }
+        }
+    }
+
+    fn echo(inputs: &mut Sel, sock: Key) -> io::Result<()> {
+        let Some(this) = inputs.get_mut(sock) else { return Ok(()) };
+        let mut conn: &Socket = this.source.borrow();
+        if this.data.is_empty() {
+            let mut data = [0; 1024];
+            match conn.read(&mut data)? {
+                0 => return inputs.unregister(sock).map(drop),
+                n => this.data.push(&data[..n]),
+            }
+        }
+        let all_sent = this.data.flush(conn)?;
+        inputs.modify(sock, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
+    }
+
+    /// What has been typed so far.
+    #[derive(PartialEq)]
+    enum Keyboard {
+        Nothing,
+        PartOfALine,
+        Line,
+        End,
+    }
+
+    impl Keyboard {
+        /// Takes what is there, past the buffer of [`Stdin`]: its `read_line` would wait for the end of
+        /// a line, and all clients with it.
+        fn read(&mut self, stdin: &Stdin) -> io::Result<()> {
+            let mut cmd = [0; 1024];
+            *self = match rustix::io::read(stdin, &mut cmd)? {
+                0 if *self == Self::PartOfALine => Self::Line,
+                0 => Self::End,
+                n if cmd[..n].contains(&b'\n') => Self::Line,
+                _ => Self::PartOfALine,
+            };
+            Ok(())
+        }
+    }
+
+    pub fn main() -> io::Result<()> {
+        let args = Args::parse();
+        common::start_log();
+        let mut inputs = Sel::with_backend(args.backend)?;
+        let register = |inputs: &mut Sel, sock| {
+            inputs.register(Source::Socket(sock), Interest::READABLE, WriteQueue::new())
+        };
+        let server = register(&mut inputs, common::listen(&args.addr, 128)?)?;
+        let ctrl_c = register(&mut inputs, common::ctrl_c()?)?;
+        let stdin = Source::Stdin(io::stdin());
+        let stdin = inputs.register(stdin, Interest::READABLE, WriteQueue::new())?;
+
+        let mut keyboard = Keyboard::Nothing;
+        let mut accepting = Accepting::from(server);
+        let mut events = Events::with_capacity(1024);
+        loop {
+            accepting.select(&mut inputs, &mut events, None)?;
+            for event in &events {
+                let sock = event.key;
+                if sock == ctrl_c {
+                    return Ok(());
+                }
+                let result = if sock == server {
+                    let Some((conn, _addr)) = accepting.accept(&mut inputs)? else { continue };
+                    let conn = Source::Socket(conn);
+                    accepting.register(&mut inputs, conn, Interest::READABLE, WriteQueue::new())
+                } else if let Some(Source::Stdin(stdin)) =
+                    inputs.get(sock).map(Registration::source)
+                {
+                    keyboard.read(stdin)
+                } else {
+                    echo(&mut inputs, sock)
+                };
+                match result {
+                    _ if keyboard == Keyboard::Line => return Ok(()),
+                    Err(error) if !common::is_not_now(&error) => {
+                        log::warn!("{event:?}: {error}");
+                        drop(inputs.unregister(sock)?);
+                    }
+                    _ => {}
+                }
+            }
+            if keyboard == Keyboard::End && inputs.contains(stdin) {
+                log::info!("standard input has ended; Ctrl-C stops the server");
+                drop(inputs.unregister(stdin)?);
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn main() -> std::io::Result<()> {
+    server::main()
+}
+
+#[cfg(not(unix))]
+fn main() {
+    eprintln!("this system cannot wait for standard input and sockets together");
+    std::process::exit(1);
+}

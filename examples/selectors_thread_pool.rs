@@ -1,0 +1,127 @@
+//! `selectors` and a pool of 5 threads, from document 001 (port 8089): one selector with callbacks
+//! finds out who has said something, and a thread of the pool reads it and answers `Server received
+//! your message.`
+//!
+//! In the original a socket is still ready while a thread has it, so it is submitted again and again,
+//! and threads unregister sockets under the loop's feet. Here clients are one-shot: one event, then
+//! silence. The thread shares the socket (`Arc`) and sends the key back through a channel when it is
+//! done, a waker ends the wait, and the loop arms the registration again with `modify`.
+//!
+//! ```text
+//! cargo run --example selectors_thread_pool
+//! cargo run --example selectors_thread_pool -- --addr 127.0.0.1:0 --backend poll
+//! nc localhost 8089
+//! ```
+
+mod common;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use clap::Parser;
+use common::accepting::Accepting;
+use common::conversation::Conversation;
+use common::thread_pool::ThreadPool;
+use polyselect::{Backend, Event, Events, Interest, Key, Selector, Waker};
+use socket2::Socket;
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8089")]
+    addr: String,
+    /// The mechanism to wait with; without it, the best of this system.
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+struct Server {
+    selector: Selector<Arc<Socket>, Data>,
+    accepting: Accepting,
+    executor: ThreadPool,
+    done: Sender<Done>,
+    waker: Waker,
+}
+
+struct Data {
+    callback: fn(&mut Server, Event) -> io::Result<()>,
+    /// A thread has it while the registration is silent.
+    conversation: Conversation,
+}
+
+impl Data {
+    fn new(callback: fn(&mut Server, Event) -> io::Result<()>) -> Self {
+        Self { callback, conversation: Conversation::default() }
+    }
+}
+
+/// What a thread sends back: what to wait for next, nothing if the conversation is over.
+struct Done {
+    key: Key,
+    conversation: Conversation,
+    next: Option<Interest>,
+}
+
+fn accept(server: &mut Server, _event: Event) -> io::Result<()> {
+    let Server { selector, accepting, .. } = server;
+    let Some((conn, addr)) = accepting.accept(selector)? else { return Ok(()) };
+    log::info!("Accepted connection from {}", common::show(&addr));
+    let conn = Arc::new(conn);
+    accepting.register(selector, conn, Interest::READABLE.oneshot(), Data::new(read))
+}
+
+fn read(server: &mut Server, event: Event) -> io::Result<()> {
+    let key = event.key;
+    let Some(this) = server.selector.get_mut(key) else { return Ok(()) };
+    let sock = Arc::clone(this.source);
+    let mut conversation = std::mem::take(&mut this.data.conversation);
+    let (done, waker) = (server.done.clone(), server.waker.clone());
+    server.executor.execute(move || {
+        let next = conversation.go_on(&sock);
+        // So that unregistering closes it.
+        drop(sock);
+        // Nobody is there to take it when the server is about to end.
+        if done.send(Done { key, conversation, next }).is_ok()
+            && let Err(error) = waker.wake()
+        {
+            log::error!("{key} is served again when something else happens: {error}");
+        }
+    });
+    Ok(())
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let mut selector = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
+    let server_socket = Arc::new(common::listen(&args.addr, 128)?);
+    let listener = selector.register(server_socket, Interest::READABLE, Data::new(accept))?;
+    let ctrl_c = Arc::new(common::ctrl_c()?);
+    let ctrl_c = selector.register(ctrl_c, Interest::READABLE, Data::new(accept))?;
+    let waker = selector.waker()?;
+    let (done, all_done) = channel();
+    let executor = ThreadPool::new(5)?;
+    let accepting = Accepting::from(listener);
+    let mut server = Server { selector, accepting, executor, done, waker };
+
+    let mut events = Events::with_capacity(1024);
+    loop {
+        server.accepting.select(&mut server.selector, &mut events, None)?;
+        for event in &events {
+            if event.key == ctrl_c {
+                return Ok(()); // Dropping the pool waits for the work in hand.
+            }
+            let callback = server.selector[event.key].data().callback;
+            callback(&mut server, event)?;
+        }
+        for Done { key, conversation, next } in all_done.try_iter() {
+            let Some(this) = server.selector.get_mut(key) else { continue };
+            this.data.conversation = conversation;
+            match next {
+                Some(interest) => server.selector.modify(key, interest)?,
+                None => drop(server.selector.unregister(key)?),
+            }
+        }
+    }
+}

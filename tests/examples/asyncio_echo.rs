@@ -1,0 +1,49 @@
+use std::thread;
+
+use libtest_mimic::{Failed, Trial};
+use polyselect::Backend;
+
+use crate::support::subject::{Subject, connect};
+
+static SUBJECT: Subject = Subject { example: "asyncio_echo", answer: <[u8]>::to_vec };
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = SUBJECT.trials(Backend::available());
+    trials.extend(SUBJECT.own(&[("says_what_it_does", says_what_it_does)]));
+    let name = "who_never_stops_leaves_room_for_others";
+    trials.extend(SUBJECT.own_on(Backend::available(), name, leaves_room_for_others));
+    trials
+}
+
+fn says_what_it_does() -> Result<(), Failed> {
+    let server = SUBJECT.start(Backend::Poll);
+    server.expect_line(&format!("Serving on {}", server.address));
+    let client = connect(server.address)?;
+    SUBJECT.talk(&client, b"hello\n")?;
+    server.expect_line("Received hello");
+    server.expect_line(" from 127.0.0.1:");
+    server.expect_line("Send: \"hello\\n\"");
+    drop(client);
+    server.expect_line("Closing the connection");
+    server.stop();
+    Ok(())
+}
+
+fn leaves_room_for_others(backend: Backend) -> Result<(), Failed> {
+    let mut command = SUBJECT.command(backend);
+    command.env("RUST_LOG", "off");
+    let server = crate::support::Server::start_with(command);
+    let never_stops = connect(server.address)?;
+    let [mut writing, mut reading] = [never_stops.try_clone()?, never_stops.try_clone()?];
+    let writer = thread::spawn(move || std::io::copy(&mut std::io::repeat(b'x'), &mut writing));
+    let reader = thread::spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
+    let client = connect(server.address)?;
+    for _ in 0..20 {
+        SUBJECT.talk(&client, b"hello")?;
+    }
+    never_stops.shutdown(std::net::Shutdown::Both)?;
+    writer.join().expect("does not panic").unwrap_err();
+    let _ = reader.join().expect("does not panic");
+    server.stop();
+    Ok(())
+}

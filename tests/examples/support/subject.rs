@@ -1,0 +1,195 @@
+//! What every server must bear, whatever it answers: one story each, on each mechanism.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use polyselect::Backend;
+
+use super::{SURELY, Server, example};
+
+type Story = fn(&Subject, Backend) -> Result<(), Failed>;
+type OwnStory = fn() -> Result<(), Failed>;
+
+/// A server that answers each message.
+pub struct Subject {
+    pub example: &'static str,
+    /// The answer to a message of at most 100 bytes.
+    pub answer: fn(&[u8]) -> Vec<u8>,
+}
+
+impl Subject {
+    /// What all servers bear.
+    pub fn trials(&'static self, backends: impl Iterator<Item = Backend>) -> Vec<Trial> {
+        let stories: [(&str, Story); 5] = [
+            ("answers_each_of_many", answers_each_of_many),
+            ("answers_one_who_has_ended", answers_one_who_has_ended),
+            ("bears_resets_and_who_reads_nothing", bears_resets_and_who_reads_nothing),
+            ("answers_messages_that_pile_up", answers_messages_that_pile_up),
+            ("runs_out_of_descriptors_and_goes_on", runs_out_of_descriptors_and_goes_on),
+        ];
+        let trial = |backend: Backend, (name, story): (&str, Story)| {
+            let name = format!("{}::{backend}::{name}", self.example);
+            Trial::test(name, move || story(self, backend))
+        };
+        backends.flat_map(|backend| stories.map(|story| trial(backend, story))).collect()
+    }
+
+    /// Stories of this server alone.
+    pub fn own(&'static self, stories: &[(&str, OwnStory)]) -> Vec<Trial> {
+        let named = |name| format!("{}::{name}", self.example);
+        stories.iter().map(|&(name, story)| Trial::test(named(name), story)).collect()
+    }
+
+    /// The same for each mechanism.
+    pub fn own_on(
+        &'static self,
+        backends: impl Iterator<Item = Backend>,
+        name: &str,
+        story: fn(Backend) -> Result<(), Failed>,
+    ) -> Vec<Trial> {
+        let named = |backend: Backend| format!("{}::{backend}::{name}", self.example);
+        backends.map(|backend| Trial::test(named(backend), move || story(backend))).collect()
+    }
+
+    pub fn command(&self, backend: Backend) -> Command {
+        let mut command = example(self.example);
+        command.args(["--addr", "127.0.0.1:0", "--backend", backend.name()]);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub fn start(&self, backend: Backend) -> Server {
+        Server::start_with(self.command(backend))
+    }
+
+    fn start_quietly(&self, backend: Backend) -> Server {
+        let mut command = self.command(backend);
+        command.env("RUST_LOG", "off");
+        Server::start_with(command)
+    }
+
+    /// Says something, and fails if the answer is not the right one.
+    pub fn talk(&self, mut client: &TcpStream, message: &[u8]) -> Result<(), Failed> {
+        client.write_all(message)?;
+        let expected = (self.answer)(message);
+        let mut answer = vec![0; expected.len()];
+        client.read_exact(&mut answer)?;
+        assert_eq!(answer.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        Ok(())
+    }
+}
+
+/// A client that does not wait for ever.
+pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let client = TcpStream::connect(address)?;
+    client.set_read_timeout(Some(SURELY))?;
+    client.set_write_timeout(Some(SURELY))?;
+    Ok(client)
+}
+
+/// Leaves without a word.
+pub fn reset(client: TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
+    drop(client);
+    Ok(())
+}
+
+fn answers_each_of_many(subject: &Subject, backend: Backend) -> Result<(), Failed> {
+    let server = subject.start_quietly(backend);
+    let clients =
+        (0..20).map(|_| connect(server.address)).collect::<io::Result<Vec<TcpStream>>>()?;
+    for round in 0..3 {
+        for (number, client) in clients.iter().enumerate() {
+            subject.talk(client, format!("client {number}, round {round}").as_bytes())?;
+        }
+    }
+    // All at once.
+    for (number, mut client) in clients.iter().enumerate() {
+        client.write_all(format!("at once {number}").as_bytes())?;
+    }
+    for (number, mut client) in clients.iter().enumerate() {
+        let expected = (subject.answer)(format!("at once {number}").as_bytes());
+        let mut answer = vec![0; expected.len()];
+        client.read_exact(&mut answer)?;
+        assert_eq!(answer, expected);
+    }
+    server.stop();
+    Ok(())
+}
+
+fn answers_one_who_has_ended(subject: &Subject, backend: Backend) -> Result<(), Failed> {
+    let server = subject.start_quietly(backend);
+    let mut client = connect(server.address)?;
+    subject.talk(&client, b"first words")?;
+    client.write_all(b"last words")?;
+    client.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer)?;
+    assert_eq!(answer, (subject.answer)(b"last words"));
+    server.stop();
+    Ok(())
+}
+
+fn bears_resets_and_who_reads_nothing(subject: &Subject, backend: Backend) -> Result<(), Failed> {
+    let server = subject.start_quietly(backend);
+    let deaf = connect(server.address)?;
+    deaf.set_nonblocking(true)?;
+    while (&deaf).write(&[b'x'; 65536]).is_ok() {}
+    for _ in 0..50 {
+        let client = connect(server.address)?;
+        (&client).write_all(b"never mind")?;
+        reset(client)?;
+    }
+    let client = connect(server.address)?;
+    for _ in 0..10 {
+        subject.talk(&client, b"still there?")?;
+    }
+    reset(deaf)?;
+    subject.talk(&client, b"still there?")?;
+    server.stop();
+    Ok(())
+}
+
+/// How a stream is cut into messages nobody knows; that all is answered shows at its end.
+fn answers_messages_that_pile_up(subject: &Subject, backend: Backend) -> Result<(), Failed> {
+    let server = subject.start_quietly(backend);
+    let client = connect(server.address)?;
+    let mut writing = client.try_clone()?;
+    let writer = thread::spawn(move || {
+        for _ in 0..64 {
+            writing.write_all(&[b'x'; 4096])?;
+        }
+        writing.shutdown(Shutdown::Write)
+    });
+    let mut answers = Vec::new();
+    (&client).read_to_end(&mut answers)?;
+    writer.join().expect("does not panic")?;
+    let one = (subject.answer)(b"x");
+    // An echo gives as much back; others answer each piece, of which none is longer than 1024.
+    assert!(answers.len() >= one.len() * 256 && answers.len() % one.len() == 0);
+    assert!(answers.chunks(one.len()).all(|answer| answer == one));
+    if one.len() == 1 {
+        assert_eq!(answers.len(), 64 * 4096);
+    }
+    server.stop();
+    Ok(())
+}
+
+fn runs_out_of_descriptors_and_goes_on(subject: &Subject, backend: Backend) -> Result<(), Failed> {
+    let server = subject.command(backend);
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 24; exec \"$@\"", "sh"]).arg(server.get_program());
+    command.args(server.get_args()).env("RUST_LOG", "off").stdin(Stdio::null());
+    let server = Server::start_with(command);
+    let clients =
+        (0..40).map(|_| connect(server.address)).collect::<io::Result<Vec<TcpStream>>>()?;
+    for client in clients {
+        subject.talk(&client, b"my turn")?;
+    }
+    server.stop();
+    Ok(())
+}
