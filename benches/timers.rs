@@ -28,9 +28,12 @@ use polyselect::{Backend, TimerKey};
 use polyselect_benches::{Compared, alternate, timed};
 use tokio_util::time::{DelayQueue, delay_queue};
 
-#[allow(dead_code)] // The benchmark does not use all of it.
-#[path = "../src/event_loop/wheel.rs"]
-mod wheel;
+#[allow(dead_code, unused_imports)] // The benchmark does not use all of it.
+#[path = "../src/event_loop"]
+mod event_loop {
+    pub(crate) mod wheel;
+}
+use event_loop::wheel;
 
 #[derive(Parser)]
 struct Args {
@@ -100,11 +103,11 @@ impl Timers for Wheel {
     }
 
     fn cancel(&mut self, number: usize) {
-        self.wheel.remove(self.handles[number]).expect("is set");
+        self.wheel.cancel(self.handles[number]).expect("is set");
     }
 
     fn churn(&mut self, number: usize, delay: Duration) {
-        self.wheel.remove(self.handles[number]).expect("is set");
+        self.wheel.cancel(self.handles[number]).expect("is set");
         self.handles[number] = self.wheel.insert(nanoseconds(delay), NonZeroU64::MIN);
     }
 
@@ -112,7 +115,7 @@ impl Timers for Wheel {
         self.wheel.collect_due(nanoseconds(self.start.elapsed()));
         let mut fired = 0;
         while let Some(handle) = self.wheel.next_due() {
-            self.wheel.remove(handle).expect("is parked");
+            self.wheel.cancel(handle).expect("is parked");
             fired += 1;
         }
         fired

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cargo run --example custom_reactor
-//! nc localhost 10002        (each line comes back, after a pause)
+//! nc localhost 10002
 //! ```
 
 mod common;

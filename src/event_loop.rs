@@ -14,8 +14,6 @@ mod sources;
 mod stats;
 mod timers;
 mod wheel;
-#[cfg(test)]
-mod wheel_tests;
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -105,7 +105,7 @@ impl<T> Timers<T> {
     }
 
     fn remove(&mut self, key: TimerKey) -> Option<Timer<T>> {
-        if key.timers == self.id { self.wheel.remove(key.handle) } else { None }
+        if key.timers == self.id { self.wheel.cancel(key.handle) } else { None }
     }
 
     /// Sets a repeating timer that has fired to its next deadline: of those that it was set for the
