@@ -211,13 +211,14 @@ impl Timers for Delays {
         self.runtime.block_on(async {
             // Its wheel turns when the runtime's clock has; one sleep sees to that.
             tokio::time::sleep(Duration::from_millis(1)).await;
-            poll_fn(|context| {
+            let expired = poll_fn(|context| {
                 while let Poll::Ready(Some(_)) = queue.poll_expired(context) {
                     fired += 1;
                 }
                 Poll::Ready(())
-            })
-            .await;
+            });
+            // Or it would stop after 128 of them, to let other tasks run.
+            tokio::task::unconstrained(expired).await;
         });
         fired
     }

@@ -94,8 +94,7 @@ impl Reactor {
     }
 }
 
-fn accept(listener: TcpListener) -> Task {
-    let listener = Rc::new(listener);
+fn accept(listener: Rc<TcpListener>) -> Task {
     Task(Box::new(move |spawned| {
         loop {
             match listener.accept() {
@@ -145,6 +144,6 @@ fn main() -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let selector = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
     println!("listening on {}", listener.local_addr()?);
-    let runnable = vec![accept(listener), end_on_ctrl_c()?];
+    let runnable = vec![accept(Rc::new(listener)), end_on_ctrl_c()?];
     Reactor { selector, sleeping: BTreeMap::new(), runnable, sleepers: 0 }.run()
 }

@@ -1,5 +1,5 @@
 //! Python's `selectors` for Rust: one [`Selector`] over every way the system has to wait for
-//! readiness, meaning the same on each.
+//! readiness, meaning the same on each; and an [`EventLoop`] of callbacks on top.
 //!
 //! # In short
 //!
@@ -43,6 +43,7 @@
 //! | ending a wait from another thread | [`Waker`] |
 //! | callbacks, timers, signals, children, other threads' calls | [`EventLoop`] |
 //! | choosing the mechanism | [`Backend`] |
+//! | from the first callback to what a server needs | [`_docs::guide`] |
 //! | how each mechanism works, and where it surprises | [`_docs::backends`] |
 //! | why things are as they are | [`_docs::design`] |
 //!
@@ -92,6 +93,8 @@ pub mod _docs {
     pub mod backends {}
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
+    #[doc = include_str!("../docs/guide.md")]
+    pub mod guide {}
 }
 
 /// The README's programs compile.
