@@ -333,22 +333,15 @@ impl<T: 'static> EventLoop<T> {
     }
 
     fn has_nothing_left(&self) -> bool {
+        #[cfg(unix)]
+        if !self.children.is_empty() {
+            return false;
+        }
         self.selector.is_empty()
             && self.calls.is_empty()
             && self.timers.is_empty()
             && self.signals.as_ref().is_none_or(Signals::is_empty)
             && !self.mailbox.is_in_use()
-            && self.has_no_children()
-    }
-
-    #[cfg(unix)]
-    fn has_no_children(&self) -> bool {
-        self.children.is_empty()
-    }
-
-    #[cfg(not(unix))]
-    fn has_no_children(&self) -> bool {
-        true
     }
 
     /// Delivers, and says which callback and how long it takes.

@@ -5,12 +5,14 @@
 //! asked. Only those are ever waited for: the host program's other children are its own.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{EventLoop, SignalKey};
+use super::{EventLoop, Next, SignalKey};
 use crate::error::RegisterError;
+use crate::interest::{Interest, Watch};
 use crate::key::Key;
 use crate::signal::SIGCHLD;
 
@@ -148,34 +150,19 @@ impl<T: 'static> EventLoop<T> {
         Some(self.forget_child(key)?.child)
     }
 
-    #[cfg(target_os = "linux")]
     fn watch_pidfd(
         &mut self,
         child: &Child,
         key: ChildKey,
         location: &'static Location<'static>,
     ) -> io::Result<Key> {
-        use super::Next;
-        use crate::interest::{Interest, Watch};
-        use rustix::process::{Pid, PidfdFlags, pidfd_open};
-
-        let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+        let pidfd = open_pidfd(child)?;
         let ended = move |event_loop: &mut Self, _: &_, _| {
             event_loop.look_after(key);
             Ok(Next::Keep)
         };
         let watch = Watch::from(Interest::READABLE);
         self.add(pidfd, watch, Some(ended), location, true).map_err(|(error, ..)| error)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn watch_pidfd(
-        &mut self,
-        _: &Child,
-        _: ChildKey,
-        _: &'static Location<'static>,
-    ) -> io::Result<Key> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn watch_sigchld(&mut self) -> io::Result<()> {
@@ -219,4 +206,16 @@ impl<T: 'static> EventLoop<T> {
         }
         Some(watched)
     }
+}
+
+#[cfg(target_os = "linux")]
+fn open_pidfd(child: &Child) -> io::Result<OwnedFd> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    Ok(pidfd_open(Pid::from_child(child), PidfdFlags::empty())?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_pidfd(_: &Child) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
 }

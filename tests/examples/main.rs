@@ -27,6 +27,8 @@ mod select_servers;
 #[cfg(unix)]
 mod select_stdin_server;
 #[cfg(unix)]
+mod socketserver;
+#[cfg(unix)]
 mod thread_pools;
 
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     select_servers::trials,
     #[cfg(unix)]
     select_stdin_server::trials,
+    #[cfg(unix)]
+    socketserver::trials,
     #[cfg(unix)]
     thread_pools::trials,
 ];

@@ -68,6 +68,8 @@ impl Server {
         let address = loop {
             let line = lines.recv_timeout(SURELY).expect("says where it listens");
             match line.strip_prefix("listening on ") {
+                // Sockets of the Unix domain have a file instead.
+                Some(path) if path.starts_with('/') => break SocketAddr::from(([0, 0, 0, 0], 0)),
                 Some(address) => break address.parse().expect("an address"),
                 None => preamble.push(line),
             }

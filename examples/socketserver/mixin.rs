@@ -1,0 +1,84 @@
+//! The mix-ins: who does the work of a request.
+
+#![allow(unsafe_code)] // `fork`
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, JoinHandle};
+
+use clap::ValueEnum;
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+/// Python's `ThreadingMixIn` and `ForkingMixIn`, and neither.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Mixin {
+    /// The server itself, one request after the other.
+    Plain,
+    /// A thread for each request.
+    Threading,
+    /// A process for each request.
+    Forking,
+}
+
+/// The requests in hand.
+pub struct Work {
+    mixin: Mixin,
+    threads: Vec<JoinHandle<()>>,
+    children: Vec<Pid>,
+}
+
+impl Work {
+    pub fn new(mixin: Mixin) -> Self {
+        Self { mixin, threads: Vec::new(), children: Vec::new() }
+    }
+
+    pub fn process(&mut self, request: impl FnOnce() + Send + 'static) {
+        let begun = match self.mixin {
+            Mixin::Plain => {
+                request();
+                Ok(())
+            }
+            Mixin::Threading => {
+                thread::Builder::new().spawn(request).map(|thread| self.threads.push(thread))
+            }
+            Mixin::Forking => fork(request).map(|child| self.children.push(child)),
+        };
+        if let Err(error) = begun {
+            log::warn!("a request cannot be served: {error}");
+        }
+    }
+
+    /// Forgets threads that have ended, and reaps children.
+    pub fn collect(&mut self) {
+        self.threads.retain(|thread| !thread.is_finished());
+        self.children
+            .retain(|&child| matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None)));
+    }
+
+    /// Waits for all that is in hand.
+    pub fn finish(self) -> io::Result<()> {
+        for thread in self.threads {
+            let _ = thread.join(); // A handler that panicked has said so.
+        }
+        for child in self.children {
+            waitpid(Some(child), WaitOptions::empty())?;
+        }
+        Ok(())
+    }
+}
+
+fn fork(request: impl FnOnce()) -> io::Result<Pid> {
+    // SAFETY: the server of this mix-in has one thread, so that no lock is held by another one that
+    // would not exist in the child.
+    let child = unsafe { libc::fork() };
+    match Pid::from_raw(child) {
+        Some(_) if child < 0 => Err(io::Error::last_os_error()),
+        Some(child) => Ok(child),
+        None => {
+            let result = catch_unwind(AssertUnwindSafe(request));
+            // SAFETY: it only ends the process, without what belongs to the parent: its buffers of
+            // standard output, and the file that its socket has.
+            unsafe { libc::_exit(i32::from(result.is_err())) }
+        }
+    }
+}

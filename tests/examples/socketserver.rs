@@ -1,0 +1,174 @@
+//! socketserver: four kinds of server, three mix-ins, one handler.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::process::Command;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::subject::reset;
+use crate::support::{SURELY, Server, example};
+
+const KINDS: [&str; 4] = ["tcp", "udp", "unix-stream", "unix-datagram"];
+const MIXINS: [&str; 3] = ["plain", "threading", "forking"];
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = vec![
+        Trial::test("socketserver::says_what_it_does", says_what_it_does),
+        Trial::test("socketserver::a_path_is_needed_and_must_be_free", a_path_is_needed),
+    ];
+    for kind in KINDS {
+        for mixin in MIXINS {
+            let name = format!("socketserver::{kind}::{mixin}");
+            trials.push(Trial::test(name, move || serves(kind, mixin)));
+        }
+    }
+    for mixin in MIXINS {
+        let name = format!("socketserver::tcp::{mixin}::bears_resets_and_stops_with_clients");
+        trials.push(Trial::test(name, move || bears_resets(mixin)));
+    }
+    trials
+}
+
+fn start(kind: &str, mixin: &str, path: &Path) -> Server {
+    let mut command = example("socketserver");
+    command.args(["--addr", "127.0.0.1:0", "--kind", kind, "--mixin", mixin]);
+    command.arg("--path").arg(path);
+    Server::start_with(command)
+}
+
+fn says_what_it_does() -> Result<(), Failed> {
+    let server = Server::start("socketserver", &[]);
+    let mut client = TcpStream::connect(server.address)?;
+    server.expect_line("Accepted connection from 127.0.0.1:");
+    client.write_all("你好".as_bytes())?;
+    server.expect_line(": 你好");
+    drop(client);
+    server.expect_line("Closing connection from 127.0.0.1:");
+    server.stop();
+    Ok(())
+}
+
+fn a_path_is_needed() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("taken");
+    std::fs::write(&path, "")?;
+    for (arguments, complaint) in [(vec![], "--path"), (vec!["--path".into(), path], "in use")] {
+        let mut command: Command = example("socketserver");
+        let output = command.args(["--kind", "unix-stream"]).args(&arguments).output()?;
+        assert!(!output.status.success());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(complaint), "{error}");
+    }
+    Ok(())
+}
+
+/// Three messages of one client, then another client.
+fn serves(kind: &str, mixin: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("server");
+    let server = start(kind, mixin, &path);
+    for client in 0..2 {
+        let own = folder.path().join(format!("client {client}"));
+        match kind {
+            "tcp" => converse(TcpStream::connect(server.address)?)?,
+            "unix-stream" => converse(UnixStream::connect(&path)?)?,
+            "udp" => {
+                let socket = UdpSocket::bind(("127.0.0.1", 0))?;
+                socket.connect(server.address)?;
+                socket.set_read_timeout(Some(SURELY))?;
+                exchange(|message| socket.send(message), |reply| socket.recv(reply))?;
+            }
+            _ => {
+                let socket = UnixDatagram::bind(&own)?;
+                socket.connect(&path)?;
+                socket.set_read_timeout(Some(SURELY))?;
+                exchange(|message| socket.send(message), |reply| socket.recv(reply))?;
+            }
+        }
+    }
+    let id = server.id();
+    server.stop();
+    assert!(!path.exists(), "the server removes its file");
+    expect_no_children_of(id)
+}
+
+fn reply_to(message: &[u8]) -> Vec<u8> {
+    [b"Server received your message:", message].concat()
+}
+
+fn converse(mut stream: impl Read + Write + Close) -> Result<(), Failed> {
+    // A character in two pieces among them.
+    for message in [&b"hello"[..], &"你".as_bytes()[..2], &"你".as_bytes()[2..]] {
+        stream.write_all(message)?;
+        let mut reply = reply_to(message);
+        reply.fill(0);
+        stream.read_exact(&mut reply)?;
+        assert_eq!(reply, reply_to(message));
+    }
+    stream.end_writing()?;
+    assert_eq!(stream.read(&mut [0])?, 0);
+    Ok(())
+}
+
+trait Close {
+    fn end_writing(&self) -> std::io::Result<()>;
+}
+
+impl Close for TcpStream {
+    fn end_writing(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Close for UnixStream {
+    fn end_writing(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+fn exchange(
+    send: impl Fn(&[u8]) -> std::io::Result<usize>,
+    receive: impl Fn(&mut [u8]) -> std::io::Result<usize>,
+) -> Result<(), Failed> {
+    // Not text, and longer than any buffer of a kilobyte.
+    for message in [&b"hello"[..], b"\xFF\xFE", &[b'x'; 5000]] {
+        send(message)?;
+        let mut reply = [0; 6000];
+        let length = receive(&mut reply)?;
+        assert!(reply[..length] == reply_to(message));
+    }
+    Ok(())
+}
+
+fn bears_resets(mixin: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let server = start("tcp", mixin, &folder.path().join("unused"));
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(server.address)?;
+        client.write_all(b"never mind")?;
+        reset(client)?;
+    }
+    converse(TcpStream::connect(server.address)?)?;
+    // One that is idle does not keep the server from stopping.
+    let mut idle = TcpStream::connect(server.address)?;
+    idle.write_all(b"x")?;
+    idle.read_exact(&mut [0; 30])?;
+    let id = server.id();
+    server.stop();
+    expect_no_children_of(id)
+}
+
+/// Looks where the system has `/proc`.
+fn expect_no_children_of(parent: u32) -> Result<(), Failed> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Ok(()) };
+    for process in processes {
+        // What has ended meanwhile was nobody's child for long.
+        let Ok(stat) = std::fs::read_to_string(process?.path().join("stat")) else { continue };
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+        assert_ne!(fields.split(' ').nth(1), Some(&*parent.to_string()), "{stat}");
+    }
+    Ok(())
+}
