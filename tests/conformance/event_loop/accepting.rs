@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use polyselect::{Backend, EventLoop, Interest};
 
@@ -168,7 +168,7 @@ fn it_rests_when_descriptors_run_out(backend: Backend) {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(number), maximum }).unwrap();
 
-    let start = Instant::now();
+    let start = std::time::Instant::now();
     let (used, _) = processor_time(|| {
         while start.elapsed() < 3 * A_WHILE {
             event_loop.turn(A_WHILE).unwrap();
