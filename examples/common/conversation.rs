@@ -8,8 +8,7 @@ use socket2::Socket;
 /// What has been said, but for what is done with.
 #[derive(Default)]
 pub struct Conversation {
-    /// The beginning of a character whose rest has not come.
-    half_a_character: Vec<u8>,
+    text: Text,
     answer: WriteQueue,
 }
 
@@ -35,7 +34,7 @@ impl Conversation {
                 log::info!("Closing connection from {}", super::peer(sock));
                 return Ok(None);
             }
-            let text = self.text(&data[..n]);
+            let text = self.text.decode(&data[..n]);
             log::info!("Received data from {}: {text}", super::peer(sock));
             self.answer.push(b"Server received your message.");
         }
@@ -46,9 +45,18 @@ impl Conversation {
     fn interest(&self) -> Interest {
         if self.answer.is_empty() { Interest::READABLE } else { Interest::WRITABLE }
     }
+}
 
+/// Text that comes in pieces, which may end within a character.
+#[derive(Default)]
+pub struct Text {
+    /// The beginning of a character whose rest has not come.
+    half_a_character: Vec<u8>,
+}
+
+impl Text {
     /// The text of these bytes, and of what was left of those before.
-    fn text(&mut self, data: &[u8]) -> String {
+    pub fn decode(&mut self, data: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.half_a_character);
         bytes.extend(data);
         if let Some(last) = bytes.utf8_chunks().last() {

@@ -3,7 +3,9 @@
 #![allow(dead_code)] // No example uses all of it.
 
 pub mod accepting;
+pub mod blocking;
 pub mod conversation;
+pub mod forking;
 pub mod thread_pool;
 
 use std::io::{self, Write};
@@ -129,4 +131,15 @@ pub fn descriptor_limit() -> Option<u64> {
 #[cfg(not(unix))]
 pub fn descriptor_limit() -> Option<u64> {
     None
+}
+
+/// What the process has used of the processor, where the system tells.
+pub fn processor_time() -> String {
+    #[cfg(target_os = "linux")]
+    {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        format!("{}.{:03} s of the processor", used.tv_sec, used.tv_nsec / 1_000_000)
+    }
+    #[cfg(not(target_os = "linux"))]
+    String::from("and the processor never rested")
 }

@@ -1,13 +1,12 @@
 //! The mix-ins: who does the work of a request.
 
-#![allow(unsafe_code)] // `fork`
-
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 
 use clap::ValueEnum;
 use rustix::process::{Pid, WaitOptions, waitpid};
+
+use super::common::forking::fork;
 
 /// Python's `ThreadingMixIn` and `ForkingMixIn`, and neither.
 #[derive(Clone, Copy, ValueEnum)]
@@ -64,21 +63,5 @@ impl Work {
             waitpid(Some(child), WaitOptions::empty())?;
         }
         Ok(())
-    }
-}
-
-fn fork(request: impl FnOnce()) -> io::Result<Pid> {
-    // SAFETY: the server of this mix-in has one thread, so that no lock is held by another one that
-    // would not exist in the child.
-    let child = unsafe { libc::fork() };
-    match Pid::from_raw(child) {
-        Some(_) if child < 0 => Err(io::Error::last_os_error()),
-        Some(child) => Ok(child),
-        None => {
-            let result = catch_unwind(AssertUnwindSafe(request));
-            // SAFETY: it only ends the process, without what belongs to the parent: its buffers of
-            // standard output, and the file that its socket has.
-            unsafe { libc::_exit(i32::from(result.is_err())) }
-        }
     }
 }

@@ -11,6 +11,8 @@ mod support;
 #[cfg(unix)]
 mod asyncio_echo;
 #[cfg(unix)]
+mod blocking_servers;
+#[cfg(unix)]
 mod chat;
 #[cfg(unix)]
 mod custom_reactor;
@@ -37,6 +39,8 @@ use libtest_mimic::{Arguments, Trial};
 
 const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     backends::trials,
+    #[cfg(unix)]
+    blocking_servers::trials,
     #[cfg(unix)]
     chat::trials,
     #[cfg(unix)]

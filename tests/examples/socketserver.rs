@@ -9,7 +9,7 @@ use std::process::Command;
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::subject::reset;
-use crate::support::{SURELY, Server, example};
+use crate::support::{SURELY, Server, children_of, example};
 
 const KINDS: [&str; 4] = ["tcp", "udp", "unix-stream", "unix-datagram"];
 const MIXINS: [&str; 3] = ["plain", "threading", "forking"];
@@ -92,7 +92,8 @@ fn serves(kind: &str, mixin: &str) -> Result<(), Failed> {
     let id = server.id();
     server.stop();
     assert!(!path.exists(), "the server removes its file");
-    expect_no_children_of(id)
+    assert!(children_of(id).is_empty());
+    Ok(())
 }
 
 fn reply_to(message: &[u8]) -> Vec<u8> {
@@ -158,17 +159,6 @@ fn bears_resets(mixin: &str) -> Result<(), Failed> {
     idle.read_exact(&mut [0; 30])?;
     let id = server.id();
     server.stop();
-    expect_no_children_of(id)
-}
-
-/// Looks where the system has `/proc`.
-fn expect_no_children_of(parent: u32) -> Result<(), Failed> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Ok(()) };
-    for process in processes {
-        // What has ended meanwhile was nobody's child for long.
-        let Ok(stat) = std::fs::read_to_string(process?.path().join("stat")) else { continue };
-        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-        assert_ne!(fields.split(' ').nth(1), Some(&*parent.to_string()), "{stat}");
-    }
+    assert!(children_of(id).is_empty());
     Ok(())
 }

@@ -104,6 +104,14 @@ impl Server {
         assert!(status.success(), "stopped with {status}");
     }
 
+    /// The same, and what it has said since the last line that was asked for.
+    #[cfg(unix)]
+    pub fn stop_and_read(mut self) -> Vec<String> {
+        let lines = std::mem::replace(&mut self.lines, channel().1);
+        self.stop();
+        lines.iter().collect()
+    }
+
     /// Waits until the server has ended by itself.
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)
@@ -131,6 +139,29 @@ pub fn wait(child: &mut Child) -> ExitStatus {
         }
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Waits for something that nobody announces.
+pub fn wait_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SURELY;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it does not come");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The children of a process, zombies included, where the system has `/proc`.
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let children = processes.filter_map(|process| {
+        let process = process.ok()?;
+        // What has ended meanwhile was nobody's child for long.
+        let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let is_child = fields.split(' ').nth(1)?.parse() == Ok(parent);
+        is_child.then(|| process.file_name().to_str()?.parse().ok()).flatten()
+    });
+    children.collect()
 }
 
 /// Python, and a program for it from the folder of the clients; `None` where it is not installed.

@@ -1,0 +1,59 @@
+//! The three modes of a socket (document 003, blocking modes): blocking, which waits for ever;
+//! non-blocking, which never waits; and with a timeout, which waits for so long.
+//!
+//! The original only describes them.
+//!
+//! ```text
+//! cargo run --example blocking_modes
+//! ```
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen for the connection with itself; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:0")]
+    addr: String,
+}
+
+/// What a read gives, and how long it takes.
+fn recv(mut sockfd: &TcpStream, mode: &str) {
+    let (start, mut data) = (Instant::now(), [0; 1024]);
+    let result = sockfd.read(&mut data);
+    let waited = start.elapsed().as_millis();
+    match result {
+        Ok(n) => println!("{mode}: {:?} after {waited} ms", String::from_utf8_lossy(&data[..n])),
+        Err(error) => println!("{mode}: {:?} after {waited} ms ({error})", error.kind()),
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let listener = TcpListener::bind(&args.addr)?;
+    println!("listening on {}", listener.local_addr()?);
+    let mut peer = TcpStream::connect(listener.local_addr()?)?;
+    let (sockfd, _) = listener.accept()?;
+
+    // sockfd.setblocking(False)
+    sockfd.set_nonblocking(true)?;
+    recv(&sockfd, "non-blocking");
+
+    // sockfd.settimeout(0.2)
+    sockfd.set_nonblocking(false)?;
+    sockfd.set_read_timeout(Some(Duration::from_millis(200)))?;
+    recv(&sockfd, "timeout");
+
+    // sockfd.setblocking(True)
+    sockfd.set_read_timeout(None)?;
+    let sender = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        peer.write_all(b"hello")
+    });
+    recv(&sockfd, "blocking");
+    sender.join().expect("does not panic")
+}

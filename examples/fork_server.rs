@@ -1,0 +1,44 @@
+//! The fork server (document 003, port 8888): a process for each client by `fork`, and `SIGCHLD`
+//! ignored, so that the system reaps them.
+//!
+//! ```text
+//! cargo run --example fork_server
+//! nc localhost 8888
+//! ```
+
+mod common;
+
+use std::io;
+
+use clap::Parser;
+use common::blocking::{CtrlC, answer_ok, listen, next_client};
+use common::forking::{fork, ignore_children};
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8888")]
+    addr: String,
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let ctrl_c = CtrlC::new()?;
+    let s = listen(&args.addr)?;
+    ignore_children()?; // 处理僵尸进程
+    log::info!("Listen the port {}...", s.local_addr()?.port());
+    while let Some((c, addr)) = next_client(&s, &ctrl_c)? {
+        let handled = fork(|| {
+            if let Err(error) = answer_ok(&c, &ctrl_c) {
+                log::warn!("{addr}: {error}");
+            }
+        });
+        if let Err(error) = handled {
+            log::warn!("{addr}: no process for it: {error}");
+        }
+        // The child has a copy of the connection, and this one is of no use.
+        drop(c);
+    }
+    Ok(())
+}

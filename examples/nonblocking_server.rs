@@ -1,0 +1,69 @@
+//! The non-blocking single process (document 000, section 5, port 7788): one thread asks the listener
+//! and every client in turn, again and again, whether there is something. No selector: the processor
+//! never rests, and at the end the server says what that cost.
+//!
+//! The original removes from the list that it iterates over, which skips a client.
+//!
+//! ```text
+//! cargo run --example nonblocking_server
+//! nc localhost 7788
+//! ```
+
+mod common;
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+use common::blocking::listen;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+    addr: String,
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let ser_socket = listen(&args.addr)?;
+    let mut clients = Vec::new();
+    let (mut looks, mut found) = (0_u64, 0_u64);
+    while !stop.load(Ordering::Relaxed) {
+        looks += 1 + clients.len() as u64;
+        match ser_socket.accept() {
+            Ok((client_socket, client_addr)) => {
+                found += 1;
+                log::info!("一个新的客户端到来:{client_addr}");
+                client_socket.set_nonblocking(true)?;
+                clients.push((client_socket, client_addr));
+            }
+            Err(error) if common::is_not_now(&error) => {}
+            Err(error) => log::debug!("a connection has to wait: {error}"),
+        }
+        clients.retain_mut(|(client_socket, client_addr)| {
+            let mut recv_data = [0; 1024];
+            match client_socket.read(&mut recv_data) {
+                Err(error) if common::is_not_now(&error) => return true,
+                Ok(0) => log::info!("{client_addr} 已经下线"),
+                Ok(n) => {
+                    found += 1;
+                    log::info!("{client_addr}:b\"{}\"", recv_data[..n].escape_ascii());
+                    return true;
+                }
+                Err(error) => log::warn!("{client_addr}: {error}"),
+            }
+            found += 1;
+            false
+        });
+    }
+    log::info!("{looks} looks, {found} of which found something; {}", common::processor_time());
+    Ok(())
+}

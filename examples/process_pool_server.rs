@@ -1,0 +1,64 @@
+//! The pool of processes (document 000, section 2, port 7788): so many are started before the first
+//! client comes, all of them accept from the same listener, and each serves one client at a time.
+//!
+//! The original's `Pool(targetc=…)` never runs. Here a worker that dies is replaced.
+//!
+//! ```text
+//! cargo run --example process_pool_server -- --workers 3
+//! nc localhost 7788
+//! ```
+
+mod common;
+
+use std::io;
+use std::net::TcpListener;
+use std::process;
+
+use clap::Parser;
+use common::blocking::{CtrlC, deal_with_client, listen, next_client};
+use common::forking::{Children, fork};
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+    addr: String,
+    /// How many processes serve; so many clients are served at once.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..))]
+    workers: u8,
+}
+
+/// What each worker does: it is the blocking server.
+fn work(ser_socket: &TcpListener, ctrl_c: &CtrlC) -> io::Result<()> {
+    loop {
+        let Some((new_socket, dest_addr)) = next_client(ser_socket, ctrl_c)? else {
+            return Ok(());
+        };
+        log::info!("-----进程[{}]负责数据处理[{dest_addr}]-----", process::id());
+        deal_with_client(&new_socket, dest_addr, ctrl_c);
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let ctrl_c = CtrlC::new()?;
+    let mut children = Children::new()?;
+    let ser_socket = listen(&args.addr)?;
+    loop {
+        while children.running.len() < args.workers.into() {
+            children.running.push(fork(|| {
+                if let Err(error) = work(&ser_socket, &ctrl_c) {
+                    log::warn!("worker {}: {error}", process::id());
+                }
+            })?);
+        }
+        log::info!("-----主进程,,{}个进程等待新客户端的到来------", args.workers);
+        match ctrl_c.wait(&[&children.ended])? {
+            Some(_) => log::warn!("{} of the workers died", children.reap()),
+            None => break,
+        }
+    }
+    children.join();
+    Ok(())
+}

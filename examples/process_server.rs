@@ -1,0 +1,53 @@
+//! The multi-process server (document 000, section 3, port 7788): a process for each client. Memory is
+//! copied when it is written to, not before; a process is still the dearest way to serve a client.
+//!
+//! The original never reaps its processes: they stay as zombies.
+//!
+//! ```text
+//! cargo run --example process_server
+//! nc localhost 7788
+//! ```
+
+mod common;
+
+use std::io;
+
+use clap::Parser;
+use common::blocking::{CtrlC, Incoming, accept, deal_with_client, listen};
+use common::forking::{Children, fork};
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+    addr: String,
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let ctrl_c = CtrlC::new()?;
+    let mut children = Children::new()?;
+    let ser_socket = listen(&args.addr)?;
+    log::info!("-----主进程,,等待新客户端的到来------");
+    loop {
+        let (new_socket, dest_addr) = match accept(&ser_socket, &children.ended, &ctrl_c)? {
+            Incoming::Client(conn, addr) => (conn, addr),
+            Incoming::Other => {
+                children.reap();
+                continue;
+            }
+            Incoming::Stop => break,
+        };
+        log::info!("-----主进程,,接下来创建一个新的进程负责数据处理[{dest_addr}]-----");
+        match fork(|| deal_with_client(&new_socket, dest_addr, &ctrl_c)) {
+            Ok(client) => children.running.push(client),
+            Err(error) => log::warn!("[{dest_addr}]: no process for it: {error}"),
+        }
+        // The child has a copy; the connection would stay open as long as this one.
+        drop(new_socket);
+        log::info!("-----主进程,,等待新客户端的到来------");
+    }
+    children.join();
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! The UDP server (document 001, UDP, port 8080): prints each datagram as text.
+//!
+//! The original dies of a datagram that is not UTF-8, and cuts those of more than 1024 bytes without
+//! a word; this one has room for the longest that there is.
+//!
+//! ```text
+//! cargo run --example udp_server
+//! cargo run --example udp_client -- localhost:8080
+//! ```
+
+mod common;
+
+use std::io::{self, Write};
+use std::net::UdpSocket;
+
+use clap::Parser;
+use common::blocking::CtrlC;
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8080")]
+    addr: String,
+}
+
+/// No datagram is longer.
+const LONGEST: usize = 65_535;
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let ctrl_c = CtrlC::new()?;
+    let server_socket = UdpSocket::bind(&args.addr)?;
+    // One that is announced may turn out to be damaged, and then there is nothing to receive.
+    server_socket.set_nonblocking(true)?;
+    println!("listening on {}", server_socket.local_addr()?);
+    io::stdout().flush()?;
+    let mut data = vec![0; LONGEST];
+    while ctrl_c.wait(&[&server_socket])?.is_some() {
+        match server_socket.recv_from(&mut data) {
+            Ok((length, _addr)) => log::info!("{}", String::from_utf8_lossy(&data[..length])),
+            Err(error) if common::is_not_now(&error) => {}
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+    Ok(())
+}

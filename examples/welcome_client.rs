@@ -1,0 +1,28 @@
+//! The welcome client (document 001, TCP): prints what the server says, and ends with it.
+//!
+//! The original takes what one `recv` gives for the whole message.
+//!
+//! ```text
+//! cargo run --example welcome_client -- localhost:8089
+//! ```
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+
+use clap::Parser;
+
+#[derive(Parser)]
+struct Args {
+    /// Where the server listens.
+    #[arg(value_name = "HOST:PORT", default_value = "localhost:8089")]
+    addr: String,
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let mut client_socket = TcpStream::connect(&args.addr)?;
+    let mut message = Vec::new();
+    client_socket.read_to_end(&mut message)?;
+    println!("{}", String::from_utf8_lossy(&message));
+    Ok(())
+}
