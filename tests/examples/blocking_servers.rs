@@ -218,7 +218,7 @@ fn replaced() -> Result<(), Failed> {
     let server = Server::start("process_pool_server", &["--workers", "2"]);
     wait_until(|| children_of(server.id()).len() == 2);
     let victim = children_of(server.id())[0];
-    kill_process(Pid::from_raw(victim as i32).ok_or("a process")?, Signal::KILL)?;
+    kill_process(Pid::from_raw(victim.cast_signed()).ok_or("a process")?, Signal::KILL)?;
     server.expect_line("1 of the workers died");
     wait_until(|| {
         let workers = children_of(server.id());
