@@ -67,21 +67,25 @@ fn a_turn_accepts_a_bounded_batch(backend: Backend) {
 
 fn an_error_of_one_connection_does_not_end_the_accepting(backend: Backend) {
     let (listener, address) = listen();
-    let mut event_loop = open(backend, (0, Vec::new()));
+    let mut event_loop = open(backend, (Vec::new(), Vec::new()));
     event_loop.on_error(|event_loop, key, error| event_loop.state.1.push((key, error.kind())));
     let key = event_loop
-        .accept(listener, |event_loop, _, _| {
-            event_loop.state.0 += 1;
+        .accept(listener, |event_loop, _, address| {
+            event_loop.state.0.push(address);
             Err(io::ErrorKind::InvalidData.into())
         })
         .unwrap();
+    let _first = TcpStream::connect(address).unwrap();
+    // Some systems leave out those that have gone before they were accepted.
     let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
     clients.into_iter().for_each(reset);
-    let _last = TcpStream::connect(address).unwrap();
-    while event_loop.state.0 < 4 {
+    let last = TcpStream::connect(address).unwrap();
+    while !event_loop.state.0.contains(&last.local_addr().unwrap()) {
         event_loop.turn(SURELY).unwrap();
     }
-    assert_eq!(event_loop.state.1, [(key, io::ErrorKind::InvalidData); 4]);
+    let (accepted, errors) = &event_loop.state;
+    assert!(accepted.len() >= 2);
+    assert_eq!(*errors, vec![(key, io::ErrorKind::InvalidData); accepted.len()]);
     assert!(event_loop.contains(key));
 }
 
