@@ -14,6 +14,8 @@ mod asyncio_echo;
 mod blocking_servers;
 #[cfg(unix)]
 mod chat;
+#[cfg(target_os = "linux")]
+mod compare;
 #[cfg(unix)]
 mod custom_reactor;
 #[cfg(unix)]
@@ -43,6 +45,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     blocking_servers::trials,
     #[cfg(unix)]
     chat::trials,
+    #[cfg(target_os = "linux")]
+    compare::trials,
     #[cfg(unix)]
     custom_reactor::trials,
     #[cfg(unix)]
