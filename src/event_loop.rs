@@ -271,6 +271,7 @@ impl<T: 'static> EventLoop<T> {
         self.wait(timeout)?; // 2
         self.mailbox.empty_into(&mut self.calls);
         self.calls.begin_turn();
+        log::trace!("{} events to deliver", self.events.len() - self.delivered);
         self.deliver(); // 3
         self.deliver_signals(); // 4
         self.fire_timers(); // 5

@@ -49,8 +49,10 @@ fn paint(area: &Area<'_>, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>
         .draw()?;
     chart.draw_series(rows.iter().rev().enumerate().map(|(index, row)| {
         let colour = colours[counts.partition_point(|&count| count < row.clients) % colours.len()];
-        let mut bar =
-            Rectangle::new([(least, index), (row.cost.microseconds.max(least), index + 1)], colour.filled());
+        let mut bar = Rectangle::new(
+            [(least, index), (row.cost.microseconds.max(least), index + 1)],
+            colour.filled(),
+        );
         bar.set_margin(3, 3, 0, 0);
         bar
     }))?;

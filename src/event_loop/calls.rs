@@ -65,9 +65,13 @@ impl<T: 'static> EventLoop<T> {
     }
 
     pub(super) fn run_calls(&mut self) {
+        if self.calls.due > 0 {
+            log::trace!("{} calls to run", self.calls.due);
+        }
         while let Some((call, location)) = self.calls.next_due() {
             self.timers.forget_the_time();
             self.stats.calls += 1;
+            log::trace!("the call queued at {location}");
             let watch = self.watchdog.start();
             call(self);
             self.watchdog.check(watch, location, &mut self.stats);

@@ -205,6 +205,11 @@ impl<T: 'static> EventLoop<T> {
         }
         while let Some(watched) = self.signals.as_mut().and_then(Signals::next_due) {
             self.stats.signals += 1;
+            log::trace!(
+                "signal {} for the callback registered at {}",
+                watched.signal,
+                watched.location
+            );
             let watch = self.watchdog.start();
             let mut guard = RemoveOnPanic { event_loop: self, key: watched.key, is_armed: true };
             // It fails for one that is running, in a loop that it has put elsewhere.

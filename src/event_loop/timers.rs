@@ -253,6 +253,7 @@ impl<T: 'static> EventLoop<T> {
         } else {
             return;
         };
+        log::trace!("the timer set at {location} has run");
         self.watchdog.check(watch, location, &mut self.stats);
     }
 }
