@@ -18,7 +18,7 @@ mod wheel;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
-use std::{fmt, io};
+use std::{fmt, io, mem};
 
 use crate::backend::Backend;
 use crate::event::{Event, Events};
@@ -31,7 +31,7 @@ pub use children::ChildKey;
 use children::Children;
 use errors::ErrorHook;
 pub use registered::Next;
-use registered::{Handler, RemoveOnPanic};
+use registered::{Answer, Handler, RemoveOnPanic};
 use remote::Mailbox;
 pub use remote::Remote;
 pub use signals::SignalKey;
@@ -120,6 +120,8 @@ pub struct EventLoop<T = ()> {
     #[cfg(unix)]
     children: Children<T>,
     error_hook: Option<ErrorHook<T>>,
+    /// Of the callback that has just failed.
+    failure: Option<io::Error>,
     watchdog: Watchdog,
     stats: Stats,
     /// How many of the selector's registrations are the loop's own.
@@ -182,6 +184,7 @@ impl<T: 'static> EventLoop<T> {
             #[cfg(unix)]
             children: Children::default(),
             error_hook: None,
+            failure: None,
             watchdog: Watchdog::default(),
             stats: Stats::default(),
             own_sources: 0,
@@ -220,7 +223,7 @@ impl<T: 'static> EventLoop<T> {
                 return Ok(());
             }
             self.turn_once(wait)?;
-            if std::mem::take(&mut self.stopping) {
+            if mem::take(&mut self.stopping) {
                 log::trace!("the event loop stops");
                 return Ok(());
             }
@@ -321,15 +324,12 @@ impl<T: 'static> EventLoop<T> {
     #[inline(always)]
     fn dispatch(&mut self, event: Event) {
         let Some(registration) = self.selector.get(event.key) else { return };
-        // The callback may remove its own registration: this keeps what it stands on.
         let handler = registration.source().clone();
-        let key = event.key;
-        let mut guard = RemoveOnPanic { event_loop: self, key, is_armed: true };
-        let result = handler.call(guard.event_loop, event);
-        guard.is_armed = false;
-        drop(guard);
-        if !matches!(result, Ok(Next::Keep)) {
-            self.follow(key, result);
+        let guard = RemoveOnPanic { event_loop: self, event };
+        let answer = handler.0.call(guard.event_loop, &guard.event);
+        mem::forget(guard);
+        if !matches!(answer, Answer::Keep) {
+            self.follow(event.key, answer);
         }
     }
 

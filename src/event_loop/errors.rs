@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::EventLoop;
-use super::registered::Next;
+use super::registered::{Answer, Next};
 use crate::key::Key;
 
 pub(super) type ErrorHook<T> = Rc<RefCell<dyn FnMut(&mut EventLoop<T>, Key, io::Error)>>;
@@ -41,19 +41,20 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// Does what a callback asked for.
-    pub(super) fn follow(&mut self, key: Key, result: io::Result<Next>) {
-        let failed = match result {
+    #[inline(never)]
+    pub(super) fn follow(&mut self, key: Key, answer: Answer) {
+        let failure = match answer {
+            Answer::Failed => self.failure.take(),
             // It may have removed itself before it said what becomes of it.
-            _ if !self.selector.contains(key) => result.err(),
-            Ok(Next::Keep) => None,
-            Ok(Next::Modify(interest)) => self.selector.modify(key, interest).err(),
-            Ok(Next::Remove) => {
+            _ if !self.selector.contains(key) => None,
+            Answer::Change(Next::Modify(interest)) => self.selector.modify(key, interest).err(),
+            Answer::Change(Next::Remove) => {
                 drop(self.selector.unregister(key));
                 None
             }
-            Err(error) => Some(error),
+            Answer::Keep | Answer::Change(Next::Keep) => None,
         };
-        match failed {
+        match failure {
             Some(error) if is_no_failure(&error) => {}
             Some(error) => {
                 drop(self.selector.unregister(key));

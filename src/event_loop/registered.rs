@@ -11,7 +11,6 @@ use rustix::fd::{AsFd, BorrowedFd};
 use super::EventLoop;
 use crate::event::Event;
 use crate::interest::Interest;
-use crate::key::Key;
 
 /// What becomes of a registration after its callback.
 ///
@@ -33,10 +32,20 @@ pub enum Next {
     Modify(Interest),
 }
 
+/// What a callback returned, in the space of a register.
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
+    Keep,
+    Change(Next),
+    /// The error is the loop's [`failure`](EventLoop::failure).
+    Failed,
+}
+
 /// A registration without its types.
 pub(super) trait Registration<T> {
     fn descriptor(&self) -> BorrowedFd<'_>;
-    fn call(&self, event_loop: &mut EventLoop<T>, event: Event) -> io::Result<Next>;
+    /// Takes an owner, who keeps alive what the callback stands on should it remove itself.
+    fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, event: &Event) -> Answer;
     fn source(&self) -> &dyn Any;
     /// The source alone, if nobody else holds this.
     fn into_source(self: Rc<Self>) -> Option<Box<dyn Any>>;
@@ -49,11 +58,6 @@ pub(super) trait Registration<T> {
 pub(super) struct Handler<T>(pub(super) Rc<dyn Registration<T>>);
 
 impl<T> Handler<T> {
-    #[inline]
-    pub(super) fn call(&self, event_loop: &mut EventLoop<T>, event: Event) -> io::Result<Next> {
-        self.0.call(event_loop, event)
-    }
-
     pub(super) fn source<S: 'static>(&self) -> Option<&S> {
         self.0.source().downcast_ref()
     }
@@ -108,13 +112,21 @@ where
         self.source.as_fd()
     }
 
-    fn call(&self, event_loop: &mut EventLoop<T>, event: Event) -> io::Result<Next> {
-        match self.callback.try_borrow_mut().as_deref_mut() {
-            Ok(Some(callback)) => callback(event_loop, &self.source, event),
+    fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, event: &Event) -> Answer {
+        let result = match self.callback.try_borrow_mut().as_deref_mut() {
+            Ok(Some(callback)) => callback(event_loop, &self.source, *event),
             // What should have made the callback panicked.
             Ok(None) => Ok(Next::Remove),
             // It is running, in a loop that it has put elsewhere.
             Err(_) => Ok(Next::Keep),
+        };
+        match result {
+            Ok(Next::Keep) => Answer::Keep,
+            Ok(next) => Answer::Change(next),
+            Err(error) => {
+                event_loop.failure = Some(error);
+                Answer::Failed
+            }
         }
     }
 
@@ -136,18 +148,15 @@ where
     }
 }
 
-/// Ends a registration when its callback panics.
+/// Ends a registration when its callback panics; forgotten when it has not.
 pub(super) struct RemoveOnPanic<'a, T: 'static> {
     pub(super) event_loop: &'a mut EventLoop<T>,
-    pub(super) key: Key,
-    pub(super) is_armed: bool,
+    pub(super) event: Event,
 }
 
 impl<T: 'static> Drop for RemoveOnPanic<'_, T> {
-    #[inline]
+    #[cold]
     fn drop(&mut self) {
-        if self.is_armed {
-            drop(self.event_loop.selector.unregister(self.key));
-        }
+        drop(self.event_loop.selector.unregister(self.event.key));
     }
 }
