@@ -91,19 +91,12 @@ fn send(sel: &mut Sel, s: Key) -> io::Result<()> {
     Ok(())
 }
 
-fn handle_exception(sel: &mut Sel, s: Key) -> io::Result<()> {
-    let Some(registration) = sel.get(s) else { return Ok(()) };
-    log::info!("handling exception for {}", common::peer(registration.source()));
-    sel.unregister(s).map(drop)
-}
-
 fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
     let mut sel = Sel::with_backend(args.backend)?;
-    // kqueue reports no exceptions.
-    let able = sel.backend().abilities().priority;
-    let exceptional = if able { Interest::PRIORITY } else { Interest::empty() };
+    let mut exceptional = Interest::PRIORITY;
+    exceptional.set(Interest::PRIORITY, sel.backend().abilities().priority); // kqueue has none
     // 5 in the document: of thousands that connect at once, most would have to try again.
     let server = common::listen(&args.addr, 1000)?;
     log::info!("starting up on {}", common::show(&server.local_addr()?));
@@ -117,11 +110,7 @@ fn main() -> io::Result<()> {
         log::info!("waiting for next event...");
         accepting.select(&mut sel, &mut events, None)?;
         let list = |is: fn(&Event) -> bool| events.iter().filter(is).map(|event| event.key);
-        let readable = list(Event::is_readable);
-        let writeable = list(Event::is_writable);
-        let exceptional_ones = list(Event::is_priority);
-
-        for s in readable {
+        for s in list(Event::is_readable) {
             if s == ctrl_c {
                 return Ok(());
             }
@@ -131,21 +120,24 @@ fn main() -> io::Result<()> {
                 accepting.register(&mut sel, conn, inputs, Client::default())?;
                 continue;
             }
-            let result = receive(&mut sel, s);
-            settle(&mut sel, s, exceptional, result)?;
+            settle(&mut sel, s, exceptional, receive)?;
         }
-        for s in writeable {
-            let result = send(&mut sel, s);
-            settle(&mut sel, s, exceptional, result)?;
+        for s in list(Event::is_writable) {
+            settle(&mut sel, s, exceptional, send)?;
         }
-        for s in exceptional_ones {
-            handle_exception(&mut sel, s)?;
+        for s in list(Event::is_priority) {
+            let Some(registration) = sel.get(s) else { continue };
+            log::info!("handling exception for {}", common::peer(registration.source()));
+            drop(sel.unregister(s)?);
         }
     }
 }
 
-/// Closes a client that is broken, and puts any other into the lists where it belongs.
-fn settle(sel: &mut Sel, s: Key, exceptional: Interest, result: io::Result<()>) -> io::Result<()> {
+type Step = fn(&mut Sel, Key) -> io::Result<()>;
+
+/// Goes on with a client; closes it if it is broken, else puts it into the lists where it belongs.
+fn settle(sel: &mut Sel, s: Key, exceptional: Interest, step: Step) -> io::Result<()> {
+    let result = step(sel, s);
     let Some(registration) = sel.get(s) else { return Ok(()) };
     match result {
         Err(error) if !common::is_not_now(&error) => {

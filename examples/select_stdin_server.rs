@@ -29,7 +29,7 @@ mod server {
     use polyselect::{Backend, Events, Interest, Key, Registration, Selector, WriteQueue};
     use socket2::Socket;
 
-    use crate::common::{self, accepting::Accepting};
+    use crate::common::{self, accepting::Accepting, keyboard::Keyboard};
 
     #[derive(Parser)]
     struct Args {
@@ -79,30 +79,6 @@ mod server {
         }
         let all_sent = this.data.flush(conn)?;
         inputs.modify(sock, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
-    }
-
-    /// What has been typed so far.
-    #[derive(PartialEq)]
-    enum Keyboard {
-        Nothing,
-        PartOfALine,
-        Line,
-        End,
-    }
-
-    impl Keyboard {
-        /// Takes what is there, past the buffer of [`Stdin`]: its `read_line` would wait for the end of
-        /// a line, and all clients with it.
-        fn read(&mut self, stdin: &Stdin) -> io::Result<()> {
-            let mut cmd = [0; 1024];
-            *self = match rustix::io::read(stdin, &mut cmd)? {
-                0 if *self == Self::PartOfALine => Self::Line,
-                0 => Self::End,
-                n if cmd[..n].contains(&b'\n') => Self::Line,
-                _ => Self::PartOfALine,
-            };
-            Ok(())
-        }
     }
 
     pub fn main() -> io::Result<()> {

@@ -6,6 +6,8 @@ pub mod accepting;
 pub mod blocking;
 pub mod conversation;
 pub mod forking;
+#[cfg(unix)]
+pub mod keyboard;
 pub mod thread_pool;
 
 use std::io::{self, Write};
