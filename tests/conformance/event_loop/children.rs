@@ -19,6 +19,8 @@ pub const CASES: &[Case] = &[
     case!(removing_all_sources_leaves_the_children),
     #[cfg(target_os = "linux")]
     case!(without_pidfd_sigchld_does),
+    #[cfg(target_os = "linux")]
+    case!(without_pidfd_a_child_that_has_ended_is_noticed),
 ];
 
 fn child(command: &str) -> Child {
@@ -104,33 +106,51 @@ fn removing_all_sources_leaves_the_children(backend: Backend) {
     assert_eq!(event_loop.len(), 1);
     event_loop.clear().unwrap();
     event_loop.run().unwrap();
-    assert_eq!(event_loop.state, 1);
+    assert_eq!((event_loop.state, event_loop.len()), (1, 0));
 }
 
 #[cfg(target_os = "linux")]
-fn without_pidfd_sigchld_does(backend: Backend) {
+fn forbid_pidfd() {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-    let mut event_loop = open(backend, 0);
-    // A child that has ended before anybody could listen must be noticed too.
-    let over = child("exit 0");
     let forbidden = [(libc::SYS_pidfd_open, Vec::new())].into();
     let refuse = SeccompAction::Errno(38);
     let this = std::env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(forbidden, SeccompAction::Allow, refuse, this).unwrap();
     let program: BpfProgram = filter.try_into().unwrap();
     apply_filter(&program).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+fn without_pidfd_sigchld_does(backend: Backend) {
+    forbid_pidfd();
+    let mut event_loop = open(backend, 0);
     let count = |event_loop: &mut EventLoop<i32>, status: std::io::Result<_>| {
         let status: std::process::ExitStatus = status.unwrap();
         assert!(status.success());
         event_loop.state += 1;
     };
-    event_loop.watch_child(over, count).unwrap();
     for _ in 0..50 {
         event_loop.watch_child(child("exit 0"), count).unwrap();
     }
     event_loop.run().unwrap();
-    assert_eq!(event_loop.state, 51);
+    assert_eq!(event_loop.state, 50);
     assert_eq!(event_loop.stats().pending_calls, 0);
     expect_no_children();
+}
+
+/// Its signal came when nobody listened.
+#[cfg(target_os = "linux")]
+fn without_pidfd_a_child_that_has_ended_is_noticed(backend: Backend) {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+    forbid_pidfd();
+    let over = child("exit 3");
+    // Waits for its end, and leaves it to be reaped.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(Pid::from_child(&over)), options).unwrap();
+    let mut event_loop = open(backend, None);
+    event_loop.watch_child(over, |event_loop, status| event_loop.state = status.ok()).unwrap();
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state.and_then(|status| status.code()), Some(3));
 }

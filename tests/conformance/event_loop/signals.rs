@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     case!(two_loops_watch_the_same_signal),
     case!(what_cannot_be_handled_is_an_error),
     case!(a_storm_is_not_lost),
+    case!(what_nobody_watches_any_more_wakes_nobody),
 ];
 
 fn raise(signal: i32) {
@@ -106,4 +107,15 @@ fn a_storm_is_not_lost(backend: Backend) {
         }
         assert_eq!(event_loop.state, round);
     }
+}
+
+fn what_nobody_watches_any_more_wakes_nobody(backend: Backend) {
+    let mut event_loop = open(backend, 0);
+    let key = event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
+    assert!(event_loop.remove_signal(key));
+    raise(SIGUSR1); // It does nothing, rather than what it does by default.
+    let start = std::time::Instant::now();
+    event_loop.turn(A_WHILE).unwrap();
+    assert!(start.elapsed() >= A_WHILE);
+    assert_eq!(event_loop.state, 0);
 }
