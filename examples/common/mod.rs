@@ -4,6 +4,7 @@
 
 pub mod accepting;
 pub mod conversation;
+pub mod ftp;
 pub mod thread_pool;
 
 use std::io::{self, Write};

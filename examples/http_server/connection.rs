@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use polyselect::{Event, Interest, WriteQueue};
 
 use crate::request::{self, LONGEST_HEAD, Refusal, Request};
@@ -186,7 +186,7 @@ impl Connection {
         self.wait(Waiting::ForReader);
         self.outgoing.push(response.head(request).as_bytes());
         match response.body {
-            _ if request.is_some_and(|request| request.is_head) => {}
+            _ if request.is_some_and(|request| request.method == Method::HEAD) => {}
             Body::Text(text) => self.outgoing.push(text.as_bytes()),
             body => self.body = body,
         }

@@ -1,6 +1,6 @@
 //! Requests: where one ends in what has come, what it asks for, and what is no request.
 
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use httparse::Status;
 
 /// A request line longer than this is refused.
@@ -12,7 +12,7 @@ const MOST_FIELDS: usize = 64;
 /// A request that can be answered.
 #[derive(Debug)]
 pub struct Request {
-    pub is_head: bool,
+    pub method: Method,
     pub uri: Uri,
     /// Whether the connection ends with the answer.
     pub closes: bool,
@@ -82,6 +82,7 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
     else {
         return Err(Refusal::bad("this is no HTTP request"));
     };
+    let line = format!("{method} {target} HTTP/1.{minor}");
     let is_old = minor == 0;
     let mut hosts = 0;
     let mut has_body = false;
@@ -111,13 +112,10 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
     if hosts > 1 || (hosts == 0 && !is_old) {
         return Err(Refusal::bad("a request has one Host field"));
     }
-    if !matches!(method, "GET" | "HEAD") {
-        let why = "this server knows GET and HEAD";
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, why));
-    }
+    let method = method.parse().map_err(|_| Refusal::bad("this is no HTTP request"))?;
     let uri = target.parse().map_err(|_| Refusal::bad("the request names no path"))?;
     Ok(Request {
-        is_head: method == "HEAD",
+        method,
         uri,
         // A body is not read, so what follows it cannot be found.
         closes: has_body || wants_close || (is_old && !wants_more),
@@ -125,6 +123,6 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
         range,
         if_range,
         if_modified_since,
-        line: format!("{method} {target} HTTP/1.{minor}"),
+        line,
     })
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use rustix::io::Errno;
 
 use crate::listing;
@@ -33,6 +33,10 @@ impl Site {
     }
 
     fn find(&self, request: &Request) -> Result<Response, Refusal> {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            let why = "this server knows GET and HEAD";
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, why));
+        }
         let path = RequestPath::parse(request.uri.path())?;
         let file_path = path.to_path();
         let metadata = self.0.metadata(&file_path).map_err(|error| refuse(&error))?;
@@ -70,7 +74,7 @@ impl Site {
         }
         // Who has a part of another version gets the whole of this one.
         let is_same = request.if_range.as_ref().is_none_or(|date| *date == changed);
-        let range = request.range.as_deref().filter(|_| is_same && !request.is_head);
+        let range = request.range.as_deref().filter(|_| is_same && request.method == Method::GET);
         let selected =
             Range::parse(range.unwrap_or_default()).map_or(Selected::All, |range| range.of(length));
         let response = match selected {
