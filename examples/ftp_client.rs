@@ -22,8 +22,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use clap::Parser;
-use common::ftp::{Content, Frame, NO_SUCH_FILE, create_aside};
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use common::ftp::content::Content;
+use common::ftp::incoming::Incoming;
+use common::ftp::{Frame, NO_SUCH_FILE, cannot_store};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 #[derive(Parser)]
 struct Args {
@@ -66,8 +68,9 @@ impl FtpClient {
 
     fn do_list(&self) -> io::Result<()> {
         let Some(size) = self.ask(&Frame::List)? else { return Ok(()) };
-        if self.receive_content(size, &mut io::stdout(), &ProgressBar::hidden())? {
-            println!();
+        let mut stdout = io::stdout().lock();
+        if self.receive_content(size, |bytes| stdout.write_all(bytes))? {
+            writeln!(stdout)?;
         }
         Ok(())
     }
@@ -78,30 +81,41 @@ impl FtpClient {
             println!("{NO_SUCH_FILE}");
             return Ok(());
         }
+        let mut file = match Incoming::create(Path::new(".")) {
+            Ok(file) => file,
+            Err(error) => {
+                println!("{}", cannot_store(&error));
+                return Ok(());
+            }
+        };
         let Some(size) = self.ask(&Frame::Get(filename.into()))? else { return Ok(()) };
-        let mut file = create_aside(Path::new("."))?;
-        if self.receive_content(size, file.as_file_mut(), &progress_bar(size))? {
-            file.persist(filename)?;
+        let progress = progress_bar(size);
+        let is_whole = self.receive_content(size, |bytes| {
+            file.write(bytes);
+            progress.inc(bytes.len() as u64);
+            Ok(())
+        })?;
+        progress.abandon();
+        if is_whole && let Err(error) = file.replace(Path::new(filename)) {
+            println!("{}", cannot_store(&error));
         }
         Ok(())
     }
 
+    /// Says whether all has come; why not has been printed.
     fn receive_content(
         &self,
         size: u64,
-        sink: &mut dyn Write,
-        progress: &ProgressBar,
+        mut sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<bool> {
+        let mut left = size;
         loop {
             match self.receive()? {
-                Frame::Data(bytes) => {
-                    sink.write_all(&bytes)?;
-                    progress.inc(bytes.len() as u64);
+                Frame::Data(bytes) if bytes.len() as u64 <= left => {
+                    sink(&bytes)?;
+                    left -= bytes.len() as u64;
                 }
-                Frame::End if progress.position() == size => {
-                    sink.flush()?;
-                    return Ok(true);
-                }
+                Frame::End if left == 0 => return Ok(true),
                 Frame::Refused(why) => {
                     println!("{why}");
                     return Ok(false);
@@ -142,22 +156,27 @@ impl FtpClient {
                     println!("{why}");
                     return Ok(());
                 }
-                _ => return self.reply().map(drop),
+                _ => {
+                    progress.abandon();
+                    return self.reply().map(drop);
+                }
             }
         }
     }
 
-    fn do_quit(&self) -> io::Result<()> {
-        self.send(&Frame::Quit)?;
-        self.sockfd.shutdown(Shutdown::Both)?;
+    fn do_quit(&self) {
+        // Who leaves does not mind whether the server is still there.
+        let _ = self.send(&Frame::Quit);
         println!("谢谢使用");
-        Ok(())
     }
 }
 
 /// Shown if the output is a terminal.
 fn progress_bar(size: u64) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
     ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stdout())
+        .with_style(style.expect("a template without mistakes"))
 }
 
 /// Ctrl-C ends the connection, and waits until the command in work has cleared away half a file.
@@ -224,7 +243,8 @@ fn main() -> io::Result<()> {
         print_menu()?;
         let Some(cmd) = input()? else {
             println!();
-            return ftp.do_quit();
+            ftp.do_quit();
+            return Ok(());
         };
         let (name, argument) = cmd.split_once(char::is_whitespace).unwrap_or((&cmd, ""));
         let argument = argument.trim_start();
@@ -232,7 +252,10 @@ fn main() -> io::Result<()> {
             ("list", "") => ftp.do_list(),
             ("get", filename) if !filename.is_empty() => ftp.do_get(filename),
             ("put", filename) if !filename.is_empty() => ftp.do_put(filename),
-            ("quit", "") => ftp.do_quit(),
+            ("quit", "") => {
+                ftp.do_quit();
+                Ok(())
+            }
             _ => {
                 println!("请输入正确命令");
                 Ok(())

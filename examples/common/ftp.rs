@@ -15,10 +15,10 @@
 //! Whoever cannot go on with a file sends `Refused` in the place of `End`. What is not followed by
 //! `End` is not whole.
 
-use std::io::{self, Read, Write};
-use std::path::Path;
+pub mod content;
+pub mod incoming;
 
-use tempfile::NamedTempFile;
+use std::io::{self, Read, Write};
 
 /// A frame has at most so many bytes, besides letter and length.
 pub const LONGEST: usize = 64 * 1024;
@@ -27,6 +27,10 @@ pub const PREFIX: usize = 5;
 
 pub const LIBRARY_IS_EMPTY: &str = "文件库为空";
 pub const NO_SUCH_FILE: &str = "文件不存在";
+
+pub fn cannot_store(error: &io::Error) -> String {
+    format!("文件无法保存: {error}")
+}
 
 /// What one side says to the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,56 +134,4 @@ fn read_some(mut source: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
             result => return result,
         }
     }
-}
-
-/// A file or a list on its way out, frame by frame.
-pub struct Content {
-    source: Box<dyn Read + Send>,
-    left: u64,
-}
-
-impl Content {
-    /// So many bytes of `source`, which should have them.
-    pub fn new(source: impl Read + Send + 'static, size: u64) -> Self {
-        Self { source: Box::new(source), left: size }
-    }
-
-    /// How many bytes have not been given out.
-    pub fn left(&self) -> u64 {
-        self.left
-    }
-
-    /// `Data`, at the end `End`; `Refused` if the source fails or has become shorter.
-    pub fn next_frame(&mut self) -> Frame {
-        if self.left == 0 {
-            return Frame::End;
-        }
-        let mut bytes =
-            vec![0; usize::try_from(self.left).map_or(LONGEST, |left| left.min(LONGEST))];
-        match read_some(&mut self.source, &mut bytes) {
-            Ok(0) => Frame::Refused("文件在传输中变短了".into()),
-            Ok(n) => {
-                bytes.truncate(n);
-                self.left -= n as u64;
-                Frame::Data(bytes)
-            }
-            Err(error) => Frame::Refused(format!("文件无法读取: {error}")),
-        }
-    }
-}
-
-/// A file that is not there before it is complete: it has a hidden name of its own in the folder
-/// until it gets the right one, and is removed if it never does.
-pub fn create_aside(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::fs::Permissions;
-        use std::os::unix::fs::PermissionsExt;
-
-        // What any new file gets, less the umask; for itself tempfile is more secretive.
-        builder.permissions(Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
 }

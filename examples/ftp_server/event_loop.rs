@@ -7,12 +7,17 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use polyselect::{Backend, Event, EventLoop, Interest, Key, Next, WriteQueue, signal};
 
-use crate::common::ftp::{Content, Frame, LONGEST, PREFIX};
+use crate::common;
+use crate::common::ftp::content::Content;
+use crate::common::ftp::{Frame, LONGEST, PREFIX};
 use crate::library::{Library, Upload};
 
 struct State {
     library: Library,
     clients: HashMap<Key, Client>,
+    /// Others wait at the listener until one leaves: who has been let in can also open a file.
+    most_clients: usize,
+    listener: Option<Key>,
 }
 
 type Server = EventLoop<State>;
@@ -33,7 +38,7 @@ enum Task {
 }
 
 /// So many frames go out or come in before the others have their turns.
-const FRAMES_A_TURN: usize = 4;
+const FRAMES_A_TURN: usize = 16;
 
 impl Client {
     fn new(addr: SocketAddr) -> Self {
@@ -154,33 +159,54 @@ fn welcome(server: &mut Server, conn: TcpStream, addr: SocketAddr) -> io::Result
     crate::prepare(&conn)?;
     let key = server.register(conn, Interest::READABLE, go_on)?;
     server.state.clients.insert(key, Client::new(addr));
+    if server.state.clients.len() >= server.state.most_clients {
+        listen(server, Interest::empty())?;
+    }
     Ok(())
 }
 
+fn forget(server: &mut Server, key: Key) -> Option<Client> {
+    let client = server.state.clients.remove(&key)?;
+    if let Err(error) = listen(server, Interest::READABLE) {
+        log::warn!("no more clients can come: {error}");
+    }
+    Some(client)
+}
+
+fn listen(server: &mut Server, interest: Interest) -> io::Result<()> {
+    server.state.listener.map_or(Ok(()), |listener| server.modify(listener, interest))
+}
+
 fn go_on(server: &mut Server, conn: &TcpStream, event: Event) -> io::Result<Next> {
-    let State { library, clients } = &mut server.state;
+    let State { library, clients, .. } = &mut server.state;
     let Some(client) = clients.get_mut(&event.key) else { return Ok(Next::Remove) };
     if let Some(interest) = client.go_on(library, conn, event)? {
         return Ok(Next::Modify(interest));
     }
-    clients.remove(&event.key);
+    forget(server, event.key);
     Ok(Next::Remove)
 }
 
 /// Serves until Ctrl-C.
 pub fn serve(listener: TcpListener, library: Library, backend: Option<Backend>) -> io::Result<()> {
-    let state = State { library, clients: HashMap::new() };
+    // A socket and a file.
+    let most_clients = common::affordable_clients(2);
+    let state = State { library, clients: HashMap::new(), most_clients, listener: None };
     let mut server = match backend {
         Some(backend) => Server::with_backend(backend, state)?,
         None => Server::new(state)?,
     };
-    server.on_error(|server, key, error| match server.state.clients.remove(&key) {
+    server.on_error(|server, key, error| match forget(server, key) {
         Some(client) => log::info!("{} is gone: {error}", client.addr),
         None => log::warn!("a client is refused: {error}"),
     });
-    server.accept(listener, welcome)?;
+    let key = server.accept(listener, welcome)?;
+    server.state.listener = Some(key);
     for signal in [signal::SIGINT, signal::SIGTERM] {
         server.on_signal(signal, EventLoop::stop)?;
+    }
+    if let Some(listener) = server.get(key) {
+        crate::announce(listener)?;
     }
     server.run()?;
     log::info!("服务器程序退出");

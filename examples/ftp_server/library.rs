@@ -1,13 +1,14 @@
 //! The folder with the files, whoever asks for them.
 
-use std::io::{self, Cursor, Write};
+use std::io::{self, Cursor};
 use std::path::{Component, Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
-use tempfile::NamedTempFile;
 
-use crate::common::ftp::{Content, Frame, LIBRARY_IS_EMPTY, NO_SUCH_FILE, create_aside};
+use crate::common::ftp::content::Content;
+use crate::common::ftp::incoming::Incoming;
+use crate::common::ftp::{Frame, LIBRARY_IS_EMPTY, NO_SUCH_FILE, cannot_store};
 
 const BAD_NAME: &str = "文件名不合法";
 const FILE_EXISTS: &str = "文件已存在";
@@ -93,13 +94,9 @@ impl Library {
         if self.dir.symlink_metadata(name).is_ok() {
             return Err(FILE_EXISTS.into());
         }
-        let file = create_aside(&self.folder).map_err(|error| cannot_store(&error))?;
-        Ok(Upload { path: self.folder.join(name), file: Ok(file) })
+        let file = Incoming::create(&self.folder).map_err(|error| cannot_store(&error))?;
+        Ok(Upload { path: self.folder.join(name), file })
     }
-}
-
-fn cannot_store(error: &io::Error) -> String {
-    format!("文件无法保存: {error}")
 }
 
 /// One name, not a path, and none that the list does not show.
@@ -112,34 +109,26 @@ fn is_name(name: &str) -> bool {
     is_plain && !name.starts_with('.') && !name.chars().any(char::is_control)
 }
 
-/// A file on its way in. Dropped before it is complete, it leaves nothing.
+/// A file on its way into the library.
 pub struct Upload {
     path: PathBuf,
-    /// The error is told at the end: the client speaks until then, and does not listen.
-    file: io::Result<NamedTempFile>,
+    file: Incoming,
 }
 
 impl Upload {
     pub fn write(&mut self, bytes: &[u8]) {
-        if let Ok(file) = &mut self.file
-            && let Err(error) = file.as_file_mut().write_all(bytes)
-        {
-            self.file = Err(error);
-        }
+        self.file.write(bytes);
     }
 
-    /// Gives the file its name. The answer for the client.
+    /// Puts the file into the library. The answer for the client.
     pub fn finish(self) -> Frame {
-        let stored = self.file.map_err(|error| cannot_store(&error)).and_then(|file| {
-            file.persist_noclobber(&self.path).map_err(|failed| match failed.error.kind() {
-                // Somebody else was faster.
-                io::ErrorKind::AlreadyExists => FILE_EXISTS.into(),
-                _ => cannot_store(&failed.error),
-            })
-        });
-        match stored {
-            Ok(_) => Frame::Ok(0),
-            Err(why) => Frame::Refused(why),
+        match self.file.keep(&self.path) {
+            Ok(()) => Frame::Ok(0),
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Frame::Refused(FILE_EXISTS.into())
+            }
+            Err(error) => Frame::Refused(cannot_store(&error)),
         }
     }
 }

@@ -18,13 +18,14 @@ mod event_loop;
 mod library;
 mod thread_per_client;
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use library::Library;
 use polyselect::Backend;
+use socket2::SockRef;
 
 #[derive(Parser)]
 struct Args {
@@ -50,16 +51,18 @@ enum Model {
 /// A client whose machine is gone without a word is noticed in the end.
 fn prepare(conn: &TcpStream) -> io::Result<()> {
     conn.set_nodelay(true)?;
-    socket2::SockRef::from(conn).set_keepalive(true)
+    SockRef::from(conn).set_keepalive(true)
+}
+
+fn announce(listener: &TcpListener) -> io::Result<()> {
+    common::announce(&SockRef::from(listener))
 }
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
     let library = Library::open(&args.library)?;
-    let listener = TcpListener::bind(&args.addr)?;
-    println!("listening on {}", listener.local_addr()?);
-    io::stdout().flush()?;
+    let listener = TcpListener::from(common::bind(&args.addr, 1024)?);
     match args.model {
         Model::Threads => thread_per_client::serve(listener, library),
         Model::EventLoop => event_loop::serve(listener, library, args.backend),

@@ -7,10 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{
-    self,
-    ftp::{Content, Frame},
-};
+use crate::common;
+use crate::common::ftp::Frame;
+use crate::common::ftp::content::Content;
 use crate::library::Library;
 
 struct FtpServer {
@@ -82,8 +81,9 @@ impl FtpServer {
 }
 
 /// Who is being served, so that all can be sent away.
-#[derive(Default)]
 struct Clients {
+    /// Who has been let in can also open a file.
+    most: usize,
     present: Mutex<Present>,
     one_left: Condvar,
 }
@@ -96,13 +96,22 @@ struct Present {
 }
 
 impl Clients {
+    fn new() -> Self {
+        // A socket, a file, and what it takes to open that: all may do so at once.
+        let most = common::affordable_clients(3);
+        Self { most, present: Mutex::default(), one_left: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Present> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None` after closing time.
+    /// Waits until there is room; `None` after closing time.
     fn enter(&self, connfd: &Arc<TcpStream>) -> Option<u64> {
         let mut present = self.lock();
+        while present.connections.len() >= self.most {
+            present = self.one_left.wait(present).unwrap_or_else(PoisonError::into_inner);
+        }
         if present.is_closed {
             return None;
         }
@@ -141,8 +150,10 @@ impl Drop for Visit {
 
 /// Serves until Ctrl-C.
 pub fn serve(listener: TcpListener, library: Library) -> io::Result<()> {
+    listener.set_nonblocking(false)?;
     let mut ctrl_c = common::ctrl_c()?;
-    let clients = Arc::new(Clients::default());
+    crate::announce(&listener)?;
+    let clients = Arc::new(Clients::new());
     let accepting = Arc::clone(&clients);
     thread::Builder::new().spawn(move || accept(&listener, &Arc::new(library), &accepting))?;
     while ctrl_c.read(&mut [0]).is_err_and(|error| common::is_not_now(&error)) {}
@@ -170,6 +181,8 @@ fn accept(listener: &TcpListener, library: &Arc<Library>, clients: &Arc<Clients>
 }
 
 fn start(connfd: TcpStream, library: &Arc<Library>, clients: &Arc<Clients>) -> io::Result<()> {
+    // Not every system gives an accepted socket a mode of its own.
+    connfd.set_nonblocking(false)?;
     crate::prepare(&connfd)?;
     let connfd = Arc::new(connfd);
     let Some(number) = clients.enter(&connfd) else { return Ok(()) };

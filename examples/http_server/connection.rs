@@ -28,13 +28,13 @@ pub struct Patience {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    ForRequest,
-    ForRestOfHead,
-    ForReader,
+enum WaitingFor {
+    Request,
+    RestOfHead,
+    Reader,
     /// All is said. What the client still sends is read and forgotten: closing with unread bytes
     /// resets the connection, and the last response would be lost on its way.
-    ForEnd,
+    End,
 }
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Connection {
     body: Body,
     /// Whether the response in work is the last.
     is_last: bool,
-    waiting: Waiting,
+    waiting_for: WaitingFor,
     deadline: Instant,
 }
 
@@ -62,7 +62,7 @@ impl Connection {
             outgoing: WriteQueue::new(),
             body: Body::Nothing,
             is_last: false,
-            waiting: Waiting::ForRequest,
+            waiting_for: WaitingFor::Request,
             deadline: Instant::now() + patience.idle,
         }
     }
@@ -82,8 +82,8 @@ impl Connection {
         stream: &TcpStream,
         event: Event,
     ) -> io::Result<Option<Interest>> {
-        if self.waiting == Waiting::ForEnd {
-            return self.forget_input(stream);
+        if self.waiting_for == WaitingFor::End {
+            return forget_input(stream);
         }
         if event.is_readable() {
             self.read(stream)?;
@@ -97,7 +97,7 @@ impl Connection {
                 break;
             }
         }
-        Ok(Some(self.wait(Waiting::ForReader)))
+        Ok(Some(self.wait(WaitingFor::Reader)))
     }
 
     /// All that could be answered has been sent.
@@ -105,27 +105,27 @@ impl Connection {
         if self.has_ended {
             return Ok(None);
         }
-        let waiting = if self.is_last {
+        let waiting_for = if self.is_last {
             stream.shutdown(Shutdown::Write)?;
-            Waiting::ForEnd
+            WaitingFor::End
         } else if self.input.is_empty() {
-            Waiting::ForRequest
+            WaitingFor::Request
         } else {
-            Waiting::ForRestOfHead
+            WaitingFor::RestOfHead
         };
-        Ok(Some(self.wait(waiting)))
+        Ok(Some(self.wait(waiting_for)))
     }
 
     /// The deadline has passed: says so to who has sent half a request. Returns what to wait for, or
     /// `None` if there is nobody to wait for.
     pub fn give_up(&mut self) -> Option<Interest> {
-        if self.waiting != Waiting::ForRestOfHead {
+        if self.waiting_for != WaitingFor::RestOfHead {
             return None;
         }
         log::info!("{} is too slow", self.peer);
         self.input.clear();
         self.refuse(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long"));
-        Some(self.wait(Waiting::ForReader))
+        Some(self.wait(WaitingFor::Reader))
     }
 
     fn read(&mut self, mut stream: &TcpStream) -> io::Result<()> {
@@ -183,7 +183,7 @@ impl Connection {
     }
 
     fn queue(&mut self, response: Response, request: Option<&Request>) {
-        self.wait(Waiting::ForReader);
+        self.wait(WaitingFor::Reader);
         self.outgoing.push(response.head(request).as_bytes());
         match response.body {
             _ if request.is_some_and(|request| request.method == Method::HEAD) => {}
@@ -225,24 +225,24 @@ impl Connection {
     }
 
     /// Each kind of waiting has a deadline of its own, which begins with it.
-    fn wait(&mut self, waiting: Waiting) -> Interest {
-        if waiting != self.waiting {
-            self.waiting = waiting;
-            let patience = match waiting {
-                Waiting::ForRequest | Waiting::ForReader => self.patience.idle,
-                Waiting::ForRestOfHead => self.patience.head,
-                Waiting::ForEnd => FAREWELL,
+    fn wait(&mut self, waiting_for: WaitingFor) -> Interest {
+        if waiting_for != self.waiting_for {
+            self.waiting_for = waiting_for;
+            let patience = match waiting_for {
+                WaitingFor::Request | WaitingFor::Reader => self.patience.idle,
+                WaitingFor::RestOfHead => self.patience.head,
+                WaitingFor::End => FAREWELL,
             };
             self.deadline = Instant::now() + patience;
         }
-        match waiting {
-            Waiting::ForReader => Interest::WRITABLE,
+        match waiting_for {
+            WaitingFor::Reader => Interest::WRITABLE,
             _ => Interest::READABLE,
         }
     }
+}
 
-    fn forget_input(&mut self, mut stream: &TcpStream) -> io::Result<Option<Interest>> {
-        let n = stream.read(&mut [0; CHUNK])?;
-        Ok((n > 0).then_some(Interest::READABLE))
-    }
+fn forget_input(mut stream: &TcpStream) -> io::Result<Option<Interest>> {
+    let n = stream.read(&mut [0; CHUNK])?;
+    Ok((n > 0).then_some(Interest::READABLE))
 }

@@ -27,7 +27,7 @@ mod response;
 mod site;
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -36,6 +36,7 @@ use clap::Parser;
 use connection::{Connection, Patience};
 use polyselect::{Backend, Event, EventLoop, Interest, Key, Next, TimerKey, signal};
 use site::Site;
+use socket2::SockRef;
 
 #[derive(Parser)]
 struct Args {
@@ -65,6 +66,9 @@ struct State {
     site: Site,
     patience: Patience,
     clients: HashMap<Key, Client>,
+    /// Others wait at the listener until one leaves: who has been let in can also open a file.
+    most_clients: usize,
+    listener: Option<Key>,
 }
 
 struct Client {
@@ -82,6 +86,9 @@ fn welcome(server: &mut Server, stream: TcpStream, peer: SocketAddr) -> io::Resu
     let connection = Connection::new(peer, server.state.patience);
     server.state.clients.insert(key, Client { connection, timer: None });
     set_timer(server, key);
+    if server.state.clients.len() >= server.state.most_clients {
+        listen(server, Interest::empty())?;
+    }
     Ok(())
 }
 
@@ -134,13 +141,29 @@ fn forget(server: &mut Server, key: Key) {
     {
         server.cancel(timer);
     }
+    if server.state.clients.len() < server.state.most_clients
+        && let Err(error) = listen(server, Interest::READABLE)
+    {
+        log::warn!("no more clients can come: {error}");
+    }
+}
+
+fn listen(server: &mut Server, interest: Interest) -> io::Result<()> {
+    server.state.listener.map_or(Ok(()), |listener| server.modify(listener, interest))
 }
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
     let patience = Patience { head: args.head_timeout, idle: args.idle_timeout };
-    let state = State { site: Site::open(&args.folder)?, patience, clients: HashMap::new() };
+    let state = State {
+        site: Site::open(&args.folder)?,
+        patience,
+        clients: HashMap::new(),
+        // A socket and a file.
+        most_clients: common::affordable_clients(2),
+        listener: None,
+    };
     let mut server = match args.backend {
         Some(backend) => Server::with_backend(backend, state)?,
         None => Server::new(state)?,
@@ -154,13 +177,14 @@ fn main() -> io::Result<()> {
         forget(server, key);
     });
 
-    let listener = TcpListener::bind(&args.addr)?;
-    let address = listener.local_addr()?;
-    server.accept(listener, welcome)?;
+    let listener = TcpListener::from(common::bind(&args.addr, 1024)?);
+    let key = server.accept(listener, welcome)?;
+    server.state.listener = Some(key);
     for signal in [signal::SIGINT, signal::SIGTERM] {
         server.on_signal(signal, EventLoop::stop)?;
     }
-    println!("listening on {address}");
-    io::stdout().flush()?;
+    if let Some(listener) = server.get::<TcpListener>(key) {
+        common::announce(&SockRef::from(listener))?;
+    }
     server.run()
 }

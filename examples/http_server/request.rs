@@ -98,10 +98,12 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
                     wants_more |= option.eq_ignore_ascii_case("keep-alive");
                 }
             }
-            "content-length" => match value.parse::<u64>() {
-                Ok(length) => has_body |= length > 0,
-                Err(_) => return Err(Refusal::bad("the Content-Length is no number")),
-            },
+            "content-length" => {
+                if value.is_empty() || !value.bytes().all(|digit| digit.is_ascii_digit()) {
+                    return Err(Refusal::bad("the Content-Length is no number"));
+                }
+                has_body |= value.bytes().any(|digit| digit != b'0');
+            }
             "transfer-encoding" => has_body = true,
             "range" => range = Some(value),
             "if-range" => if_range = Some(value),
