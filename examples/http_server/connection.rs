@@ -120,6 +120,11 @@ impl Connection {
     /// `None` if there is nobody to wait for.
     pub fn give_up(&mut self) -> Option<Interest> {
         if self.waiting_for != WaitingFor::RestOfHead {
+            let does = match self.waiting_for {
+                WaitingFor::Reader => "reads nothing",
+                _ => "says nothing",
+            };
+            log::info!("{} {does}", self.peer);
             return None;
         }
         log::info!("{} is too slow", self.peer);

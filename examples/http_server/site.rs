@@ -41,8 +41,9 @@ impl Site {
         let file_path = path.to_path();
         let metadata = self.0.metadata(&file_path).map_err(|error| refuse(&error))?;
         if !metadata.is_dir() {
-            if path.is_folder {
-                return Err(Refusal::new(StatusCode::NOT_FOUND, "this is no folder"));
+            // What is no plain file may not even be opened, a socket for one.
+            if path.is_folder || !metadata.is_file() {
+                return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such file"));
             }
             return self.file(&file_path, request);
         }
