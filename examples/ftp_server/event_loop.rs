@@ -196,8 +196,8 @@ pub fn serve(listener: TcpListener, library: Library, backend: Option<Backend>) 
         Some(backend) => Server::with_backend(backend, state)?,
         None => Server::new(state)?,
     };
-    server.on_error(|server, key, error| match forget(server, key) {
-        Some(client) => log::info!("{} is gone: {error}", client.addr),
+    server.on_error(|server, key, error| match forget(server, key).map(|client| client.addr) {
+        Some(addr) => log::info!("{addr} is gone: {error}"),
         None => log::warn!("a client is refused: {error}"),
     });
     let key = server.accept(listener, welcome)?;

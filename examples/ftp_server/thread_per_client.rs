@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -167,7 +167,7 @@ fn accept(listener: &TcpListener, library: &Arc<Library>, clients: &Arc<Clients>
         let error = match listener.accept() {
             Ok((connfd, addr)) => {
                 log::info!("Connect from {addr}");
-                match start(connfd, library, clients) {
+                match start(connfd, addr, library, clients) {
                     Ok(()) => continue,
                     Err(error) => error,
                 }
@@ -180,7 +180,12 @@ fn accept(listener: &TcpListener, library: &Arc<Library>, clients: &Arc<Clients>
     }
 }
 
-fn start(connfd: TcpStream, library: &Arc<Library>, clients: &Arc<Clients>) -> io::Result<()> {
+fn start(
+    connfd: TcpStream,
+    addr: SocketAddr,
+    library: &Arc<Library>,
+    clients: &Arc<Clients>,
+) -> io::Result<()> {
     // Not every system gives an accepted socket a mode of its own.
     connfd.set_nonblocking(false)?;
     crate::prepare(&connfd)?;
@@ -191,7 +196,7 @@ fn start(connfd: TcpStream, library: &Arc<Library>, clients: &Arc<Clients>) -> i
     thread::Builder::new().spawn(move || {
         let _visit = visit;
         if let Err(error) = client.run() {
-            log::info!("a client is gone: {error}");
+            log::info!("{addr} is gone: {error}");
         }
     })?;
     Ok(())

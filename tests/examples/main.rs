@@ -21,6 +21,8 @@ mod epoll_edge_server;
 #[cfg(unix)]
 mod epoll_server;
 #[cfg(unix)]
+mod ftp;
+#[cfg(unix)]
 mod http_server;
 #[cfg(unix)]
 mod many_clients;
@@ -49,6 +51,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     epoll_edge_server::trials,
     #[cfg(unix)]
     epoll_server::trials,
+    #[cfg(unix)]
+    ftp::trials,
     #[cfg(unix)]
     http_server::trials,
     #[cfg(unix)]
