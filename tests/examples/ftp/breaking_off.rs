@@ -29,9 +29,9 @@ fn half_an_upload_leaves_nothing(model: Model) -> Result<(), Failed> {
             assert_eq!(library.names()?.len(), 1);
             client.write_all(sent)?;
             if resets {
-                reset(client)?
+                reset(client)?;
             } else {
-                drop(client)
+                drop(client);
             }
             library.server.expect_line(" is gone: ");
             assert!(library.names()?.is_empty());
