@@ -1,5 +1,8 @@
 //! All clients on one thread and one event loop: what a thread remembers by where it stands, is data
 //! here.
+//!
+//! Disks are no sockets: reading and writing a file is never "not ready", and holds up the loop while
+//! it lasts. It lasts for a few frames, then the others have their turns.
 
 use std::collections::HashMap;
 use std::io::{self, Read};

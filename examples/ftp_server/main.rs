@@ -60,6 +60,10 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
+    if let (Model::Threads, Some(backend)) = (args.model, args.backend) {
+        let message = format!("threads do not wait with {backend}: add --model event-loop");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
     common::start_log();
     let library = Library::open(&args.library)?;
     let listener = TcpListener::from(common::bind(&args.addr, 1024)?);

@@ -16,7 +16,8 @@ use crate::range::{Range, Selected};
 use crate::request::{Refusal, Request};
 use crate::response::{Body, Response};
 
-/// A folder. Every path is looked up below it, and a symbolic link that leads elsewhere leads nowhere.
+/// A folder. Every path is looked up below it. A symbolic link that leads elsewhere leads nowhere, and
+/// so does an absolute one, wherever it leads.
 pub struct Site(Dir);
 
 impl Site {

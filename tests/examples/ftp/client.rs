@@ -16,7 +16,8 @@ use crate::support::{example, wait};
 type Story = fn() -> Result<(), Failed>;
 
 pub fn trials() -> Vec<Trial> {
-    let stories: [(&str, Story); 7] = [
+    let stories: [(&str, Story); 8] = [
+        ("the_server_says_what_is_wrong", the_server_says_what_is_wrong),
         ("half_a_download_is_none", half_a_download_is_none),
         ("says_what_the_server_says", says_what_the_server_says),
         ("writes_nowhere_else", writes_nowhere_else),
@@ -120,6 +121,29 @@ fn says_who_cannot_be_reached() -> Result<(), Failed> {
     assert!(!output.status.success());
     let error = String::from_utf8(output.stderr)?;
     assert!(error.contains(&format!("{address} cannot be reached")), "{error}");
+    Ok(())
+}
+
+fn the_server_says_what_is_wrong() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path().to_str().ok_or("a name")?;
+    let taken = TcpListener::bind(("127.0.0.1", 0))?;
+    let taken = taken.local_addr()?.to_string();
+    let missing = format!("{folder}/missing");
+    for (name, arguments, expected) in [
+        ("ftp_server", &["--addr", "127.0.0.1:0", &missing][..], missing.as_str()),
+        ("http_server", &["--addr", "127.0.0.1:0", &missing], &missing),
+        ("ftp_server", &["--addr", &taken, folder], &taken),
+        ("http_server", &["--addr", &taken, folder], &taken),
+        ("ftp_server", &["--backend", "poll", folder], "--model event-loop"),
+        ("ftp_server", &["--model", "processes", folder], "[possible values: threads, event-loop]"),
+        ("http_server", &["--head-timeout=-1", folder], "--head-timeout"),
+        ("http_server", &["--addr", "nowhere", folder], "HOST:PORT"),
+    ] {
+        let output = example(name).args(arguments).output()?;
+        let error = String::from_utf8(output.stderr)?;
+        assert!(!output.status.success() && error.contains(expected), "{error}");
+    }
     Ok(())
 }
 

@@ -56,7 +56,7 @@ fn a_byte_now_and_then_is_not_enough(backend: Backend) -> Result<(), Failed> {
 }
 
 fn who_says_nothing_is_sent_away(backend: Backend) -> Result<(), Failed> {
-    let site = Site::start_with(backend, FILES, &["--idle-timeout", "0.05"])?;
+    let site = Site::start_with(backend, FILES, &["--idle-timeout", "0.25"])?;
     let mut client = site.connect()?;
     assert_eq!(client.read(&mut [0])?, 0);
     let mut client = site.connect()?;
@@ -68,7 +68,7 @@ fn who_says_nothing_is_sent_away(backend: Backend) -> Result<(), Failed> {
 }
 
 fn who_does_not_read_is_sent_away(backend: Backend) -> Result<(), Failed> {
-    let site = Site::start_with(backend, FILES, &["--idle-timeout", "0.05"])?;
+    let site = Site::start_with(backend, FILES, &["--idle-timeout", "0.25"])?;
     create_huge_file(&site.path("huge"))?;
     let mut deaf = site.connect()?;
     deaf.write_all(get("/huge").as_bytes())?;
