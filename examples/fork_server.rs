@@ -30,7 +30,8 @@ fn main() -> io::Result<()> {
     log::info!("Listen the port {}...", s.local_addr()?.port());
     while let Some((c, addr)) = next_client(&s, &ctrl_c)? {
         let handled = fork(|| {
-            if let Err(error) = answer_ok(&c, &ctrl_c) {
+            let result = ctrl_c.of_child().and_then(|ctrl_c| answer_ok(&c, &ctrl_c));
+            if let Err(error) = result {
                 log::warn!("{addr}: {error}");
             }
         });

@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 
 use clap::Parser;
@@ -27,14 +27,14 @@ struct Args {
 
 const MAX_WORKERS: usize = 5;
 
-fn handle_client(mut conn: &TcpStream, addr: SocketAddr, ctrl_c: &CtrlC) -> io::Result<()> {
+fn handle_client(conn: &TcpStream, addr: SocketAddr, ctrl_c: &CtrlC) -> io::Result<()> {
     let (mut data, mut text) = ([0; 1024], Text::default());
     loop {
         match ctrl_c.recv(conn, &mut data) {
             Ok(0) => return Ok(()),
             Ok(n) => {
                 log::info!("Received data from {addr}: {}", text.decode(&data[..n]));
-                conn.write_all(b"Server received your message.")?;
+                ctrl_c.send_all(conn, b"Server received your message.")?;
             }
             Err(error) if common::is_not_now(&error) => {}
             Err(error) => return Err(error),

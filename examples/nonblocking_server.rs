@@ -42,8 +42,10 @@ fn main() -> io::Result<()> {
             Ok((client_socket, client_addr)) => {
                 found += 1;
                 log::info!("一个新的客户端到来:{client_addr}");
-                client_socket.set_nonblocking(true)?;
-                clients.push((client_socket, client_addr));
+                match client_socket.set_nonblocking(true) {
+                    Ok(()) => clients.push((client_socket, client_addr)),
+                    Err(error) => log::warn!("{client_addr}: {error}"),
+                }
             }
             Err(error) if common::is_not_now(&error) => {}
             Err(error) => log::debug!("a connection has to wait: {error}"),
@@ -64,6 +66,6 @@ fn main() -> io::Result<()> {
             false
         });
     }
-    log::info!("{looks} looks, {found} of which found something; {}", common::processor_time());
+    log::info!("{looks} looks, {} of them in vain; {}", looks - found, common::processor_time());
     Ok(())
 }

@@ -47,11 +47,20 @@ fn main() -> io::Result<()> {
     let ser_socket = listen(&args.addr)?;
     loop {
         while children.running.len() < args.workers.into() {
-            children.running.push(fork(|| {
-                if let Err(error) = work(&ser_socket, &ctrl_c) {
+            let worker = fork(|| {
+                let result = ctrl_c.of_child().and_then(|ctrl_c| work(&ser_socket, &ctrl_c));
+                if let Err(error) = result {
                     log::warn!("worker {}: {error}", process::id());
                 }
-            })?);
+            });
+            match worker {
+                Ok(worker) => children.running.push(worker),
+                Err(error) if children.running.is_empty() => return Err(error),
+                Err(error) => {
+                    log::warn!("one worker less, until the next one dies: {error}");
+                    break;
+                }
+            }
         }
         log::info!("-----主进程,,{}个进程等待新客户端的到来------", args.workers);
         match ctrl_c.wait(&[&children.ended])? {

@@ -40,7 +40,13 @@ fn main() -> io::Result<()> {
             Incoming::Stop => break,
         };
         log::info!("-----主进程,,接下来创建一个新的进程负责数据处理[{dest_addr}]-----");
-        match fork(|| deal_with_client(&new_socket, dest_addr, &ctrl_c)) {
+        // Those that ended while a client was waiting come first.
+        children.reap();
+        let work = || match ctrl_c.of_child() {
+            Ok(ctrl_c) => deal_with_client(&new_socket, dest_addr, &ctrl_c),
+            Err(error) => log::warn!("[{dest_addr}]: {error}"),
+        };
+        match fork(work) {
             Ok(client) => children.running.push(client),
             Err(error) => log::warn!("[{dest_addr}]: no process for it: {error}"),
         }

@@ -1,58 +1,112 @@
 //! Blocking sockets that Ctrl-C can interrupt: servers that serve with `std` alone.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
-use socket2::Socket;
+use rustix::io::Errno;
+use signal_hook::SigId;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use socket2::{Domain, Socket, Type};
 
-/// What says that the program is to stop. Clones, and those of forked processes, say so alike.
+/// What says that the program is to stop.
 #[derive(Clone)]
-pub struct CtrlC(Arc<Socket>);
+pub struct CtrlC {
+    /// One of this process, and those of the processes that it was forked from.
+    signals: Vec<Arc<Socket>>,
+    handlers: Vec<SigId>,
+    stopped: Arc<OnceLock<Instant>>,
+}
+
+/// For so long after Ctrl-C what is in hand may be finished.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl CtrlC {
     pub fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new(super::ctrl_c()?)))
+        Self::beside(Vec::new())
+    }
+
+    fn beside(mut signals: Vec<Arc<Socket>>) -> io::Result<Self> {
+        let (reader, writer) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+        let mut handlers = Vec::new();
+        for signal in [SIGINT, SIGTERM] {
+            handlers.push(signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?);
+        }
+        signals.push(Arc::new(reader));
+        Ok(Self { signals, handlers, stopped: Arc::default() })
+    }
+
+    /// For a forked child: it stops with its parent, but the parent does not stop with it.
+    pub fn of_child(&self) -> io::Result<Self> {
+        self.handlers.iter().for_each(|&handler| {
+            signal_hook::low_level::unregister(handler);
+        });
+        Self::beside(self.signals.clone())
     }
 
     /// Waits until one of these is readable, and says which; `None` if the program is to stop.
     pub fn wait(&self, sources: &[&dyn AsFd]) -> io::Result<Option<usize>> {
-        let all = sources.iter().map(AsFd::as_fd).chain([self.0.as_fd()]);
-        let mut polled: Vec<_> =
-            all.map(|it| PollFd::from_borrowed_fd(it, PollFlags::IN)).collect();
-        loop {
-            match poll(&mut polled, None) {
-                Err(rustix::io::Errno::INTR) => {}
-                result => {
-                    result?;
-                    break;
-                }
-            }
-        }
-        let stop = polled.pop().is_some_and(|stop| !stop.revents().is_empty());
-        Ok(polled.iter().position(|source| !source.revents().is_empty()).filter(|_| !stop))
+        let ready = self.poll(sources, PollFlags::IN)?;
+        Ok(if self.is_stopped() { None } else { ready })
     }
 
-    /// As `recv`: waits for data. Nothing is the end, of the stream or of the program.
+    /// As `recv`: waits for data. Nothing is the end, of the stream or of the program; what has come
+    /// by then is in hand, and is still given out.
     pub fn recv(&self, mut conn: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.wait(&[&conn])? {
-            Some(_) => conn.read(buffer),
-            None => Ok(0),
+        match self.poll(&[&conn], PollFlags::IN)? {
+            Some(_) if !self.is_overdue() => conn.read(buffer),
+            _ => Ok(0),
         }
+    }
+
+    /// As `sendall`; a peer that takes nothing does not keep the program from stopping.
+    pub fn send_all(&self, mut conn: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.poll(&[&conn], PollFlags::OUT)?.is_none() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the server is to stop"));
+            }
+            // Blocking as it is, the connection takes at least what there is room for.
+            conn.set_write_timeout(Some(GRACE))?;
+            match conn.write(bytes) {
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if super::is_not_now(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.get().is_some()
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.stopped.get().is_some_and(|since| since.elapsed() > GRACE)
+    }
+
+    /// Waits until a source is ready, and says which; `None` if none is, but the program is to stop.
+    fn poll(&self, sources: &[&dyn AsFd], flags: PollFlags) -> io::Result<Option<usize>> {
+        let sources = sources.iter().map(|it| PollFd::from_borrowed_fd(it.as_fd(), flags));
+        let signals = self.signals.iter().map(|it| PollFd::new(&**it, PollFlags::IN));
+        let mut all: Vec<_> = sources.chain(signals).collect();
+        while poll(&mut all, None) == Err(Errno::INTR) {}
+        let (sources, signals) = all.split_at(all.len() - self.signals.len());
+        if signals.iter().any(|signal| !signal.revents().is_empty()) {
+            self.stopped.get_or_init(Instant::now);
+        }
+        Ok(sources.iter().position(|source| !source.revents().is_empty()))
     }
 }
 
 /// A listener at `HOST:PORT`; prints where it listens.
 pub fn listen(addr: &str) -> io::Result<TcpListener> {
-    let addrs: Vec<_> = addr.to_socket_addrs()?.collect();
-    let listener = TcpListener::bind(&*addrs)?;
-    // Processes may share it: then the one that is told of a connection is not always the one that
-    // gets it.
-    listener.set_nonblocking(true)?;
+    let refused = |error: io::Error| io::Error::new(error.kind(), format!("{addr}: {error}"));
+    let listener = super::bind(addr, 128).map_err(refused)?;
+    let listener = TcpListener::from(listener);
     println!("listening on {}", listener.local_addr()?);
     io::stdout().flush()?;
     Ok(listener)
@@ -115,14 +169,14 @@ pub fn deal_with_client(conn: &TcpStream, addr: SocketAddr, ctrl_c: &CtrlC) {
 }
 
 /// What document 003 does with a client: prints what it says, and answers `OK`.
-pub fn answer_ok(mut conn: &TcpStream, ctrl_c: &CtrlC) -> io::Result<()> {
+pub fn answer_ok(conn: &TcpStream, ctrl_c: &CtrlC) -> io::Result<()> {
     let mut data = [0; 1024];
     loop {
         match ctrl_c.recv(conn, &mut data) {
             Ok(0) => return Ok(()),
             Ok(n) => {
                 log::info!("{}", String::from_utf8_lossy(&data[..n]));
-                conn.write_all(b"OK")?;
+                ctrl_c.send_all(conn, b"OK")?;
             }
             Err(error) if super::is_not_now(&error) => {}
             Err(error) => return Err(error),

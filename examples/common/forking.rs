@@ -18,8 +18,10 @@ mod system {
     pub fn fork(work: impl FnOnce()) -> io::Result<Pid> {
         // SAFETY: there is one thread, so that no lock is held by another one that the child would lack.
         let child = unsafe { libc::fork() };
+        if child < 0 {
+            return Err(io::Error::last_os_error());
+        }
         match Pid::from_raw(child) {
-            Some(_) if child < 0 => Err(io::Error::last_os_error()),
             Some(child) => Ok(child),
             None => {
                 let result = catch_unwind(AssertUnwindSafe(work));

@@ -6,6 +6,7 @@ pub mod accepting;
 pub mod blocking;
 pub mod conversation;
 pub mod forking;
+pub mod ftp;
 #[cfg(unix)]
 pub mod keyboard;
 pub mod thread_pool;
@@ -88,10 +89,13 @@ pub fn ctrl_c() -> io::Result<Socket> {
 
 /// A listening socket at `HOST:PORT` that does not block.
 pub fn bind(addr: &str, backlog: i32) -> io::Result<Socket> {
-    let addr = resolve(addr)?;
-    let sock = tcp_socket(&addr)?;
-    sock.bind(&addr)?;
-    sock.listen(backlog)?;
+    let cannot = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}"))
+    };
+    let address = resolve(addr)?;
+    let sock = tcp_socket(&address)?;
+    sock.bind(&address).map_err(cannot)?;
+    sock.listen(backlog).map_err(cannot)?;
     sock.set_nonblocking(true)?;
     Ok(sock)
 }
@@ -144,4 +148,13 @@ pub fn processor_time() -> String {
     }
     #[cfg(not(target_os = "linux"))]
     String::from("and the processor never rested")
+}
+
+/// How many clients a server can have that needs so many descriptors for each of them.
+pub fn affordable_clients(descriptors_for_each: usize) -> usize {
+    /// Standard streams, the listener, the selector, Ctrl-C, and what is open for a moment.
+    const OTHERS: usize = 16;
+
+    let limit = descriptor_limit().and_then(|limit| usize::try_from(limit).ok());
+    limit.map_or(usize::MAX, |limit| (limit.saturating_sub(OTHERS) / descriptors_for_each).max(1))
 }

@@ -25,6 +25,10 @@ mod epoll_edge_server;
 #[cfg(unix)]
 mod epoll_server;
 #[cfg(unix)]
+mod ftp;
+#[cfg(unix)]
+mod http_server;
+#[cfg(unix)]
 mod many_clients;
 #[cfg(unix)]
 mod select_servers;
@@ -57,6 +61,10 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     epoll_edge_server::trials,
     #[cfg(unix)]
     epoll_server::trials,
+    #[cfg(unix)]
+    ftp::trials,
+    #[cfg(unix)]
+    http_server::trials,
     #[cfg(unix)]
     many_clients::trials,
     #[cfg(unix)]

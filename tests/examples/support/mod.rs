@@ -164,6 +164,12 @@ pub fn children_of(parent: u32) -> Vec<u32> {
     children.collect()
 }
 
+/// Whether there is such a process that has not ended, where the system has `/proc`.
+pub fn is_running(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+}
+
 /// Python, and a program for it from the folder of the clients; `None` where it is not installed.
 pub fn python(client: &str) -> Option<Command> {
     let found = Command::new("python3").arg("--version").output().is_ok_and(|v| v.status.success());

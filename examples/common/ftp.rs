@@ -1,0 +1,137 @@
+//! What the file server and its client (document 003, FTP) say to each other: frames of a letter, a
+//! length of four bytes, the highest first, and so many bytes.
+//!
+//! | frame | letter | bytes | answer |
+//! |---|---|---|---|
+//! | `List` | `L` | none | `Ok`, or `Refused` |
+//! | `Get` | `G` | the name | `Ok`, or `Refused` |
+//! | `Put` | `P` | the name | `Ok`, the file from the client, then `Ok` again; or `Refused` |
+//! | `Quit` | `Q` | none | the end of the connection |
+//! | `Ok` | `O` | how many bytes follow in `Data`: eight, the highest first | |
+//! | `Refused` | `E` | the reason, for people | |
+//! | `Data` | `D` | some of a file or of the list | |
+//! | `End` | `Z` | none: all of it has been sent | |
+//!
+//! Whoever cannot go on with a file sends `Refused` in the place of `End`. What is not followed by
+//! `End` is not whole.
+
+pub mod content;
+pub mod incoming;
+
+use std::io::{self, Read, Write};
+
+/// A frame has at most so many bytes, besides letter and length.
+pub const LONGEST: usize = 64 * 1024;
+/// How many bytes letter and length are.
+pub const PREFIX: usize = 5;
+
+pub const LIBRARY_IS_EMPTY: &str = "文件库为空";
+pub const NO_SUCH_FILE: &str = "文件不存在";
+
+pub fn cannot_store(error: &io::Error) -> String {
+    format!("文件无法保存: {error}")
+}
+
+/// What one side says to the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    List,
+    Get(String),
+    Put(String),
+    Quit,
+    Ok(u64),
+    Refused(String),
+    Data(Vec<u8>),
+    End,
+}
+
+impl Frame {
+    /// The frame as it goes over the line.
+    pub fn encode(&self) -> Vec<u8> {
+        let (letter, bytes) = match self {
+            Self::List => (b'L', &[][..]),
+            Self::Get(name) => (b'G', name.as_bytes()),
+            Self::Put(name) => (b'P', name.as_bytes()),
+            Self::Quit => (b'Q', &[][..]),
+            Self::Ok(size) => (b'O', &size.to_be_bytes()[..]),
+            Self::Refused(why) => (b'E', why.as_bytes()),
+            Self::Data(bytes) => (b'D', &bytes[..]),
+            Self::End => (b'Z', &[][..]),
+        };
+        let length = u32::try_from(bytes.len()).expect("no frame is that long");
+        let mut encoded = Vec::with_capacity(PREFIX + bytes.len());
+        encoded.push(letter);
+        encoded.extend(length.to_be_bytes());
+        encoded.extend(bytes);
+        encoded
+    }
+
+    /// The first frame in `input`, and how many bytes it takes; `None` if it is not complete.
+    pub fn decode(input: &[u8]) -> io::Result<Option<(Self, usize)>> {
+        let Some((prefix, rest)) = input.split_first_chunk() else { return Ok(None) };
+        let (letter, length) = read_prefix(*prefix)?;
+        let Some(bytes) = rest.get(..length) else { return Ok(None) };
+        Ok(Some((Self::of(letter, bytes.to_vec())?, PREFIX + length)))
+    }
+
+    /// Waits for a frame; `None` if the other side has ended instead.
+    pub fn read(mut source: impl Read) -> io::Result<Option<Self>> {
+        let mut prefix = [0; PREFIX];
+        if read_some(&mut source, &mut prefix[..1])? == 0 {
+            return Ok(None);
+        }
+        source.read_exact(&mut prefix[1..])?;
+        let (letter, length) = read_prefix(prefix)?;
+        let mut bytes = vec![0; length];
+        source.read_exact(&mut bytes)?;
+        Self::of(letter, bytes).map(Some)
+    }
+
+    /// Sends the frame, and waits until it is on its way.
+    pub fn write(&self, mut sink: impl Write) -> io::Result<()> {
+        sink.write_all(&self.encode())
+    }
+
+    fn of(letter: u8, bytes: Vec<u8>) -> io::Result<Self> {
+        let text = |bytes| String::from_utf8(bytes).map_err(|_| bad("text that is not UTF-8"));
+        Ok(match letter {
+            b'L' if bytes.is_empty() => Self::List,
+            b'G' => Self::Get(text(bytes)?),
+            b'P' => Self::Put(text(bytes)?),
+            b'Q' if bytes.is_empty() => Self::Quit,
+            b'O' => {
+                Self::Ok(u64::from_be_bytes(bytes.try_into().map_err(|_| bad("a bad length"))?))
+            }
+            b'E' => Self::Refused(text(bytes)?),
+            b'D' => Self::Data(bytes),
+            b'Z' if bytes.is_empty() => Self::End,
+            _ => return Err(bad(&format!("no frame: b\"{}\"", letter.escape_ascii()))),
+        })
+    }
+
+    /// The error of one who has got this frame where it makes no sense.
+    pub fn unexpected(&self) -> io::Error {
+        bad(&format!("{:?} out of place", char::from(self.encode()[0])))
+    }
+}
+
+fn bad(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the other side sent {what}"))
+}
+
+fn read_prefix([letter, length @ ..]: [u8; PREFIX]) -> io::Result<(u8, usize)> {
+    let length = u32::from_be_bytes(length) as usize;
+    if length > LONGEST {
+        return Err(bad(&format!("a frame of {length} bytes; no more than {LONGEST} are allowed")));
+    }
+    Ok((letter, length))
+}
+
+fn read_some(mut source: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match source.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A thread for each client, as in the document: each waits for its own client, and for nobody else.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::common;
+use crate::common::ftp::Frame;
+use crate::common::ftp::content::Content;
+use crate::library::Library;
+
+struct FtpServer {
+    connfd: Arc<TcpStream>,
+    library: Arc<Library>,
+}
+
+impl FtpServer {
+    fn send(&self, frame: &Frame) -> io::Result<()> {
+        frame.write(&*self.connfd)
+    }
+
+    fn receive(&self) -> io::Result<Option<Frame>> {
+        Frame::read(&*self.connfd)
+    }
+
+    fn do_list(&self) -> io::Result<()> {
+        self.answer(self.library.list())
+    }
+
+    fn do_get(&self, filename: &str) -> io::Result<()> {
+        self.answer(self.library.get(filename))
+    }
+
+    fn answer(&self, found: Result<Content, String>) -> io::Result<()> {
+        let mut content = match found {
+            Ok(content) => content,
+            Err(why) => return self.send(&Frame::Refused(why)),
+        };
+        self.send(&Frame::Ok(content.left()))?;
+        loop {
+            let frame = content.next_frame();
+            self.send(&frame)?;
+            if !matches!(frame, Frame::Data(_)) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn do_put(&self, filename: &str) -> io::Result<()> {
+        let mut upload = match self.library.put(filename) {
+            Ok(upload) => upload,
+            Err(why) => return self.send(&Frame::Refused(why)),
+        };
+        self.send(&Frame::Ok(0))?;
+        loop {
+            match self.receive()? {
+                Some(Frame::Data(bytes)) => upload.write(&bytes),
+                Some(Frame::End) => return self.send(&upload.finish()),
+                // The client cannot read its file.
+                Some(Frame::Refused(_)) => return Ok(()),
+                Some(other) => return Err(other.unexpected()),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
+
+    fn run(&self) -> io::Result<()> {
+        loop {
+            match self.receive()? {
+                None | Some(Frame::Quit) => return Ok(()),
+                Some(Frame::List) => self.do_list()?,
+                Some(Frame::Get(filename)) => self.do_get(&filename)?,
+                Some(Frame::Put(filename)) => self.do_put(&filename)?,
+                Some(other) => return Err(other.unexpected()),
+            }
+        }
+    }
+}
+
+/// Who is being served, so that all can be sent away.
+struct Clients {
+    /// Who has been let in can also open a file.
+    most: usize,
+    present: Mutex<Present>,
+    one_left: Condvar,
+}
+
+#[derive(Default)]
+struct Present {
+    connections: HashMap<u64, Arc<TcpStream>>,
+    came: u64,
+    is_closed: bool,
+}
+
+impl Clients {
+    fn new() -> Self {
+        // A socket, a file, and what it takes to open that: all may do so at once.
+        let most = common::affordable_clients(3);
+        Self { most, present: Mutex::default(), one_left: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room; `None` after closing time.
+    fn enter(&self, connfd: &Arc<TcpStream>) -> Option<u64> {
+        let mut present = self.lock();
+        while present.connections.len() >= self.most {
+            present = self.one_left.wait(present).unwrap_or_else(PoisonError::into_inner);
+        }
+        if present.is_closed {
+            return None;
+        }
+        present.came += 1;
+        let number = present.came;
+        present.connections.insert(number, Arc::clone(connfd));
+        Some(number)
+    }
+
+    fn leave(&self, number: u64) {
+        self.lock().connections.remove(&number);
+        self.one_left.notify_all();
+    }
+
+    /// Ends all connections, and waits for what the threads have to clear away.
+    fn close(&self) {
+        let mut present = self.lock();
+        present.is_closed = true;
+        for connfd in present.connections.values() {
+            let _ = connfd.shutdown(Shutdown::Both);
+        }
+        while !present.connections.is_empty() {
+            present = self.one_left.wait(present).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Leaves also when its thread panics.
+struct Visit(Arc<Clients>, u64);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
+/// Serves until Ctrl-C.
+pub fn serve(listener: TcpListener, library: Library) -> io::Result<()> {
+    listener.set_nonblocking(false)?;
+    let mut ctrl_c = common::ctrl_c()?;
+    crate::announce(&listener)?;
+    let clients = Arc::new(Clients::new());
+    let accepting = Arc::clone(&clients);
+    thread::Builder::new().spawn(move || accept(&listener, &Arc::new(library), &accepting))?;
+    while ctrl_c.read(&mut [0]).is_err_and(|error| common::is_not_now(&error)) {}
+    log::info!("服务器程序退出");
+    clients.close();
+    Ok(())
+}
+
+fn accept(listener: &TcpListener, library: &Arc<Library>, clients: &Arc<Clients>) {
+    loop {
+        let error = match listener.accept() {
+            Ok((connfd, addr)) => {
+                log::info!("Connect from {addr}");
+                match start(connfd, addr, library, clients) {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        log::warn!("{error}");
+        // Descriptors or threads have run out, most likely; whoever waits can wait a bit longer.
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn start(
+    connfd: TcpStream,
+    addr: SocketAddr,
+    library: &Arc<Library>,
+    clients: &Arc<Clients>,
+) -> io::Result<()> {
+    // Not every system gives an accepted socket a mode of its own.
+    connfd.set_nonblocking(false)?;
+    crate::prepare(&connfd)?;
+    let connfd = Arc::new(connfd);
+    let Some(number) = clients.enter(&connfd) else { return Ok(()) };
+    let visit = Visit(Arc::clone(clients), number);
+    let client = FtpServer { connfd, library: Arc::clone(library) };
+    thread::Builder::new().spawn(move || {
+        let _visit = visit;
+        if let Err(error) = client.run() {
+            log::info!("{addr} is gone: {error}");
+        }
+    })?;
+    Ok(())
+}

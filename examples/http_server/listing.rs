@@ -1,0 +1,62 @@
+//! A page with the names in a folder.
+
+use std::fmt::Write;
+use std::io;
+
+use cap_std::fs::ReadDir;
+use percent_encoding::percent_decode_str;
+
+use crate::path::encode;
+
+/// A longer listing is cut here, and says so: it is made in memory.
+const MOST_NAMES: usize = 10_000;
+
+/// The page of the folder at `uri`.
+pub fn page(uri: &str, folder: ReadDir) -> io::Result<String> {
+    let mut names = Vec::new();
+    let mut is_cut = false;
+    for entry in folder {
+        let entry = entry?;
+        if names.len() == MOST_NAMES {
+            is_cut = true;
+            break;
+        }
+        let slash = if entry.file_type()?.is_dir() { "/" } else { "" };
+        names.push((entry.file_name(), slash));
+    }
+    names.sort();
+
+    let title = escape(&percent_decode_str(uri).decode_utf8_lossy());
+    let mut page = format!(
+        "<!DOCTYPE html>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<h1>{title}</h1>\n<ul>\n"
+    );
+    if uri != "/" {
+        page.push_str("<li><a href=\"../\">../</a></li>\n");
+    }
+    for (name, slash) in names {
+        let shown = escape(&name.to_string_lossy());
+        // The dot in front keeps a colon in the name from looking like the scheme of another address.
+        let link = encode(name.as_encoded_bytes());
+        writeln!(page, "<li><a href=\"./{link}{slash}\">{shown}{slash}</a></li>")
+            .expect("a string takes everything");
+    }
+    page.push_str("</ul>\n");
+    if is_cut {
+        writeln!(page, "<p>There are more than these {MOST_NAMES}.</p>").expect("as above");
+    }
+    Ok(page)
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
