@@ -2,6 +2,9 @@
 
 mod breaking_off;
 mod client;
+// rustix does not tell the name of a new terminal on these systems.
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+mod progress;
 mod sessions;
 
 use std::fs;
@@ -30,6 +33,8 @@ pub fn trials() -> Vec<Trial> {
     let stories = [sessions::STORIES, breaking_off::STORIES].concat();
     let models = [Model::Threads].into_iter().chain(Backend::available().map(Model::EventLoop));
     let mut trials = client::trials();
+    #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+    trials.push(progress::trial());
     for model in models {
         let model_name = match model {
             Model::Threads => "threads".into(),

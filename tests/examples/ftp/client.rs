@@ -1,6 +1,6 @@
-//! The client, with servers that are not as good as they should be, and at a terminal.
+//! The client, with servers that are not as good as they should be.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -10,13 +10,13 @@ use std::thread;
 use libtest_mimic::{Failed, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Library, MENU, Model, frame, names, ok, read_frame, refused, run_client};
+use super::{MENU, frame, names, ok, read_frame, refused, run_client};
 use crate::support::{example, wait};
 
 type Story = fn() -> Result<(), Failed>;
 
 pub fn trials() -> Vec<Trial> {
-    let stories: [(&str, Story); 8] = [
+    let stories: [(&str, Story); 7] = [
         ("the_server_says_what_is_wrong", the_server_says_what_is_wrong),
         ("half_a_download_is_none", half_a_download_is_none),
         ("says_what_the_server_says", says_what_the_server_says),
@@ -24,7 +24,6 @@ pub fn trials() -> Vec<Trial> {
         ("what_cannot_be_stored_is_left_out", what_cannot_be_stored_is_left_out),
         ("says_who_cannot_be_reached", says_who_cannot_be_reached),
         ("ctrl_c_leaves_no_half_file", ctrl_c_leaves_no_half_file),
-        ("shows_progress_at_a_terminal", shows_progress_at_a_terminal),
     ];
     let named = |(name, story): (&str, Story)| Trial::test(format!("ftp::client::{name}"), story);
     stories.map(named).into()
@@ -176,41 +175,5 @@ fn ctrl_c_leaves_no_half_file() -> Result<(), Failed> {
         assert_eq!(rest, "\n谢谢使用\n");
         assert!(names(folder.path())?.is_empty());
     }
-    Ok(())
-}
-
-fn shows_progress_at_a_terminal() -> Result<(), Failed> {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-    let library = Library::start(Model::Threads)?;
-    fs::write(library.path("big"), vec![b'x'; 3 << 20])?;
-    let here = tempfile::tempdir()?;
-    let keyboard = "get big\nquit\n";
-    let output = library.client(here.path(), keyboard)?;
-    assert_eq!(String::from_utf8(output.stdout)?, format!("{MENU}{MENU}谢谢使用\n"));
-
-    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    grantpt(&screen)?;
-    unlockpt(&screen)?;
-    let name = ptsname(&screen, Vec::new())?;
-    let terminal = File::options().read(true).write(true).open(name.to_str()?)?;
-    let mut command = example("ftp_client");
-    command.arg(library.server.address.to_string()).current_dir(here.path());
-    command.env("TERM", "xterm").stdin(Stdio::piped()).stdout(terminal);
-    let mut client = command.spawn()?;
-    // It holds the other end of the terminal, too.
-    drop(command);
-    client.stdin.take().ok_or("a pipe")?.write_all(keyboard.as_bytes())?;
-    let mut shown = Vec::new();
-    let mut screen = File::from(screen);
-    let mut chunk = [0; 4096];
-    // A terminal that nobody holds open ends with an error on some systems.
-    while let Ok(n @ 1..) = screen.read(&mut chunk) {
-        shown.extend(&chunk[..n]);
-    }
-    assert!(wait(&mut client).success());
-    let shown = String::from_utf8_lossy(&shown);
-    assert!(shown.contains("3.00 MiB/3.00 MiB"), "{shown}");
-    library.server.stop();
     Ok(())
 }

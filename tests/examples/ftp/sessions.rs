@@ -8,8 +8,8 @@ use std::{fs, thread};
 use libtest_mimic::Failed;
 
 use super::{Library, MENU, Model, Story, command, expect, frame, ok, read_frame, refused};
-use crate::support::Server;
 use crate::support::subject::connect;
+use crate::support::{Server, create_named_pipe};
 
 pub const STORIES: &[(&str, Story)] = &[
     ("shows_the_menu", shows_the_menu),
@@ -195,8 +195,7 @@ fn names_lead_nowhere_else(model: Model) -> Result<(), Failed> {
     symlink("loop", library.path("loop"))?;
     symlink(outside.path().join("new"), library.path("dangling"))?;
     symlink(outside.path(), library.path("linked_folder"))?;
-    let mode = rustix::fs::Mode::from(0o600);
-    rustix::fs::mkfifoat(rustix::fs::CWD, library.path("pipe"), mode)?;
+    create_named_pipe(&library.path("pipe"));
     let before = library.names()?;
 
     let mut client = library.connect()?;

@@ -9,7 +9,7 @@ use polyselect::Backend;
 
 use super::{Site, Story, folder, get, read_response, whole};
 use crate::support::subject::{connect, reset};
-use crate::support::{Server, example};
+use crate::support::{Server, create_named_pipe, example};
 
 pub const STORIES: &[(&str, Story)] = &[
     ("refuses_what_is_no_request", refuses_what_is_no_request),
@@ -133,7 +133,7 @@ fn leads_nobody_out_of_the_folder(backend: Backend) -> Result<(), Failed> {
     symlink("loop", site.path("loop"))?;
     symlink("missing", site.path("dangling"))?;
     symlink("../a", site.path("sub/inside"))?;
-    rustix::fs::mkfifoat(rustix::fs::CWD, site.path("pipe"), rustix::fs::Mode::from(0o600))?;
+    create_named_pipe(&site.path("pipe"));
     std::os::unix::net::UnixListener::bind(site.path("socket"))?;
 
     let absolute = outside.path().join("secret").display().to_string();

@@ -8,7 +8,7 @@ pub mod subject;
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -168,6 +168,12 @@ pub fn children_of(parent: u32) -> Vec<u32> {
 pub fn is_running(process: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+}
+
+/// By the command that POSIX has for it: not every system has a call that takes a path alone.
+pub fn create_named_pipe(path: &Path) {
+    let status = Command::new("mkfifo").arg(path).status().expect("mkfifo runs");
+    assert!(status.success(), "mkfifo: {status}");
 }
 
 /// Python, and a program for it from the folder of the clients; `None` where it is not installed.
