@@ -1,10 +1,12 @@
 //! [`EventLoop`]: callbacks on a selector, and the order of a turn.
 
-mod accept;
+pub(crate) mod accept;
 mod calls;
 #[cfg(unix)]
 mod children;
 mod clock;
+#[cfg(feature = "async")]
+mod coroutines;
 mod errors;
 mod mechanism;
 mod registered;
@@ -29,6 +31,8 @@ use calls::Calls;
 pub use children::ChildKey;
 #[cfg(unix)]
 use children::Children;
+#[cfg(feature = "async")]
+use coroutines::Coroutines;
 use errors::ErrorHook;
 pub use registered::Next;
 use registered::{Answer, Handler, RemoveOnPanic};
@@ -89,13 +93,14 @@ use timers::Timers;
 ///
 /// # The order of a turn
 ///
-/// 1. The wait is worked out: not at all if calls are queued, else until the first timer's deadline.
+/// 1. The wait is worked out: not at all if calls are queued or coroutines were woken, else until the first timer's deadline.
 /// 2. The selector waits. Left-over events of a turn that panicked take the place of a wait.
 /// 3. Each event goes to its callback, in the order in which the mechanism reported them.
 /// 4. Signals that came go to their callbacks.
 /// 5. Timers whose deadline has passed run, in the order of their deadlines.
 /// 6. Calls run in the order in which they were queued: those of [`call_soon`](Self::call_soon) that
 ///    were there when the turn began, and those of [`Remote::call`] that were there after the wait.
+/// 7. Coroutines that were woken before this step are polled, once each.
 ///
 /// What a callback removes gets no further event, not even one that has been collected already.
 ///
@@ -119,6 +124,8 @@ pub struct EventLoop<T = ()> {
     signals: Option<Signals<T>>,
     #[cfg(unix)]
     children: Children<T>,
+    #[cfg(feature = "async")]
+    coroutines: Coroutines,
     error_hook: Option<ErrorHook<T>>,
     /// Of the callback that has just failed.
     failure: Option<io::Error>,
@@ -183,6 +190,8 @@ impl<T: 'static> EventLoop<T> {
             signals: None,
             #[cfg(unix)]
             children: Children::default(),
+            #[cfg(feature = "async")]
+            coroutines: Coroutines::default(),
             error_hook: None,
             failure: None,
             watchdog: Watchdog::default(),
@@ -194,7 +203,7 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// Turns until [`stop`](Self::stop) is called, or until nothing is left that could ever call back:
-    /// no source, timer, call, signal or child, and no [`Remote`] in anybody's hands.
+    /// no source, timer, call, signal, child or coroutine, and no [`Remote`] in anybody's hands.
     ///
     /// # Errors
     ///
@@ -270,6 +279,8 @@ impl<T: 'static> EventLoop<T> {
     /// The numbers are those of the order that [`EventLoop`] promises.
     fn turn_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let _turn = Turn::begin(&self.in_turn)?;
+        #[cfg(feature = "async")]
+        self.prepare_coroutines()?;
         let timeout = self.time_to_wait(timeout); // 1
         self.wait(timeout)?; // 2
         self.mailbox.empty_into(&mut self.calls);
@@ -279,12 +290,18 @@ impl<T: 'static> EventLoop<T> {
         self.deliver_signals(); // 4
         self.fire_timers(); // 5
         self.run_calls(); // 6
+        #[cfg(feature = "async")]
+        self.run_coroutines(); // 7
         self.stats.turns += 1;
         Ok(())
     }
 
     fn time_to_wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         if !self.calls.is_empty() || self.signals.as_ref().is_some_and(Signals::is_due) {
+            return Some(Duration::ZERO);
+        }
+        #[cfg(feature = "async")]
+        if self.coroutines.has_woken() {
             return Some(Duration::ZERO);
         }
         match (self.timers.time_left(), timeout) {
@@ -338,7 +355,16 @@ impl<T: 'static> EventLoop<T> {
         if !self.children.is_empty() {
             return false;
         }
-        self.selector.is_empty()
+        #[cfg(feature = "async")]
+        if self.coroutines.tasks() > 0 {
+            return false;
+        }
+        // What coroutines left behind can call nobody back.
+        #[cfg(feature = "async")]
+        let sources = self.selector.len() - self.coroutines.sources();
+        #[cfg(not(feature = "async"))]
+        let sources = self.selector.len();
+        sources == 0
             && self.calls.is_empty()
             && self.timers.is_empty()
             && self.signals.as_ref().is_none_or(Signals::is_empty)

@@ -59,6 +59,8 @@
 #[cfg(all(test, io_uring))]
 extern crate self as polyselect;
 
+#[cfg(feature = "async")]
+pub mod asyncio;
 mod backend;
 mod descriptor;
 mod error;

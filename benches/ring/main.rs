@@ -11,6 +11,7 @@
 //! defined. Times are CPU time of the whole process; they are compared within a round, in which all
 //! take turns, and the ratio is to raw epoll.
 
+mod coroutines;
 mod ours;
 mod peers;
 mod raw;
@@ -104,6 +105,7 @@ const CONTESTANTS: &[Contestant] = &[
     Contestant { name: "epoll", open: ours::epoll, walks: false },
     Contestant { name: "epoll-edge", open: ours::epoll_edge, walks: false },
     Contestant { name: "event-loop", open: ours::event_loop, walks: false },
+    Contestant { name: "coroutines", open: coroutines::epoll, walks: false },
     Contestant { name: "io_uring", open: ours::io_uring, walks: false },
     Contestant { name: "io_uring-edge", open: ours::io_uring_edge, walks: false },
     Contestant { name: "our-mio", open: ours::mio, walks: false },

@@ -23,7 +23,7 @@ use crate::key::Key;
 const BUDGET: usize = 64;
 
 /// How long a listener rests when descriptors have run out.
-const REST: Duration = Duration::from_millis(100);
+pub(crate) const REST: Duration = Duration::from_millis(100);
 
 /// What [`EventLoop::accept`] takes: a socket on which connections arrive.
 ///
@@ -111,7 +111,7 @@ impl Listener for UnixListener {
 }
 
 /// What a failed `accept` says.
-enum Failure {
+pub(crate) enum Failure {
     /// Nobody is there.
     Nobody,
     /// This connection has come to nothing; the next may do better.
@@ -123,7 +123,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn of(error: &io::Error) -> Self {
+    pub(crate) fn of(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             _ if error.kind() == io::ErrorKind::WouldBlock => Self::Nobody,
             #[cfg(unix)]

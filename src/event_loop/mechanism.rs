@@ -65,6 +65,9 @@ impl<T: 'static> EventLoop<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn rebuild_with(&mut self, backend: Backend) -> io::Result<()> {
-        self.selector.rebuild_with(backend)
+        #[cfg(feature = "async")]
+        return self.across_mechanisms(|event_loop| event_loop.selector.rebuild_with(backend));
+        #[cfg(not(feature = "async"))]
+        return self.selector.rebuild_with(backend);
     }
 }

@@ -9,6 +9,8 @@ use std::{fmt, io};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use super::EventLoop;
+#[cfg(feature = "async")]
+use crate::asyncio::Watched;
 use crate::event::Event;
 use crate::interest::Interest;
 
@@ -52,6 +54,11 @@ pub(super) trait Registration<T> {
     fn location(&self) -> &'static Location<'static>;
     /// Whether it serves the loop itself, and is none of the user's.
     fn is_own(&self) -> bool;
+    /// The coroutines' source that it stands for, if it does.
+    #[cfg(feature = "async")]
+    fn watched(&self) -> Option<&Rc<dyn Watched>> {
+        None
+    }
 }
 
 /// What the selector of a loop owns as its source.

@@ -31,6 +31,8 @@ pub struct Stats {
     pub calls: u64,
     /// Callbacks of signals that ran.
     pub signals: u64,
+    /// Polls of coroutines.
+    pub polls: u64,
     /// Errors of callbacks.
     pub errors: u64,
     /// Callbacks that took longer than [`EventLoop::warn_of_slow_callbacks`] allows.
@@ -41,6 +43,8 @@ pub struct Stats {
     pub pending_timers: usize,
     /// Calls that are queued; those of other threads count from the next turn on.
     pub pending_calls: usize,
+    /// Coroutines that have not ended.
+    pub coroutines: usize,
 }
 
 /// Measures callbacks, where that was asked for.
@@ -87,6 +91,8 @@ impl<T: 'static> EventLoop<T> {
             sources: self.len(),
             pending_timers: self.timers.len(),
             pending_calls: self.calls.len(),
+            #[cfg(feature = "async")]
+            coroutines: self.coroutines.tasks(),
             ..self.stats
         }
     }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use super::EventLoop;
 use super::clock::{Clock, SystemClock};
 use super::wheel::{Handle, Wheel};
+#[cfg(feature = "async")]
+use crate::asyncio::Alarm;
 
 /// Names a timer: what [`EventLoop::call_later`] and its like return and [`EventLoop::cancel`] takes.
 ///
@@ -43,6 +45,8 @@ type Repeated<T> = dyn FnMut(&mut EventLoop<T>, TimerKey);
 enum Timer<T> {
     Once(Box<Once<T>>, &'static Location<'static>),
     Every(Rc<Every<Repeated<T>>>),
+    #[cfg(feature = "async")]
+    Alarm(Rc<Alarm>),
 }
 
 struct Every<C: ?Sized> {
@@ -212,6 +216,13 @@ impl<T: 'static> EventLoop<T> {
         self.timers.insert(deadline, Timer::Every(Rc::new(every)))
     }
 
+    /// Rings when the alarm's deadline has come.
+    #[cfg(feature = "async")]
+    pub(super) fn set_alarm(&mut self, alarm: Rc<Alarm>) -> TimerKey {
+        let deadline = self.timers.clock.at(alarm.deadline);
+        self.timers.insert(deadline, Timer::Alarm(alarm))
+    }
+
     /// Ends a timer, and says whether it was still to run. A timer may end itself, and one whose
     /// deadline has passed but whose turn has not come.
     ///
@@ -247,11 +258,16 @@ impl<T: 'static> EventLoop<T> {
             drop(guard);
             self.timers.restart(key, &every, now);
             every.location
-        } else if let Some(Timer::Once(callback, location)) = self.timers.remove(key) {
-            callback(self);
-            location
         } else {
-            return;
+            match self.timers.remove(key) {
+                Some(Timer::Once(callback, location)) => {
+                    callback(self);
+                    location
+                }
+                #[cfg(feature = "async")]
+                Some(Timer::Alarm(alarm)) => return alarm.ring(),
+                _ => return,
+            }
         };
         log::trace!("the timer set at {location} has run");
         self.watchdog.check(watch, location, &mut self.stats);

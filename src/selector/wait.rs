@@ -48,8 +48,11 @@ impl<S, D> Selector<S, D> {
         if timeout.is_none() && self.is_plain() {
             // The common wait, straight to the mechanism and straight back.
             match self.mechanism.wait(events, None) {
-                Ok(()) if !events.is_empty() => {}
-                Ok(()) => self.select_in_steps(events, timeout)?,
+                Ok(()) if !events.is_empty() && !self.is_woken() => {}
+                Ok(()) if events.is_empty() || !self.settle(events)? => {
+                    self.select_in_steps(events, timeout)?;
+                }
+                Ok(()) => {}
                 Err(error) => self.resume(error, events)?,
             }
         } else {
@@ -63,8 +66,13 @@ impl<S, D> Selector<S, D> {
     #[inline]
     fn is_plain(&self) -> bool {
         let nothing_before = self.changes.is_empty() && self.refused.is_empty();
-        let nothing_after = self.waker.is_none() && self.oneshots == 0 && !self.stale_events;
+        let nothing_after = self.oneshots == 0 && !self.stale_events;
         nothing_before && nothing_after && self.nest.is_none() && self.busy_poll.is_zero()
+    }
+
+    #[inline]
+    fn is_woken(&self) -> bool {
+        self.waker.as_ref().is_some_and(Waker::is_woken)
     }
 
     #[inline(never)]
@@ -178,7 +186,7 @@ impl<S, D> Selector<S, D> {
 
     /// Takes out of a batch what is not the user's, and says whether there is a reason to return.
     fn settle(&mut self, events: &mut Events) -> io::Result<bool> {
-        let woken = self.waker.as_ref().is_some_and(Waker::is_woken) && self.take_wake(events)?;
+        let woken = self.is_woken() && self.take_wake(events)?;
         if self.stale_events {
             self.drop_stale_events(events)?;
         }

@@ -12,6 +12,8 @@
 
 mod support;
 
+#[cfg(feature = "async")]
+mod asyncio;
 mod capacity;
 mod edge;
 mod event_loop;
@@ -47,6 +49,8 @@ use std::process::ExitCode;
 use support::harness::{Suite, run_all};
 
 const SUITES: &[Suite] = &[
+    #[cfg(feature = "async")]
+    ("asyncio_coroutines", asyncio::coroutines::CASES),
     ("capacity", capacity::CASES),
     ("edge", edge::CASES),
     ("event_loop_accepting", event_loop::accepting::CASES),

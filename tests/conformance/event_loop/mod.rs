@@ -14,6 +14,6 @@ pub mod turns;
 
 use polyselect::{Backend, EventLoop};
 
-fn open<T: 'static>(backend: Backend, state: T) -> EventLoop<T> {
+pub fn open<T: 'static>(backend: Backend, state: T) -> EventLoop<T> {
     EventLoop::with_backend(backend, state).expect("is available")
 }

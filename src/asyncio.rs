@@ -1,0 +1,51 @@
+//! Coroutines on the loop: `async` code beside callbacks, on the same thread.
+
+mod connect;
+mod datagram;
+mod futures;
+mod join;
+mod listener;
+mod queue;
+mod runtime;
+mod server;
+mod source;
+mod streams;
+mod time;
+mod watched;
+
+use std::future::Future;
+use std::panic::Location;
+
+pub use join::{JoinError, JoinHandle};
+pub use listener::Incoming;
+pub(crate) use queue::{Notice, TaskId};
+pub(crate) use runtime::{AlarmRequest, Requests, Runtime};
+pub use server::{Server, serve, start_server};
+pub use source::Async;
+pub use streams::{StreamReader, StreamWriter};
+pub(crate) use time::Alarm;
+pub use time::{Elapsed, Sleep, sleep, sleep_until, timeout, yield_now};
+pub(crate) use watched::{Order, Watched};
+
+/// Starts another coroutine on the loop that runs the caller. As
+/// [`EventLoop::spawn`](crate::EventLoop::spawn).
+///
+/// # Panics
+///
+/// Outside of a coroutine of an [`EventLoop`](crate::EventLoop).
+///
+/// ```
+/// use polyselect::{EventLoop, asyncio};
+///
+/// let sum = EventLoop::new(())?.block_on(async {
+///     let (one, two) = (asyncio::spawn(async { 1 }), asyncio::spawn(async { 2 }));
+///     one.await.unwrap() + two.await.unwrap()
+/// })?;
+/// assert_eq!(sum, 3);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[track_caller]
+pub fn spawn<R: 'static>(future: impl Future<Output = R> + 'static) -> JoinHandle<R> {
+    let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
+    runtime.spawn(future, Location::caller())
+}

@@ -1,0 +1,207 @@
+//! Time for coroutines.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use std::{error, fmt, io};
+
+use super::runtime::{AlarmRequest, Runtime};
+use crate::TimerKey;
+
+/// A timer that wakes a coroutine.
+pub(crate) struct Alarm {
+    pub(crate) deadline: Instant,
+    /// The loop's timer, once it is set.
+    pub(crate) timer: Cell<Option<TimerKey>>,
+    pub(crate) is_cancelled: Cell<bool>,
+    has_rung: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Alarm {
+    pub(crate) fn ring(&self) {
+        self.has_rung.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Sleep {
+    /// `None` is later than the clock can say.
+    deadline: Option<Instant>,
+    /// Once it has been polled.
+    set: Option<(Rc<Runtime>, Rc<Alarm>)>,
+}
+
+/// Ends when so much time has passed since the call; never earlier. It stands on a timer of the
+/// loop: see [`EventLoop::call_later`](crate::EventLoop::call_later).
+///
+/// # Panics
+///
+/// When it is awaited outside of a coroutine of an [`EventLoop`](crate::EventLoop).
+///
+/// ```
+/// use polyselect::{EventLoop, asyncio};
+/// use std::time::{Duration, Instant};
+///
+/// let (delay, start) = (Duration::from_millis(2), Instant::now());
+/// EventLoop::new(())?.block_on(asyncio::sleep(delay))?;
+/// assert!(start.elapsed() >= delay);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn sleep(delay: Duration) -> Sleep {
+    Sleep { deadline: Instant::now().checked_add(delay), set: None }
+}
+
+/// Ends at that moment, or in the next turn if it has passed.
+///
+/// # Panics
+///
+/// As [`sleep`].
+///
+/// ```
+/// use polyselect::{EventLoop, asyncio};
+///
+/// EventLoop::new(())?.block_on(asyncio::sleep_until(std::time::Instant::now()))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep { deadline: Some(deadline), set: None }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        match &self.set {
+            Some((_, alarm)) if alarm.has_rung.get() => return Poll::Ready(()),
+            Some((_, alarm)) => alarm.waker.set(Some(context.waker().clone())),
+            None => {
+                let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
+                let alarm = Rc::new(Alarm {
+                    deadline,
+                    timer: Cell::new(None),
+                    is_cancelled: Cell::new(false),
+                    has_rung: Cell::new(false),
+                    waker: Cell::new(Some(context.waker().clone())),
+                });
+                runtime.push_alarm(AlarmRequest::Set(Rc::clone(&alarm)));
+                self.set = Some((runtime, alarm));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some((runtime, alarm)) = self.set.take()
+            && !alarm.has_rung.get()
+        {
+            alarm.is_cancelled.set(true);
+            if alarm.timer.get().is_some() {
+                runtime.push_alarm(AlarmRequest::Cancel(alarm));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// The time was up: the error of [`timeout`].
+///
+/// ```
+/// let error: std::io::Error = polyselect::asyncio::Elapsed.into();
+/// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the time was up")
+    }
+}
+
+impl error::Error for Elapsed {}
+
+/// Of the kind `TimedOut`.
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}
+
+/// Gives a future so much time from now on. What is ready in time is the result, also if the time is
+/// up by then; when it is not, the future is dropped where it waits.
+///
+/// # Errors
+///
+/// [`Elapsed`] when the time is up.
+///
+/// # Panics
+///
+/// As [`sleep`].
+///
+/// ```
+/// use polyselect::{EventLoop, asyncio};
+/// use std::{future::pending, time::Duration};
+///
+/// let mut event_loop = EventLoop::new(())?;
+/// let result = event_loop.block_on(asyncio::timeout(Duration::from_millis(1), pending::<()>()))?;
+/// assert_eq!(result, Err(asyncio::Elapsed));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn timeout<F: Future>(
+    limit: Duration,
+    future: F,
+) -> impl Future<Output = Result<F::Output, Elapsed>> {
+    let mut sleep = sleep(limit);
+    async move {
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
+            }
+            Pin::new(&mut sleep).poll(context).map(|()| Err(Elapsed))
+        })
+        .await
+    }
+}
+
+/// Lets everything else have its turn: the coroutine goes on in the next turn of the loop, after
+/// sources, signals, timers and calls had theirs.
+///
+/// ```
+/// use polyselect::{EventLoop, asyncio};
+///
+/// EventLoop::new(())?.block_on(async {
+///     for _ in 0..3 {
+///         asyncio::yield_now().await; // between pieces of a long computation
+///     }
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|context| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,3 @@
+//! Coroutines: the same on every mechanism as well.
+
+pub mod coroutines;
