@@ -57,9 +57,12 @@ fn stops_beside_the_talker(mixin: &str) -> Result<(), Failed> {
     let mut talking = talker.try_clone()?;
     let talking = thread::spawn(move || while talking.write_all(&[b'x'; 65536]).is_ok() {});
     let mut listening = talker.try_clone()?;
-    let listening = thread::spawn(move || {
-        while listening.read(&mut [0; 65536]).is_ok_and(|length| length > 0) {}
-    });
+    let listening =
+        thread::spawn(
+            move || {
+                while listening.read(&mut [0; 65536]).is_ok_and(|length| length > 0) {}
+            },
+        );
     server.expect_line("Received data");
     stop_with_children(server);
     talking.join().expect("does not panic");
