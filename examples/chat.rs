@@ -117,7 +117,7 @@ fn main() -> io::Result<()> {
     // A client whose callback failed is gone from the loop by then, but not from the state.
     chat.on_error(|chat, key, error| leave(chat, key, &format!("left: {error}")));
 
-    let listener = TcpListener::bind(&args.addr)?;
+    let listener = TcpListener::bind(&args.addr).map_err(common::about(&args.addr))?;
     let address = listener.local_addr()?;
     chat.accept(listener, |chat, conn, address| welcome(chat, conn, address.to_string()))?;
     for signal in [signal::SIGINT, signal::SIGTERM] {

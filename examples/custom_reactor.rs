@@ -140,7 +140,7 @@ fn end_on_ctrl_c() -> io::Result<Task> {
 fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
-    let listener = TcpListener::bind(&args.addr)?;
+    let listener = TcpListener::bind(&args.addr).map_err(common::about(&args.addr))?;
     listener.set_nonblocking(true)?;
     let selector = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
     println!("listening on {}", listener.local_addr()?);

@@ -9,15 +9,23 @@ mod backends;
 mod support;
 
 #[cfg(unix)]
+mod addresses;
+#[cfg(unix)]
 mod asyncio_echo;
+#[cfg(unix)]
+mod blocking_modes;
 #[cfg(unix)]
 mod blocking_servers;
 #[cfg(unix)]
 mod chat;
+#[cfg(unix)]
+mod clients;
 #[cfg(target_os = "linux")]
 mod compare;
 #[cfg(unix)]
 mod custom_reactor;
+#[cfg(unix)]
+mod descriptors;
 #[cfg(unix)]
 mod echo_selector;
 #[cfg(unix)]
@@ -30,6 +38,8 @@ mod ftp;
 mod http_server;
 #[cfg(unix)]
 mod many_clients;
+#[cfg(unix)]
+mod processes;
 #[cfg(unix)]
 mod select_servers;
 #[cfg(unix)]
@@ -46,15 +56,23 @@ use libtest_mimic::{Arguments, Trial};
 const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     backends::trials,
     #[cfg(unix)]
+    addresses::trials,
+    #[cfg(unix)]
+    blocking_modes::trials,
+    #[cfg(unix)]
     blocking_servers::trials,
     #[cfg(unix)]
     chat::trials,
+    #[cfg(unix)]
+    clients::trials,
     #[cfg(target_os = "linux")]
     compare::trials,
     #[cfg(unix)]
     custom_reactor::trials,
     #[cfg(unix)]
     asyncio_echo::trials,
+    #[cfg(unix)]
+    descriptors::trials,
     #[cfg(unix)]
     echo_selector::trials,
     #[cfg(unix)]
@@ -67,6 +85,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     http_server::trials,
     #[cfg(unix)]
     many_clients::trials,
+    #[cfg(unix)]
+    processes::trials,
     #[cfg(unix)]
     select_servers::trials,
     #[cfg(unix)]
