@@ -1,4 +1,5 @@
-//! A line chat on the event loop: every line that somebody writes goes to everybody else.
+//! A line chat on the event loop: every line that somebody writes goes to everybody else. No document
+//! has it: their servers answer who asked, and nobody else.
 //!
 //! What the program knows of its clients is the loop's state, so telling everybody is a walk over it.
 //! Who does not read what is sent to them is not waited for: their share piles up to the high-water

@@ -1,7 +1,7 @@
 //! A reactor of one's own on a `Selector`, for programs that want another one than `EventLoop`.
 //!
-//! This one has tasks in place of callbacks: a task is stepped when what it waits for is there, and
-//! says what it waits for next.
+//! The documents have none. This one has tasks in place of callbacks: a task is stepped when what it
+//! waits for is there, and says what it waits for next.
 //!
 //! ```text
 //! cargo run --example custom_reactor

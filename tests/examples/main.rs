@@ -34,6 +34,7 @@ mod epoll_edge_server;
 mod epoll_server;
 #[cfg(unix)]
 mod ftp;
+mod headers;
 #[cfg(unix)]
 mod http_server;
 #[cfg(unix)]
@@ -81,6 +82,7 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     epoll_server::trials,
     #[cfg(unix)]
     ftp::trials,
+    headers::trials,
     #[cfg(unix)]
     http_server::trials,
     #[cfg(unix)]
