@@ -95,7 +95,11 @@ impl CtrlC {
         let sources = sources.iter().map(|it| PollFd::from_borrowed_fd(it.as_fd(), flags));
         let signals = self.signals.iter().map(|it| PollFd::new(&**it, PollFlags::IN));
         let mut all: Vec<_> = sources.chain(signals).collect();
-        while poll(&mut all, None) == Err(Errno::INTR) {}
+        while let Err(error) = poll(&mut all, None) {
+            if error != Errno::INTR {
+                return Err(error.into());
+            }
+        }
         let (sources, signals) = all.split_at(all.len() - self.signals.len());
         if signals.iter().any(|signal| !signal.revents().is_empty()) {
             self.stopped.get_or_init(Instant::now);
@@ -128,17 +132,8 @@ pub fn accept(listener: &TcpListener, other: &dyn AsFd, ctrl_c: &CtrlC) -> io::R
             Some(0) => {}
             Some(_) => return Ok(Incoming::Other),
         }
-        match listener.accept() {
-            Ok((conn, addr)) => {
-                conn.set_nonblocking(false)?;
-                return Ok(Incoming::Client(conn, addr));
-            }
-            Err(error) if super::is_not_now(&error) => {}
-            Err(error) => {
-                // Out of descriptors, most likely; whoever wants to connect waits meanwhile.
-                log::warn!("a connection has to wait: {error}");
-                thread::sleep(Duration::from_millis(100));
-            }
+        if let Some((conn, addr)) = take(listener)? {
+            return Ok(Incoming::Client(conn, addr));
         }
     }
 }
@@ -148,10 +143,29 @@ pub fn next_client(
     listener: &TcpListener,
     ctrl_c: &CtrlC,
 ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-    match accept(listener, listener, ctrl_c)? {
-        Incoming::Client(conn, addr) => Ok(Some((conn, addr))),
-        Incoming::Other | Incoming::Stop => Ok(None),
+    while ctrl_c.wait(&[listener])?.is_some() {
+        if let Some(client) = take(listener)? {
+            return Ok(Some(client));
+        }
     }
+    Ok(None)
+}
+
+/// A connection, if there still is one, and a descriptor for it.
+fn take(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    match listener.accept() {
+        Ok((conn, addr)) => {
+            conn.set_nonblocking(false)?;
+            return Ok(Some((conn, addr)));
+        }
+        Err(error) if super::is_not_now(&error) => {}
+        Err(error) => {
+            // Out of descriptors, most likely; whoever wants to connect waits meanwhile.
+            log::warn!("a connection has to wait: {error}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(None)
 }
 
 /// What document 000 does with a client: prints what it says until it has gone. An error is the

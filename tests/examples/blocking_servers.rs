@@ -46,6 +46,11 @@ pub fn trials() -> Vec<Trial> {
     for name in PRINTING {
         trials.push(Trial::test(format!("{name}::prints_what_it_hears"), move || prints(name)));
     }
+    for name in WELCOMING {
+        trials.push(Trial::test(format!("{name}::does_not_mind_when_they_come"), move || {
+            whenever_they_come(name)
+        }));
+    }
     for name in &PRINTING[1..] {
         trials.push(Trial::test(format!("{name}::serves_many_at_once"), || many_at_once(name)));
     }
@@ -145,6 +150,23 @@ fn welcomes(name: &str) -> Result<(), Failed> {
         let output = example("welcome_client").arg(address).output()?;
         assert!(output.status.success());
         assert_eq!(String::from_utf8(output.stdout)?, "欢迎访问服务器!\n");
+    }
+    server.stop();
+    Ok(())
+}
+
+/// So many that some come at each moment between the server's looking and its going to sleep.
+fn whenever_they_come(name: &str) -> Result<(), Failed> {
+    let server = start(name);
+    let address = server.address;
+    let come = move || -> std::io::Result<()> {
+        for _ in 0..1500 {
+            TcpStream::connect(address)?.read_exact(&mut [0; 22])?;
+        }
+        Ok(())
+    };
+    for visitors in [come, come].map(std::thread::spawn) {
+        visitors.join().expect("does not panic")?;
     }
     server.stop();
     Ok(())
