@@ -1,5 +1,6 @@
 //! What this system has to wait with, what each mechanism can do, and which one `Selector::new()`
-//! takes.
+//! takes. No server, and no program of the documents: document 001 only lists what Python's
+//! `DefaultSelector` chooses from.
 //!
 //! ```text
 //! cargo run --example backends

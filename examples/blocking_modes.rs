@@ -1,11 +1,14 @@
 //! The three modes of a socket (document 003, blocking modes): blocking, which waits for ever;
 //! non-blocking, which never waits; and with a timeout, which waits for so long.
 //!
-//! The original only describes them.
+//! The original only describes them. Here one socket is read from in each mode, and says what came of
+//! it; at its other end is the program itself, so that nobody has to talk to it.
 //!
 //! ```text
 //! cargo run --example blocking_modes
 //! ```
+
+mod common;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,6 +24,8 @@ struct Args {
     addr: String,
 }
 
+const TIMEOUT: Duration = Duration::from_millis(200);
+
 /// What a read gives, and how long it takes.
 fn recv(mut sockfd: &TcpStream, mode: &str) {
     let (start, mut data) = (Instant::now(), [0; 1024]);
@@ -34,7 +39,8 @@ fn recv(mut sockfd: &TcpStream, mode: &str) {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    let listener = TcpListener::bind(&args.addr)?;
+    let cannot = common::about(format!("cannot listen on {}", args.addr));
+    let listener = TcpListener::bind(&args.addr).map_err(cannot)?;
     println!("listening on {}", listener.local_addr()?);
     let mut peer = TcpStream::connect(listener.local_addr()?)?;
     let (sockfd, _) = listener.accept()?;
@@ -45,13 +51,13 @@ fn main() -> io::Result<()> {
 
     // sockfd.settimeout(0.2)
     sockfd.set_nonblocking(false)?;
-    sockfd.set_read_timeout(Some(Duration::from_millis(200)))?;
+    sockfd.set_read_timeout(Some(TIMEOUT))?;
     recv(&sockfd, "timeout");
 
     // sockfd.setblocking(True)
     sockfd.set_read_timeout(None)?;
     let sender = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(2 * TIMEOUT); // No read with the timeout would last so long.
         peer.write_all(b"hello")
     });
     recv(&sockfd, "blocking");

@@ -1,4 +1,5 @@
-//! A line chat on the event loop: every line that somebody writes goes to everybody else.
+//! A line chat on the event loop: every line that somebody writes goes to everybody else. No document
+//! has it: their servers answer who asked, and nobody else.
 //!
 //! What the program knows of its clients is the loop's state, so telling everybody is a walk over it.
 //! Who does not read what is sent to them is not waited for: their share piles up to the high-water
@@ -117,7 +118,7 @@ fn main() -> io::Result<()> {
     // A client whose callback failed is gone from the loop by then, but not from the state.
     chat.on_error(|chat, key, error| leave(chat, key, &format!("left: {error}")));
 
-    let listener = TcpListener::bind(&args.addr)?;
+    let listener = TcpListener::bind(&args.addr).map_err(common::about(&args.addr))?;
     let address = listener.local_addr()?;
     chat.accept(listener, |chat, conn, address| welcome(chat, conn, address.to_string()))?;
     for signal in [signal::SIGINT, signal::SIGTERM] {

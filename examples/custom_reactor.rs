@@ -1,7 +1,7 @@
 //! A reactor of one's own on a `Selector`, for programs that want another one than `EventLoop`.
 //!
-//! This one has tasks in place of callbacks: a task is stepped when what it waits for is there, and
-//! says what it waits for next.
+//! The documents have none. This one has tasks in place of callbacks: a task is stepped when what it
+//! waits for is there, and says what it waits for next.
 //!
 //! ```text
 //! cargo run --example custom_reactor
@@ -12,14 +12,13 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use polyselect::{Backend, Events, Interest, Selector, WriteQueue};
-use rustix::fd::AsFd;
+use socket2::Socket;
 
 #[derive(Parser)]
 struct Args {
@@ -33,7 +32,7 @@ struct Args {
 
 /// What a task waits for.
 enum WaitFor {
-    Source(Rc<dyn AsFd>, Interest),
+    Source(Rc<Socket>, Interest),
     Time(Instant),
     Nothing,
     TheEndOfAll,
@@ -45,7 +44,7 @@ type Step = dyn FnMut(&mut Vec<Task>) -> io::Result<WaitFor>;
 
 struct Reactor {
     /// The data of a source is the task that waits for it.
-    selector: Selector<Rc<dyn AsFd>, Task>,
+    selector: Selector<Rc<Socket>, Task>,
     /// The number tells apart those with the same deadline.
     sleeping: BTreeMap<(Instant, u64), Task>,
     runnable: Vec<Task>,
@@ -94,7 +93,7 @@ impl Reactor {
     }
 }
 
-fn accept(listener: Rc<TcpListener>) -> Task {
+fn accept(listener: Rc<Socket>) -> Task {
     Task(Box::new(move |spawned| {
         loop {
             match listener.accept() {
@@ -110,7 +109,7 @@ fn accept(listener: Rc<TcpListener>) -> Task {
     }))
 }
 
-fn echo(conn: TcpStream) -> Task {
+fn echo(conn: Socket) -> Task {
     let (conn, mut out) = (Rc::new(conn), WriteQueue::new());
     Task(Box::new(move |_| {
         if !out.flush(&*conn)? {
@@ -140,10 +139,8 @@ fn end_on_ctrl_c() -> io::Result<Task> {
 fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
-    let listener = TcpListener::bind(&args.addr)?;
-    listener.set_nonblocking(true)?;
     let selector = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
-    println!("listening on {}", listener.local_addr()?);
+    let listener = common::listen(&args.addr, 128)?;
     let runnable = vec![accept(Rc::new(listener)), end_on_ctrl_c()?];
     Reactor { selector, sleeping: BTreeMap::new(), runnable, sleepers: 0 }.run()
 }

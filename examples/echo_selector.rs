@@ -78,8 +78,8 @@ fn main() -> io::Result<()> {
 
     let addr = common::resolve(&args.addr)?;
     let sock = common::tcp_socket(&addr)?;
-    sock.bind(&addr)?;
-    sock.listen(100)?;
+    sock.bind(&addr).map_err(common::about(&args.addr))?;
+    sock.listen(100).map_err(common::about(&args.addr))?;
     sock.set_nonblocking(true)?;
     let listener = sel.register(sock, Interest::READABLE, Data::new(accept))?;
     let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Data::new(read))?;

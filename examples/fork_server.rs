@@ -1,6 +1,9 @@
 //! The fork server (document 003, port 8888): a process for each client by `fork`, and `SIGCHLD`
 //! ignored, so that the system reaps them.
 //!
+//! The original's processes end with a traceback each: at Ctrl-C, when a client resets its connection,
+//! and of text that is not UTF-8.
+//!
 //! ```text
 //! cargo run --example fork_server
 //! nc localhost 8888
@@ -25,11 +28,15 @@ fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;
-    let s = listen(&args.addr)?;
+    let listener = listen(&args.addr)?;
     ignore_children()?; // 处理僵尸进程
-    log::info!("Listen the port {}...", s.local_addr()?.port());
-    while let Some((c, addr)) = next_client(&s, &ctrl_c)? {
+    log::info!("Listen the port {}...", listener.local_addr()?.port());
+    let mut s = Some(listener);
+    while let Some(listener) = &s
+        && let Some((c, addr)) = next_client(listener, &ctrl_c)?
+    {
         let handled = fork(|| {
+            s = None; // The child's copy; the parent's stays open.
             let result = ctrl_c.of_child().and_then(|ctrl_c| answer_ok(&c, &ctrl_c));
             if let Err(error) = result {
                 log::warn!("{addr}: {error}");

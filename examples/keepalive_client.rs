@@ -1,11 +1,15 @@
-//! The interactive client of the keep-alive server (document 001, long connection): sends each line
-//! that is typed and prints the answer; `exit`, or the end of the input, leaves.
+//! The interactive client of the keep-alive server (document 001, long connection): blocking; sends
+//! each line that is typed and prints the answer; `exit`, or the end of the input, leaves.
 //!
-//! The original sends an empty line as nothing at all, and waits for an answer for ever.
+//! The original sends an empty line as nothing at all, and waits for an answer for ever. Whatever one
+//! `recv` gives is the answer for it, also when that is half of one, or when a long line has several.
 //!
 //! ```text
+//! cargo run --example keepalive_server
 //! cargo run --example keepalive_client -- localhost:8089
 //! ```
+
+mod common;
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
@@ -28,21 +32,45 @@ fn input(prompt: &str) -> io::Result<Option<String>> {
     Ok((length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-fn main() -> io::Result<()> {
-    let args = Args::parse();
-    let mut client_socket = TcpStream::connect(&args.addr)?;
-    while let Some(data) = input(">")?.filter(|data| data != "exit") {
-        if data.is_empty() {
-            continue;
-        }
-        client_socket.write_all(data.as_bytes())?;
+/// The server reads so much at once, and answers what it has read. Who sends more cannot know how many
+/// answers there will be.
+const PART: usize = 1024;
+
+/// What the document's server answers.
+const ANSWER: &[u8] = b"Server received your message.";
+
+/// An answer, whole as far as one can know: text of another server has no end that would show.
+fn receive(mut client_socket: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    loop {
         let mut message = [0; 1024];
         let n = client_socket.read(&mut message)?;
         if n == 0 {
             let message = "the server has closed the connection";
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        println!("{}", String::from_utf8_lossy(&message[..n]));
+        answer.extend(&message[..n]);
+        // More than one, if the network has cut the part in two.
+        let is_known = answer.iter().zip(ANSWER.iter().cycle()).all(|(got, known)| got == known);
+        if !is_known || answer.len() % ANSWER.len() == 0 {
+            return Ok(answer);
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let mut client_socket = common::connect(&args.addr)?;
+    let lost = || common::about(&args.addr);
+    while let Some(data) = input(">")?.filter(|data| data != "exit") {
+        let mut answers = Vec::new();
+        for part in data.as_bytes().chunks(PART) {
+            client_socket.write_all(part).map_err(lost())?;
+            answers.extend(receive(&client_socket).map_err(lost())?);
+        }
+        if !answers.is_empty() {
+            println!("{}", String::from_utf8_lossy(&answers));
+        }
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
     let mut clients = Vec::new();
     let (mut looks, mut found) = (0_u64, 0_u64);
     while !stop.load(Ordering::Relaxed) {
-        looks += 1 + clients.len() as u64;
+        looks += 1;
         match ser_socket.accept() {
             Ok((client_socket, client_addr)) => {
                 found += 1;
@@ -51,6 +51,7 @@ fn main() -> io::Result<()> {
             Err(error) => log::debug!("a connection has to wait: {error}"),
         }
         clients.retain_mut(|(client_socket, client_addr)| {
+            looks += 1;
             let mut recv_data = [0; 1024];
             match client_socket.read(&mut recv_data) {
                 Err(error) if common::is_not_now(&error) => return true,

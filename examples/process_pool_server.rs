@@ -39,6 +39,18 @@ fn work(ser_socket: &TcpListener, ctrl_c: &CtrlC) -> io::Result<()> {
     }
 }
 
+/// How many workers died, when some have; `None` if the program is to stop.
+fn wait_for_the_dead(children: &mut Children, ctrl_c: &CtrlC) -> io::Result<Option<usize>> {
+    while ctrl_c.wait(&[&children.ended])?.is_some() {
+        // SIGCHLD comes as well when a child is stopped or goes on.
+        match children.reap() {
+            0 => {}
+            died => return Ok(Some(died)),
+        }
+    }
+    Ok(None)
+}
+
 fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
@@ -63,8 +75,8 @@ fn main() -> io::Result<()> {
             }
         }
         log::info!("-----主进程,,{}个进程等待新客户端的到来------", args.workers);
-        match ctrl_c.wait(&[&children.ended])? {
-            Some(_) => log::warn!("{} of the workers died", children.reap()),
+        match wait_for_the_dead(&mut children, &ctrl_c)? {
+            Some(died) => log::warn!("{died} of the workers died"),
             None => break,
         }
     }

@@ -1,14 +1,21 @@
-//! The UDP client (document 001, UDP): sends one datagram.
+//! The UDP client (document 001, UDP): blocking; sends one datagram, to which nobody answers.
+//!
+//! The original sends one message, always the same, and never closes its socket. This one sends any,
+//! and says so if the message is longer than a datagram can be.
 //!
 //! ```text
+//! cargo run --example udp_server
 //! cargo run --example udp_client -- localhost:8080
 //! cargo run --example udp_client -- localhost:8080 "another message"
 //! ```
 
+mod common;
+
 use std::io;
-use std::net::{ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 
 use clap::Parser;
+use rustix::io::Errno;
 
 #[derive(Parser)]
 struct Args {
@@ -19,16 +26,33 @@ struct Args {
     message: String,
 }
 
+fn send(message: &[u8], addr: SocketAddr) -> io::Result<()> {
+    // Of the family that the server's address is of.
+    let own = if addr.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let client_socket = UdpSocket::bind(own)?;
+    match client_socket.send_to(message, addr) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::MSGSIZE) => {
+            // What 16 bits can count, less the headers; IPv6 does not count its own.
+            let limit = u16::MAX - if addr.is_ipv4() { 20 + 8 } else { 8 };
+            let length = message.len();
+            let message = format!(
+                "a message of {length} bytes is too long for a datagram, which has {limit} at most"
+            );
+            Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+        }
+        result => result.map(drop),
+    }
+}
+
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    for addr in args.addr.to_socket_addrs()? {
-        // Of the family that the server's address is of.
-        let own = if addr.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let client_socket = UdpSocket::bind(own)?;
-        if client_socket.send_to(args.message.as_bytes(), addr).is_ok() {
-            return Ok(());
+    let cannot = || common::about(format!("cannot send to {}", args.addr));
+    let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+    for addr in args.addr.to_socket_addrs().map_err(cannot())? {
+        result = send(args.message.as_bytes(), addr);
+        if result.is_ok() {
+            break;
         }
     }
-    let message = format!("{} cannot be reached", args.addr);
-    Err(io::Error::new(io::ErrorKind::AddrNotAvailable, message))
+    result.map_err(cannot())
 }

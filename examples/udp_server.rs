@@ -1,4 +1,5 @@
-//! The UDP server (document 001, UDP, port 8080): prints each datagram as text.
+//! The UDP server (document 001, UDP, port 8080): blocking; one socket for all clients, and each
+//! datagram is printed as text.
 //!
 //! The original dies of a datagram that is not UTF-8, and cuts those of more than 1024 bytes without
 //! a word; this one has room for the longest that there is.
@@ -30,7 +31,8 @@ fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;
-    let server_socket = UdpSocket::bind(&args.addr)?;
+    let cannot = common::about(format!("cannot receive at {}", args.addr));
+    let server_socket = UdpSocket::bind(&args.addr).map_err(cannot)?;
     // One that is announced may turn out to be damaged, and then there is nothing to receive.
     server_socket.set_nonblocking(true)?;
     println!("listening on {}", server_socket.local_addr()?);

@@ -1,13 +1,15 @@
-//! The welcome client (document 001, TCP): prints what the server says, and ends with it.
+//! The welcome client (document 001, TCP): blocking; prints what the server says, and ends with it.
 //!
 //! The original takes what one `recv` gives for the whole message.
 //!
 //! ```text
+//! cargo run --example welcome_server
 //! cargo run --example welcome_client -- localhost:8089
 //! ```
 
+mod common;
+
 use std::io::{self, Read};
-use std::net::TcpStream;
 
 use clap::Parser;
 
@@ -20,9 +22,9 @@ struct Args {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    let mut client_socket = TcpStream::connect(&args.addr)?;
+    let mut client_socket = common::connect(&args.addr)?;
     let mut message = Vec::new();
-    client_socket.read_to_end(&mut message)?;
+    client_socket.read_to_end(&mut message).map_err(common::about(&args.addr))?;
     println!("{}", String::from_utf8_lossy(&message));
     Ok(())
 }

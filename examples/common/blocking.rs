@@ -10,8 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use signal_hook::SigId;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use socket2::{Domain, Socket, Type};
+use socket2::{SockRef, Socket};
 
 /// What says that the program is to stop.
 #[derive(Clone)]
@@ -31,13 +30,14 @@ impl CtrlC {
     }
 
     fn beside(mut signals: Vec<Arc<Socket>>) -> io::Result<Self> {
-        let (reader, writer) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
-        let mut handlers = Vec::new();
-        for signal in [SIGINT, SIGTERM] {
-            handlers.push(signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?);
-        }
+        let (reader, handlers) = super::signal_socket()?;
         signals.push(Arc::new(reader));
         Ok(Self { signals, handlers, stopped: Arc::default() })
+    }
+
+    /// What becomes readable when the program is to stop, for a selector.
+    pub fn signal(&self) -> Arc<Socket> {
+        Arc::clone(self.signals.last().expect("one of this process"))
     }
 
     /// For a forked child: it stops with its parent, but the parent does not stop with it.
@@ -56,22 +56,24 @@ impl CtrlC {
 
     /// As `recv`: waits for data. Nothing is the end, of the stream or of the program; what has come
     /// by then is in hand, and is still given out.
-    pub fn recv(&self, mut conn: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.poll(&[&conn], PollFlags::IN)? {
-            Some(_) if !self.is_overdue() => conn.read(buffer),
+    pub fn recv<'a>(&self, conn: impl Into<SockRef<'a>>, buffer: &mut [u8]) -> io::Result<usize> {
+        let conn = conn.into();
+        match self.poll(&[&*conn], PollFlags::IN)? {
+            Some(_) if !self.is_overdue() => (&*conn).read(buffer),
             _ => Ok(0),
         }
     }
 
     /// As `sendall`; a peer that takes nothing does not keep the program from stopping.
-    pub fn send_all(&self, mut conn: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    pub fn send_all<'a>(&self, conn: impl Into<SockRef<'a>>, mut bytes: &[u8]) -> io::Result<()> {
+        let conn = conn.into();
         while !bytes.is_empty() {
-            if self.poll(&[&conn], PollFlags::OUT)?.is_none() {
+            if self.poll(&[&*conn], PollFlags::OUT)?.is_none() || self.is_overdue() {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the server is to stop"));
             }
             // Blocking as it is, the connection takes at least what there is room for.
             conn.set_write_timeout(Some(GRACE))?;
-            match conn.write(bytes) {
+            match (&*conn).write(bytes) {
                 Ok(n) => bytes = &bytes[n..],
                 Err(error) if super::is_not_now(&error) => {}
                 Err(error) => return Err(error),
@@ -93,7 +95,11 @@ impl CtrlC {
         let sources = sources.iter().map(|it| PollFd::from_borrowed_fd(it.as_fd(), flags));
         let signals = self.signals.iter().map(|it| PollFd::new(&**it, PollFlags::IN));
         let mut all: Vec<_> = sources.chain(signals).collect();
-        while poll(&mut all, None) == Err(Errno::INTR) {}
+        while let Err(error) = poll(&mut all, None) {
+            if error != Errno::INTR {
+                return Err(error.into());
+            }
+        }
         let (sources, signals) = all.split_at(all.len() - self.signals.len());
         if signals.iter().any(|signal| !signal.revents().is_empty()) {
             self.stopped.get_or_init(Instant::now);
@@ -104,9 +110,7 @@ impl CtrlC {
 
 /// A listener at `HOST:PORT`; prints where it listens.
 pub fn listen(addr: &str) -> io::Result<TcpListener> {
-    let refused = |error: io::Error| io::Error::new(error.kind(), format!("{addr}: {error}"));
-    let listener = super::bind(addr, 128).map_err(refused)?;
-    let listener = TcpListener::from(listener);
+    let listener = TcpListener::from(super::bind(addr, 128)?);
     println!("listening on {}", listener.local_addr()?);
     io::stdout().flush()?;
     Ok(listener)
@@ -128,17 +132,8 @@ pub fn accept(listener: &TcpListener, other: &dyn AsFd, ctrl_c: &CtrlC) -> io::R
             Some(0) => {}
             Some(_) => return Ok(Incoming::Other),
         }
-        match listener.accept() {
-            Ok((conn, addr)) => {
-                conn.set_nonblocking(false)?;
-                return Ok(Incoming::Client(conn, addr));
-            }
-            Err(error) if super::is_not_now(&error) => {}
-            Err(error) => {
-                // Out of descriptors, most likely; whoever wants to connect waits meanwhile.
-                log::warn!("a connection has to wait: {error}");
-                thread::sleep(Duration::from_millis(100));
-            }
+        if let Some((conn, addr)) = take(listener)? {
+            return Ok(Incoming::Client(conn, addr));
         }
     }
 }
@@ -148,10 +143,29 @@ pub fn next_client(
     listener: &TcpListener,
     ctrl_c: &CtrlC,
 ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-    match accept(listener, listener, ctrl_c)? {
-        Incoming::Client(conn, addr) => Ok(Some((conn, addr))),
-        Incoming::Other | Incoming::Stop => Ok(None),
+    while ctrl_c.wait(&[listener])?.is_some() {
+        if let Some(client) = take(listener)? {
+            return Ok(Some(client));
+        }
     }
+    Ok(None)
+}
+
+/// A connection, if there still is one, and a descriptor for it.
+fn take(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    match listener.accept() {
+        Ok((conn, addr)) => {
+            conn.set_nonblocking(false)?;
+            return Ok(Some((conn, addr)));
+        }
+        Err(error) if super::is_not_now(&error) => {}
+        Err(error) => {
+            // Out of descriptors, most likely; whoever wants to connect waits meanwhile.
+            log::warn!("a connection has to wait: {error}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(None)
 }
 
 /// What document 000 does with a client: prints what it says until it has gone. An error is the

@@ -75,6 +75,7 @@ mod system {
 
 /// There is no `fork` here.
 #[cfg(not(unix))]
+#[allow(clippy::unused_self)] // As where there is one.
 mod system {
     use std::io;
 

@@ -1,4 +1,4 @@
-//! What the examples share: where they listen, and Ctrl-C.
+//! What the examples share: where they listen, whom they reach, and Ctrl-C.
 
 #![allow(dead_code)] // No example uses all of it.
 
@@ -11,9 +11,12 @@ pub mod ftp;
 pub mod keyboard;
 pub mod thread_pool;
 
+use std::fmt::Display;
 use std::io::{self, Write};
-use std::net::ToSocketAddrs;
+use std::net::{TcpStream, ToSocketAddrs};
 
+use signal_hook::SigId;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Shows on standard output what the documents' programs print, or what `RUST_LOG` asks for.
@@ -49,22 +52,25 @@ pub fn announce(sock: &Socket) -> io::Result<()> {
 }
 
 /// A socket that becomes readable when Ctrl-C is pressed, or the process is asked to end.
-#[cfg(unix)]
 pub fn ctrl_c() -> io::Result<Socket> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-
-    let (reader, writer) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
-    }
-    Ok(reader)
+    signal_socket().map(|(reader, _handlers)| reader)
 }
 
-/// A socket that becomes readable when Ctrl-C is pressed, or the process is asked to end.
+/// The same, and what makes it readable.
+#[cfg(unix)]
+fn signal_socket() -> io::Result<(Socket, Vec<SigId>)> {
+    let (reader, writer) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+    let mut handlers = Vec::new();
+    for signal in [SIGINT, SIGTERM] {
+        handlers.push(signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?);
+    }
+    Ok((reader, handlers))
+}
+
+/// The same, and what makes it readable.
 #[cfg(windows)]
-pub fn ctrl_c() -> io::Result<Socket> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    use std::net::{TcpListener, TcpStream};
+fn signal_socket() -> io::Result<(Socket, Vec<SigId>)> {
+    use std::net::TcpListener;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
@@ -74,8 +80,9 @@ pub fn ctrl_c() -> io::Result<Socket> {
     let writer = TcpStream::connect(listener.local_addr()?)?;
     let (reader, _addr) = listener.accept()?;
     let pressed = Arc::new(AtomicBool::new(false));
+    let mut handlers = Vec::new();
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&pressed))?;
+        handlers.push(signal_hook::flag::register(signal, Arc::clone(&pressed))?);
     }
     // A handler may set a flag and not much more, and Windows cannot wait for a flag and sockets.
     thread::spawn(move || {
@@ -84,18 +91,26 @@ pub fn ctrl_c() -> io::Result<Socket> {
         }
         drop(writer);
     });
-    Ok(reader.into())
+    Ok((reader.into(), handlers))
+}
+
+/// An error that says what it is about.
+pub fn about(subject: impl Display) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{subject}: {error}"))
+}
+
+/// A connection to `HOST:PORT`, for a client that does nothing without.
+pub fn connect(addr: &str) -> io::Result<TcpStream> {
+    TcpStream::connect(addr).map_err(about(format_args!("{addr} cannot be reached")))
 }
 
 /// A listening socket at `HOST:PORT` that does not block.
 pub fn bind(addr: &str, backlog: i32) -> io::Result<Socket> {
-    let cannot = |error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}"))
-    };
+    let cannot = || about(format!("cannot listen on {addr}"));
     let address = resolve(addr)?;
     let sock = tcp_socket(&address)?;
-    sock.bind(&address).map_err(cannot)?;
-    sock.listen(backlog).map_err(cannot)?;
+    sock.bind(&address).map_err(cannot())?;
+    sock.listen(backlog).map_err(cannot())?;
     sock.set_nonblocking(true)?;
     Ok(sock)
 }

@@ -102,7 +102,11 @@ impl Crowd {
                         self.report.connects.push(registration.data().since.elapsed());
                         self.selector.modify(key, Interest::empty())?;
                     }
-                    Ok(Some(error)) | Err(error) => self.close(key, &error)?,
+                    Ok(Some(error)) | Err(error) => {
+                        let server = common::show(address);
+                        let cannot = common::about(format!("{server} cannot be reached"));
+                        self.close(key, &cannot(error))?;
+                    }
                 }
             }
         }

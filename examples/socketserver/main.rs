@@ -10,6 +10,8 @@
 //! cargo run --example socketserver -- --kind udp --mixin plain
 //! cargo run --example socketserver -- --kind unix-stream --mixin forking --path /tmp/server
 //! nc localhost 8089
+//! nc -u localhost 8089
+//! nc -U /tmp/server
 //! ```
 
 #[path = "../common/mod.rs"]
@@ -17,6 +19,8 @@ mod common;
 
 #[cfg(unix)]
 mod mixin;
+#[cfg(unix)]
+mod request;
 #[cfg(unix)]
 mod server;
 
@@ -41,7 +45,8 @@ mod document {
 
     use super::common;
     use super::mixin::Mixin;
-    use super::server::{Handler, Kind, Request, Server};
+    use super::request::{Handler, Request};
+    use super::server::{Kind, Server};
 
     #[derive(Parser)]
     struct Args {

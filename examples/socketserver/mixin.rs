@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use clap::ValueEnum;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
+use super::common::blocking::CtrlC;
 use super::common::forking::fork;
 
 /// Python's `ThreadingMixIn` and `ForkingMixIn`, and neither.
@@ -22,25 +23,32 @@ pub enum Mixin {
 /// The requests in hand.
 pub struct Work {
     mixin: Mixin,
+    ctrl_c: CtrlC,
     threads: Vec<JoinHandle<()>>,
     children: Vec<Pid>,
 }
 
 impl Work {
-    pub fn new(mixin: Mixin) -> Self {
-        Self { mixin, threads: Vec::new(), children: Vec::new() }
+    pub fn new(mixin: Mixin, ctrl_c: CtrlC) -> Self {
+        Self { mixin, ctrl_c, threads: Vec::new(), children: Vec::new() }
     }
 
-    pub fn process(&mut self, request: impl FnOnce() + Send + 'static) {
+    /// A request gets the Ctrl-C of the process that it is served in.
+    pub fn process(&mut self, request: impl FnOnce(CtrlC) + Send + 'static) {
+        let ctrl_c = self.ctrl_c.clone();
         let begun = match self.mixin {
             Mixin::Plain => {
-                request();
+                request(ctrl_c);
                 Ok(())
             }
-            Mixin::Threading => {
-                thread::Builder::new().spawn(request).map(|thread| self.threads.push(thread))
-            }
-            Mixin::Forking => fork(request).map(|child| self.children.push(child)),
+            Mixin::Threading => thread::Builder::new()
+                .spawn(move || request(ctrl_c))
+                .map(|thread| self.threads.push(thread)),
+            Mixin::Forking => fork(|| match ctrl_c.of_child() {
+                Ok(ctrl_c) => request(ctrl_c),
+                Err(error) => log::warn!("a request cannot be served: {error}"),
+            })
+            .map(|child| self.children.push(child)),
         };
         if let Err(error) = begun {
             log::warn!("a request cannot be served: {error}");

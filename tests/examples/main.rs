@@ -9,15 +9,23 @@ mod backends;
 mod support;
 
 #[cfg(unix)]
+mod addresses;
+#[cfg(unix)]
 mod asyncio_echo;
+#[cfg(unix)]
+mod blocking_modes;
 #[cfg(unix)]
 mod blocking_servers;
 #[cfg(unix)]
 mod chat;
+#[cfg(unix)]
+mod clients;
 #[cfg(target_os = "linux")]
 mod compare;
 #[cfg(unix)]
 mod custom_reactor;
+#[cfg(unix)]
+mod descriptors;
 #[cfg(unix)]
 mod echo_selector;
 #[cfg(unix)]
@@ -26,10 +34,13 @@ mod epoll_edge_server;
 mod epoll_server;
 #[cfg(unix)]
 mod ftp;
+mod headers;
 #[cfg(unix)]
 mod http_server;
 #[cfg(unix)]
 mod many_clients;
+#[cfg(unix)]
+mod processes;
 #[cfg(unix)]
 mod select_servers;
 #[cfg(unix)]
@@ -46,15 +57,23 @@ use libtest_mimic::{Arguments, Trial};
 const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     backends::trials,
     #[cfg(unix)]
+    addresses::trials,
+    #[cfg(unix)]
+    blocking_modes::trials,
+    #[cfg(unix)]
     blocking_servers::trials,
     #[cfg(unix)]
     chat::trials,
+    #[cfg(unix)]
+    clients::trials,
     #[cfg(target_os = "linux")]
     compare::trials,
     #[cfg(unix)]
     custom_reactor::trials,
     #[cfg(unix)]
     asyncio_echo::trials,
+    #[cfg(unix)]
+    descriptors::trials,
     #[cfg(unix)]
     echo_selector::trials,
     #[cfg(unix)]
@@ -63,10 +82,13 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     epoll_server::trials,
     #[cfg(unix)]
     ftp::trials,
+    headers::trials,
     #[cfg(unix)]
     http_server::trials,
     #[cfg(unix)]
     many_clients::trials,
+    #[cfg(unix)]
+    processes::trials,
     #[cfg(unix)]
     select_servers::trials,
     #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! socketserver: four kinds of server, three mix-ins, one handler.
 
+mod stopping;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -29,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         let name = format!("socketserver::tcp::{mixin}::bears_resets_and_stops_with_clients");
         trials.push(Trial::test(name, move || bears_resets(mixin)));
     }
+    trials.extend(stopping::trials());
     trials
 }
 

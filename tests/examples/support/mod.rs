@@ -37,6 +37,14 @@ pub fn example(name: &str) -> Command {
     Command::new(folder().join(format!("{name}{}", env::consts::EXE_SUFFIX)))
 }
 
+/// The same with a limit on descriptors.
+pub fn with_descriptors(limit: u8, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n \"$0\"; exec \"$@\""]).arg(limit.to_string());
+    limited.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    limited
+}
+
 /// A server that an example runs. Dropping it kills it, if it has not been stopped.
 pub struct Server {
     child: Child,

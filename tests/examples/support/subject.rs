@@ -9,7 +9,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use polyselect::Backend;
 
-use super::{SURELY, Server, example};
+use super::{SURELY, Server, example, with_descriptors};
 
 type Story = fn(&Subject, Backend) -> Result<(), Failed>;
 type OwnStory = fn() -> Result<(), Failed>;
@@ -180,10 +180,8 @@ fn answers_messages_that_pile_up(subject: &Subject, backend: Backend) -> Result<
 }
 
 fn runs_out_of_descriptors_and_goes_on(subject: &Subject, backend: Backend) -> Result<(), Failed> {
-    let server = subject.command(backend);
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 24; exec \"$@\"", "sh"]).arg(server.get_program());
-    command.args(server.get_args()).env("RUST_LOG", "off").stdin(Stdio::null());
+    let mut command = with_descriptors(24, &subject.command(backend));
+    command.env("RUST_LOG", "off");
     let server = Server::start_with(command);
     let clients =
         (0..40).map(|_| connect(server.address)).collect::<io::Result<Vec<TcpStream>>>()?;

@@ -1,0 +1,78 @@
+//! What the client asks the server for, and what it is answered.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use super::common::ftp::Frame;
+
+pub struct FtpClient {
+    pub sockfd: Arc<TcpStream>,
+}
+
+impl FtpClient {
+    pub fn send(&self, frame: &Frame) -> io::Result<()> {
+        frame.write(&*self.sockfd)
+    }
+
+    pub fn receive(&self) -> io::Result<Frame> {
+        let closed =
+            || io::Error::new(io::ErrorKind::UnexpectedEof, "the server has closed the connection");
+        Frame::read(&*self.sockfd)?.ok_or_else(closed)
+    }
+
+    /// Sends a request; what the answer promises, or `None` if it is no, which is printed.
+    pub fn ask(&self, request: &Frame) -> io::Result<Option<u64>> {
+        self.send(request)?;
+        self.reply()
+    }
+
+    pub fn reply(&self) -> io::Result<Option<u64>> {
+        match self.receive()? {
+            Frame::Ok(size) => Ok(Some(size)),
+            Frame::Refused(why) => {
+                println!("{why}");
+                Ok(None)
+            }
+            other => Err(other.unexpected()),
+        }
+    }
+
+    pub fn do_list(&self) -> io::Result<()> {
+        let Some(size) = self.ask(&Frame::List)? else { return Ok(()) };
+        let mut stdout = io::stdout().lock();
+        if self.receive_content(size, |bytes| stdout.write_all(bytes))? {
+            writeln!(stdout)?;
+        }
+        Ok(())
+    }
+
+    /// Says whether all has come; why not has been printed.
+    pub fn receive_content(
+        &self,
+        size: u64,
+        mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let mut left = size;
+        loop {
+            match self.receive()? {
+                Frame::Data(bytes) if bytes.len() as u64 <= left => {
+                    sink(&bytes)?;
+                    left -= bytes.len() as u64;
+                }
+                Frame::End if left == 0 => return Ok(true),
+                Frame::Refused(why) => {
+                    println!("{why}");
+                    return Ok(false);
+                }
+                other => return Err(other.unexpected()),
+            }
+        }
+    }
+
+    pub fn do_quit(&self) {
+        // Who leaves does not mind whether the server is still there.
+        let _ = self.send(&Frame::Quit);
+        println!("谢谢使用");
+    }
+}

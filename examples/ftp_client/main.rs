@@ -1,0 +1,93 @@
+//! The client of document 003's file server (FTP): a menu, and the commands `list`, `get FILE`,
+//! `put FILE` and `quit` from the keyboard; blocking, one command after the other.
+//!
+//! The original takes a broken connection for the end of the file, or waits for ever; here a file
+//! appears under its name when all of it has come. It takes the last word for the name, so names
+//! with spaces do not work; here the name is all that follows the command.
+//!
+//! ```text
+//! cargo run --example ftp_server -- LIBRARY
+//! cargo run --example ftp_client
+//! cargo run --example ftp_client -- localhost:8080
+//! ```
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod client;
+mod ctrl_c;
+mod files;
+
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+use std::thread;
+
+use clap::Parser;
+use client::FtpClient;
+use ctrl_c::CtrlC;
+
+#[derive(Parser)]
+struct Args {
+    /// The server's address.
+    #[arg(value_name = "HOST:PORT", default_value = "localhost:8080")]
+    addr: String,
+}
+
+fn print_menu() -> io::Result<()> {
+    println!("\n=========命令选项==========");
+    println!("****      list         ****");
+    println!("****    get file       ****");
+    println!("****    put file       ****");
+    println!("****      quit         ****");
+    println!("=============================");
+    print!("输入命令:");
+    io::stdout().flush()
+}
+
+/// A line from the keyboard, without blanks around it; `None` at the end.
+fn input() -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    if io::stdin().lock().read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    Ok(Some(String::from_utf8_lossy(&line).trim().to_owned()))
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let sockfd = Arc::new(common::connect(&args.addr)?);
+    let ctrl_c = CtrlC::default();
+    ctrl_c.watch(Arc::clone(&sockfd))?;
+    let ftp = FtpClient { sockfd };
+    loop {
+        print_menu()?;
+        let Some(cmd) = input()? else {
+            println!();
+            ftp.do_quit();
+            return Ok(());
+        };
+        let (name, argument) = cmd.split_once(char::is_whitespace).unwrap_or((&cmd, ""));
+        let argument = argument.trim_start();
+        let result = ctrl_c.during(|| match (name, argument) {
+            ("list", "") => ftp.do_list(),
+            ("get", filename) if !filename.is_empty() => ftp.do_get(filename),
+            ("put", filename) if !filename.is_empty() => ftp.do_put(filename),
+            ("quit", "") => {
+                ftp.do_quit();
+                Ok(())
+            }
+            _ => {
+                println!("请输入正确命令");
+                Ok(())
+            }
+        });
+        match result {
+            // The other thread ends the program.
+            None => thread::park(),
+            Some(result) => result.map_err(common::about(&args.addr))?,
+        }
+        if cmd == "quit" {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What a handler gets to see of a request.
+
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::net::{SendFlags, SocketAddrAny, SocketAddrUnix, sendto};
+use socket2::{SockAddr, Socket};
+
+use super::common;
+use super::common::blocking::CtrlC;
+
+/// Python's `BaseRequestHandler`.
+pub trait Handler {
+    fn setup(&mut self, _request: &mut Request) {}
+
+    /// # Errors
+    ///
+    /// What went wrong with this client; the server goes on.
+    fn handle(&mut self, request: &mut Request) -> io::Result<()>;
+
+    fn finish(&mut self, _request: &mut Request) {}
+}
+
+/// What a handler has to do with: a connection, or a datagram and the socket to answer from.
+pub struct Request {
+    pub what: What,
+    pub ctrl_c: CtrlC,
+}
+
+/// What a client asks with.
+pub enum What {
+    Connection(Socket, SockAddr),
+    /// The bytes are there until the handler has taken them.
+    Datagram(Arc<Socket>, SocketAddrAny, Option<Vec<u8>>),
+}
+
+impl Request {
+    /// Who asks, as it is shown to people.
+    pub fn client_address(&self) -> impl fmt::Display + use<> {
+        let name = |path: Option<&Path>| {
+            path.map_or("a socket without a name".into(), |path| path.display().to_string())
+        };
+        match &self.what {
+            What::Connection(_, client) => match client.as_socket() {
+                Some(address) => address.to_string(),
+                None => name(client.as_pathname()),
+            },
+            What::Datagram(_, client, _) => match std::net::SocketAddr::try_from(client.clone()) {
+                Ok(address) => address.to_string(),
+                Err(_) => {
+                    let client = SocketAddrUnix::try_from(client.clone()).ok();
+                    let path = client.as_ref().and_then(|client| client.path_bytes());
+                    name(path.map(|path| Path::new(std::ffi::OsStr::from_bytes(path))))
+                }
+            },
+        }
+    }
+
+    /// What the client said; nothing when that was all, or when the server is to stop.
+    pub fn recv(&mut self) -> io::Result<Vec<u8>> {
+        match &mut self.what {
+            What::Datagram(.., data) => Ok(data.take().unwrap_or_default()),
+            What::Connection(conn, _) => {
+                let mut data = vec![0; 1024];
+                loop {
+                    match self.ctrl_c.recv(&*conn, &mut data) {
+                        Ok(length) => data.truncate(length),
+                        Err(error) if common::is_not_now(&error) => continue,
+                        Err(error) => return Err(error),
+                    }
+                    return Ok(data);
+                }
+            }
+        }
+    }
+
+    /// Waits until all of it is on its way, unless the server is to stop.
+    pub fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
+        match &mut self.what {
+            What::Connection(conn, _) => self.ctrl_c.send_all(&*conn, data),
+            What::Datagram(socket, client, _) => {
+                sendto(&**socket, data, SendFlags::empty(), client)?;
+                Ok(())
+            }
+        }
+    }
+}

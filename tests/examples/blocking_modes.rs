@@ -1,0 +1,34 @@
+//! blocking_modes: each mode is told apart by what it gives, not by how fast it is.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{example, wait};
+
+pub fn trials() -> Vec<Trial> {
+    vec![Trial::test("blocking_modes::shows_the_three", shows_the_three)]
+}
+
+fn shows_the_three() -> Result<(), Failed> {
+    let mut child = example("blocking_modes").stdout(Stdio::piped()).spawn()?;
+    // Nothing is sent before the third read: if one of the first two blocked, there would be no end.
+    let status = wait(&mut child);
+    let output = BufReader::new(child.stdout.take().ok_or("a pipe")?);
+    let lines = output.lines().collect::<Result<Vec<_>, _>>()?;
+    assert!(status.success(), "{lines:?}");
+    let [_, non_blocking, timeout, blocking] = &lines[..] else { return Err("four lines".into()) };
+    milliseconds(non_blocking, "non-blocking: WouldBlock after ")?;
+    // The timeout is 200 ms, of which some systems take off what has passed of a tick.
+    let waited = milliseconds(timeout, "timeout: WouldBlock after ")?;
+    assert!(waited >= 150, "{timeout}");
+    // What comes is sent later than the timeout would allow.
+    milliseconds(blocking, "blocking: \"hello\" after ")?;
+    Ok(())
+}
+
+fn milliseconds(line: &str, expected: &str) -> Result<u64, Failed> {
+    let rest = line.strip_prefix(expected).ok_or(format!("{line:?}, not {expected:?}"))?;
+    Ok(rest.split(' ').next().unwrap_or_default().parse()?)
+}
