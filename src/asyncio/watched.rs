@@ -191,7 +191,9 @@ impl State {
     ) -> Poll<io::Result<()>> {
         let events = direction.events.get();
         match begin {
-            Some(begin) if *begin != events => return Poll::Ready(Ok(())),
+            Some(begin) if *begin != events => {
+                return Poll::Ready(self.failure.take().map_or(Ok(()), Err));
+            }
             Some(_) => {}
             None => {
                 *begin = Some(events);

@@ -51,6 +51,14 @@ use support::harness::{Suite, run_all};
 const SUITES: &[Suite] = &[
     #[cfg(feature = "async")]
     ("asyncio_coroutines", asyncio::coroutines::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_servers", asyncio::servers::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_sources", asyncio::sources::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_streams", asyncio::streams::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_time", asyncio::time::CASES),
     ("capacity", capacity::CASES),
     ("edge", edge::CASES),
     ("event_loop_accepting", event_loop::accepting::CASES),

@@ -1,0 +1,320 @@
+//! Listeners and servers in coroutines.
+
+use std::cell::Cell;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use polyselect::Backend;
+use polyselect::asyncio::{self, Async, Server};
+
+use crate::case;
+use crate::event_loop::open;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(connections_are_a_stream),
+    case!(accepting_waits),
+    #[cfg(unix)]
+    case!(it_rests_when_descriptors_run_out),
+    case!(many_clients_at_once),
+    case!(a_graceful_stop_lets_those_at_work_finish),
+    case!(a_graceful_stop_ends_those_who_take_too_long),
+    case!(nobody_gets_in_any_more_after_close),
+    case!(an_error_or_a_panic_is_one_connections),
+    case!(dropping_ends_it_at_once),
+    case!(a_detached_server_goes_on),
+    #[cfg(unix)]
+    case!(unix_listeners_too),
+];
+
+async fn echo(stream: Async<TcpStream>) -> std::io::Result<()> {
+    let mut buffer = [0; 1024];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => stream.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+fn start() -> Server {
+    asyncio::start_server(("127.0.0.1", 0), echo).unwrap()
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let conn = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+    conn.set_read_timeout(Some(SURELY)).unwrap();
+    conn
+}
+
+fn connections_are_a_stream(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let clients: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let listener = Async::new(listener).unwrap();
+    let accepting = async {
+        let mut incoming = listener.incoming();
+        let mut addresses = Vec::new();
+        for _ in 0..clients.len() {
+            let (_conn, addr) = incoming.next().await.unwrap().unwrap();
+            addresses.push(addr);
+        }
+        addresses
+    };
+    let addresses = event_loop.block_on(asyncio::timeout(SURELY, accepting)).unwrap().unwrap();
+    assert!(clients.iter().map(|client| client.local_addr().unwrap()).eq(addresses));
+}
+
+fn accepting_waits(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let listener = Async::new(TcpListener::bind(("127.0.0.1", 0)).unwrap()).unwrap();
+    let address = listener.get_ref().local_addr().unwrap();
+    for _ in 0..3 {
+        event_loop.block_on(asyncio::timeout(A_WHILE, listener.accept())).unwrap().unwrap_err();
+        let client = thread::spawn(move || TcpStream::connect(address).unwrap());
+        let accepted = event_loop.block_on(asyncio::timeout(SURELY, listener.accept()));
+        let (conn, addr) = accepted.unwrap().unwrap().unwrap();
+        let client = client.join().unwrap();
+        assert_eq!(addr, client.local_addr().unwrap());
+        // It would hang if it were blocking.
+        let error = conn.get_ref().read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+}
+
+#[cfg(unix)]
+fn it_rests_when_descriptors_run_out(backend: Backend) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let mut event_loop = open(backend, ());
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = Async::new(listener).unwrap();
+    let first = TcpStream::connect(address).unwrap();
+    let (conn, _) = event_loop.block_on(listener.accept()).unwrap().unwrap();
+    event_loop.block_on(asyncio::timeout(A_WHILE, listener.readable())).unwrap().unwrap_err();
+    let second = TcpStream::connect(address).unwrap();
+    // The number of this one is the lowest that is free; from now on none is.
+    let next = second.try_clone().unwrap();
+    let number = rustix::fd::AsRawFd::as_raw_fd(&next) as u64;
+    drop(next);
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(number), maximum: limit.maximum }).unwrap();
+    let mut incoming = listener.incoming();
+    let (used, passed) = processor_time(|| {
+        let next = asyncio::timeout(10 * A_WHILE, incoming.next());
+        event_loop.block_on(next).unwrap().map(drop).unwrap_err();
+    });
+    assert!(used < passed / 2, "{used:?} of {passed:?}");
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let next = event_loop.block_on(asyncio::timeout(SURELY, incoming.next()));
+    let (_, addr) = next.unwrap().unwrap().unwrap().unwrap();
+    assert_eq!(addr, second.local_addr().unwrap());
+    drop((first, conn));
+}
+
+fn many_clients_at_once(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let server = start();
+            let address = server.local_addr().unwrap();
+            let clients: Vec<_> = (0..100_u8)
+                .map(|number| {
+                    asyncio::spawn(async move {
+                        let conn = Async::connect(address).await?;
+                        for round in 0..20_u8 {
+                            let message = [number ^ round; 700];
+                            conn.write_all(&message).await?;
+                            let mut reply = [0; 700];
+                            conn.read_exact(&mut reply).await?;
+                            assert_eq!(reply, message);
+                        }
+                        std::io::Result::Ok(())
+                    })
+                })
+                .collect();
+            for client in clients {
+                asyncio::timeout(SURELY, client).await.unwrap().unwrap().unwrap();
+            }
+            assert_eq!(server.stop(SURELY).await, 0);
+        })
+        .unwrap();
+}
+
+fn a_graceful_stop_lets_those_at_work_finish(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let server = start();
+            let client = connect(&server);
+            while server.connections() == 0 {
+                asyncio::yield_now().await;
+            }
+            let finishing = thread::spawn(move || {
+                let mut client = client;
+                thread::sleep(A_WHILE);
+                client.write_all(b"last words").unwrap();
+                let mut reply = [0; 10];
+                client.read_exact(&mut reply).unwrap();
+                assert_eq!(&reply, b"last words");
+            });
+            let start = Instant::now();
+            assert_eq!(server.stop(SURELY).await, 0);
+            assert!((A_WHILE / 2..SURELY).contains(&start.elapsed()));
+            finishing.join().unwrap();
+        })
+        .unwrap();
+}
+
+fn a_graceful_stop_ends_those_who_take_too_long(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let server = start();
+            let mut clients: Vec<_> = (0..3).map(|_| connect(&server)).collect();
+            while server.connections() < 3 {
+                asyncio::yield_now().await;
+            }
+            let start = Instant::now();
+            assert_eq!(server.stop(A_WHILE).await, 3);
+            assert!((A_WHILE..SURELY).contains(&start.elapsed()));
+            assert_eq!(server.connections(), 0);
+            for client in &mut clients {
+                assert!(matches!(client.read(&mut [0]), Ok(0)));
+            }
+        })
+        .unwrap();
+}
+
+fn nobody_gets_in_any_more_after_close(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let server = start();
+            let address = server.local_addr().unwrap();
+            let mut at_work = connect(&server);
+            while server.connections() == 0 {
+                asyncio::yield_now().await;
+            }
+            server.close();
+            asyncio::yield_now().await;
+            let error = TcpStream::connect(address).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            at_work.write_all(b"still here").unwrap();
+            let closed = server.wait_closed();
+            asyncio::timeout(A_WHILE, closed).await.unwrap_err();
+            let mut reply = [0; 10];
+            at_work.read_exact(&mut reply).unwrap();
+            drop(at_work);
+            asyncio::timeout(SURELY, server.serve_forever()).await.unwrap().unwrap();
+        })
+        .unwrap();
+}
+
+fn an_error_or_a_panic_is_one_connections(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let served = Rc::new(Cell::new(0));
+            let server = {
+                let served = Rc::clone(&served);
+                asyncio::start_server(("127.0.0.1", 0), move |stream| {
+                    served.set(served.get() + 1);
+                    let number = served.get();
+                    async move {
+                        match number {
+                            1 => Err(ErrorKind::InvalidData.into()),
+                            2 => panic!("on purpose"),
+                            _ => echo(stream).await,
+                        }
+                    }
+                })
+                .unwrap()
+            };
+            let mut clients: Vec<_> = (0..3).map(|_| connect(&server)).collect();
+            clients[2].write_all(b"!").unwrap();
+            while served.get() < 3 {
+                asyncio::yield_now().await;
+            }
+            for _ in 0..3 {
+                asyncio::yield_now().await;
+            }
+            assert_eq!(server.connections(), 1);
+            assert_eq!(clients[0].read(&mut [0]).unwrap(), 0);
+            assert_eq!(clients[1].read(&mut [0]).unwrap(), 0);
+            clients[2].read_exact(&mut [0]).unwrap();
+        })
+        .unwrap();
+}
+
+fn dropping_ends_it_at_once(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let server = start();
+            let (mut client, address) = (connect(&server), server.local_addr().unwrap());
+            while server.connections() == 0 {
+                asyncio::yield_now().await;
+            }
+            drop(server);
+            asyncio::yield_now().await;
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
+            TcpStream::connect(address).unwrap_err();
+        })
+        .unwrap();
+    event_loop.run().unwrap();
+}
+
+fn a_detached_server_goes_on(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let address = event_loop
+        .block_on(async {
+            let server = start();
+            let address = server.local_addr().unwrap();
+            server.detach();
+            address
+        })
+        .unwrap();
+    event_loop
+        .block_on(async {
+            let conn = Async::connect(address).await.unwrap();
+            conn.write_all(b"hello").await.unwrap();
+            let mut reply = [0; 5];
+            let reading = asyncio::timeout(SURELY, conn.read_exact(&mut reply));
+            reading.await.unwrap().unwrap();
+        })
+        .unwrap();
+    event_loop.turn(Duration::ZERO).unwrap();
+}
+
+#[cfg(unix)]
+fn unix_listeners_too(backend: Backend) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let server = asyncio::serve(listener, |stream| async move {
+                let (mut reader, mut writer) = stream.split();
+                let line = reader.read_line().await?.to_vec();
+                writer.write(&line)?;
+                writer.close().await
+            })
+            .unwrap();
+            assert!(server.local_addr().is_none());
+            let (mut reader, mut writer) = Async::connect_path(&path).await.unwrap().split();
+            writer.write(b"hello\n").unwrap();
+            let line = asyncio::timeout(SURELY, reader.read_line()).await.unwrap();
+            assert_eq!(line.unwrap(), b"hello\n");
+            let error = Async::connect_path(path.with_extension("missing")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+        })
+        .unwrap();
+}

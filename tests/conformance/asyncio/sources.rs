@@ -1,0 +1,438 @@
+//! Sources for coroutines: nobody waits for what is there, and nobody is told what is not.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use polyselect::asyncio::{self, Async};
+use polyselect::{Backend, EventLoop, Selector};
+
+use crate::case;
+use crate::event_loop::open;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(reading_waits_for_data_and_for_nothing_else),
+    case!(readable_again_and_again_while_data_is_left),
+    case!(readable_after_data_was_taken_waits),
+    case!(a_reader_and_a_writer_of_one_source_are_both_woken),
+    case!(all_who_wait_for_the_same_are_woken),
+    case!(megabytes_both_ways_at_once),
+    case!(data_and_end_at_once_are_both_seen),
+    case!(a_reset_ends_reading_and_writing),
+    case!(a_source_that_is_always_ready_starves_nobody),
+    case!(pending_data_that_nobody_wants_costs_no_time),
+    case!(dropping_ends_the_registration),
+    case!(the_last_of_two_handles_ends_it),
+    case!(a_source_can_be_taken_out_and_used_elsewhere),
+    case!(another_loop_says_that_it_is_taken),
+    case!(it_survives_its_loop),
+    case!(a_cancelled_wait_loses_nothing),
+    case!(it_moves_with_its_loop_to_another_mechanism),
+    case!(a_refused_registration_is_the_error_of_the_wait),
+    case!(datagrams),
+    case!(connecting_succeeds_and_fails),
+    #[cfg(unix)]
+    case!(a_child_of_fork_goes_on),
+];
+
+fn asynchronous_pair() -> (Async<TcpStream>, TcpStream) {
+    let (left, right) = pair();
+    (Async::new(left).unwrap(), right)
+}
+
+/// Lets a coroutine that is not ready come to its wait.
+async fn settle() {
+    for _ in 0..3 {
+        asyncio::yield_now().await;
+    }
+}
+
+fn reading_waits_for_data_and_for_nothing_else(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    let reader = event_loop.spawn(async move {
+        let mut buffer = [0; 16];
+        let n = left.read(&mut buffer).await.unwrap();
+        buffer[..n].to_vec()
+    });
+    event_loop.turn(A_WHILE).unwrap();
+    let polls = event_loop.stats().polls;
+    event_loop.turn(A_WHILE).unwrap();
+    assert_eq!((reader.is_finished(), event_loop.stats().polls), (false, polls));
+    right.write_all(b"hello").unwrap();
+    assert_eq!(event_loop.block_on(reader).unwrap().unwrap(), b"hello");
+}
+
+fn readable_again_and_again_while_data_is_left(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    right.write_all(b"12345").unwrap();
+    let reading = async {
+        for expected in b"12345" {
+            left.readable().await.unwrap();
+            let mut byte = [0];
+            assert_eq!(left.get_ref().read(&mut byte).unwrap(), 1);
+            assert_eq!(byte[0], *expected);
+        }
+        left.writable().await.unwrap();
+        left.writable().await.unwrap();
+    };
+    event_loop.block_on(asyncio::timeout(SURELY, reading)).unwrap().unwrap();
+}
+
+fn readable_after_data_was_taken_waits(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    for _ in 0..3 {
+        right.write_all(b"!").unwrap();
+        let waiting = async {
+            left.readable().await.unwrap();
+            assert_eq!(left.get_ref().read(&mut [0; 8]).unwrap(), 1);
+            asyncio::timeout(A_WHILE, left.readable()).await.unwrap_err();
+        };
+        event_loop.block_on(waiting).unwrap();
+    }
+}
+
+fn a_reader_and_a_writer_of_one_source_are_both_woken(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, right) = asynchronous_pair();
+    fill_up(left.get_ref());
+    let reader = left.clone();
+    let reader = event_loop.spawn(async move { reader.read(&mut [0; 16]).await.unwrap() });
+    let writer = event_loop.spawn(async move { left.write(b"more").await.unwrap() });
+    event_loop.block_on(settle()).unwrap();
+    event_loop.turn(A_WHILE).unwrap();
+    assert!(!reader.is_finished() && !writer.is_finished());
+    (&right).write_all(b"data").unwrap();
+    assert_eq!(event_loop.block_on(reader).unwrap().unwrap(), 4);
+    assert!(!writer.is_finished());
+    let draining = thread::spawn(move || {
+        right.set_nonblocking(false).unwrap();
+        io::copy(&mut &right, &mut io::sink()).unwrap()
+    });
+    assert_eq!(event_loop.block_on(writer).unwrap().unwrap(), 4);
+    event_loop.turn(Duration::ZERO).unwrap();
+    assert!(draining.join().unwrap() > 4);
+}
+
+fn all_who_wait_for_the_same_are_woken(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    let readers: Vec<_> = (0..5)
+        .map(|_| {
+            let left = left.clone();
+            event_loop.spawn(async move { left.read_with(|mut left| left.read(&mut [0])).await })
+        })
+        .collect();
+    event_loop.block_on(settle()).unwrap();
+    right.write_all(b"12345").unwrap();
+    for reader in readers {
+        assert_eq!(event_loop.block_on(reader).unwrap().unwrap().unwrap(), 1);
+    }
+}
+
+fn megabytes_both_ways_at_once(backend: Backend) {
+    const SIZE: usize = 3_000_000;
+    fn content(from: u8) -> impl Iterator<Item = u8> {
+        (0..SIZE).map(move |place| (place % 251) as u8 ^ from)
+    }
+    async fn send(side: Async<TcpStream>, from: u8) {
+        let bytes: Vec<_> = content(from).collect();
+        side.write_all(&bytes).await.unwrap();
+    }
+    async fn receive(side: Async<TcpStream>, from: u8) {
+        let mut bytes = vec![0; SIZE];
+        side.read_exact(&mut bytes).await.unwrap();
+        assert!(bytes.into_iter().eq(content(from)));
+    }
+
+    let mut event_loop = open(backend, ());
+    let (left, right) = pair();
+    let (left, right) = (Async::new(left).unwrap(), Async::new(right).unwrap());
+    let tasks = [
+        event_loop.spawn(send(left.clone(), 1)),
+        event_loop.spawn(send(right.clone(), 2)),
+        event_loop.spawn(receive(left, 2)),
+        event_loop.spawn(receive(right, 1)),
+    ];
+    for task in tasks {
+        event_loop.block_on(asyncio::timeout(SURELY, task)).unwrap().unwrap().unwrap();
+    }
+}
+
+fn data_and_end_at_once_are_both_seen(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    for is_waiting in [false, true] {
+        let (left, mut right) = asynchronous_pair();
+        let reader = event_loop.spawn(async move {
+            let (mut buffer, mut all) = ([0; 64], Vec::new());
+            loop {
+                match left.read(&mut buffer).await.unwrap() {
+                    0 => return all,
+                    n => all.extend_from_slice(&buffer[..n]),
+                }
+            }
+        });
+        if is_waiting {
+            event_loop.block_on(settle()).unwrap();
+        }
+        right.write_all(b"goodbye").unwrap();
+        right.shutdown(Shutdown::Write).unwrap();
+        // By now data and end are one piece of news.
+        thread::sleep(Duration::from_millis(2));
+        let read = asyncio::timeout(SURELY, reader);
+        assert_eq!(event_loop.block_on(read).unwrap().unwrap().unwrap(), b"goodbye");
+    }
+}
+
+fn a_reset_ends_reading_and_writing(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, right) = asynchronous_pair();
+    fill_up(left.get_ref());
+    let reader = left.clone();
+    let reader = event_loop.spawn(async move { reader.read(&mut [0]).await });
+    let writer = event_loop.spawn(async move { left.write_all(&[0; 100_000]).await });
+    event_loop.block_on(settle()).unwrap();
+    reset(right);
+    let ended = async { (reader.await.unwrap(), writer.await.unwrap()) };
+    let (read, written) = event_loop.block_on(asyncio::timeout(SURELY, ended)).unwrap().unwrap();
+    // Who comes first gets the reason, and the other the end.
+    assert!(read.is_err() || written.is_err(), "{read:?} {written:?}");
+    assert!(!matches!(read, Ok(1..)) && written.is_err());
+}
+
+fn a_source_that_is_always_ready_starves_nobody(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    let (source, writer) = (
+        Rc::new(Cell::new(0_u64)),
+        thread::spawn(move || {
+            right.set_nonblocking(false).unwrap();
+            while right.write(&[1; 65536]).is_ok() {}
+        }),
+    );
+    let reader = event_loop.spawn({
+        let read = Rc::clone(&source);
+        async move {
+            // A single byte at a time: there is always another.
+            while left.read(&mut [0]).await.unwrap() > 0 {
+                read.set(read.get() + 1);
+            }
+        }
+    });
+    let sleeping = asyncio::timeout(SURELY, asyncio::sleep(A_WHILE));
+    event_loop.block_on(sleeping).unwrap().unwrap();
+    assert!(source.get() > 0 && !reader.is_finished());
+    drop(reader);
+    event_loop.turn(Duration::ZERO).unwrap();
+    writer.join().unwrap();
+}
+
+fn pending_data_that_nobody_wants_costs_no_time(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    right.write_all(b"123").unwrap();
+    event_loop.block_on(async { left.read_exact(&mut [0]).await.unwrap() }).unwrap();
+    let reading = asyncio::timeout(A_WHILE, async {
+        left.read(&mut [0; 8]).await.unwrap();
+        left.read(&mut [0; 8]).await.unwrap();
+    });
+    event_loop.block_on(reading).unwrap().unwrap_err();
+    right.write_all(b"more than nobody asked for").unwrap();
+    event_loop.call_later(10 * A_WHILE, EventLoop::stop);
+    let turns = event_loop.stats().turns;
+    event_loop.run().unwrap();
+    let turns = event_loop.stats().turns - turns;
+    assert!(turns < 5, "{turns} turns");
+}
+
+fn dropping_ends_the_registration(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, right) = asynchronous_pair();
+    let waiting = event_loop.spawn(async move { left.read(&mut [0]).await.unwrap() });
+    event_loop.block_on(settle()).unwrap();
+    drop(waiting);
+    event_loop.turn(Duration::ZERO).unwrap();
+    wait_for_data(&right);
+    assert_eq!((&right).read(&mut [0]).unwrap(), 0);
+    // Numbers are used again at once, and nothing is left of the old ones.
+    let (left, mut right) = asynchronous_pair();
+    right.write_all(b"!").unwrap();
+    let read = asyncio::timeout(SURELY, async { left.read(&mut [0; 4]).await.unwrap() });
+    assert_eq!(event_loop.block_on(read).unwrap(), Ok(1));
+}
+
+fn the_last_of_two_handles_ends_it(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    let other = left.clone();
+    event_loop.block_on(asyncio::timeout(A_WHILE, left.readable())).unwrap().unwrap_err();
+    drop(left);
+    right.write_all(b"!").unwrap();
+    assert_eq!(event_loop.block_on(other.read(&mut [0; 4])).unwrap().unwrap(), 1);
+    event_loop.block_on(asyncio::timeout(A_WHILE, other.readable())).unwrap().unwrap_err();
+    drop(other);
+    event_loop.turn(Duration::ZERO).unwrap();
+    wait_for_data(&right);
+    assert_eq!(right.read(&mut [0]).unwrap(), 0);
+}
+
+fn a_source_can_be_taken_out_and_used_elsewhere(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    event_loop.block_on(asyncio::timeout(A_WHILE, left.readable())).unwrap().unwrap_err();
+    let other = left.clone();
+    let error = event_loop.block_on(left.into_inner()).unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    let left = event_loop.block_on(other.into_inner()).unwrap().unwrap();
+    let mut selector = open_selector(backend);
+    let key = selector.register(left, R, ()).unwrap();
+    right.write_all(b"!").unwrap();
+    wait_until(&mut selector, key, polyselect::Ready::READABLE);
+}
+
+fn open_selector(backend: Backend) -> Selector<TcpStream> {
+    crate::support::open(backend)
+}
+
+fn another_loop_says_that_it_is_taken(backend: Backend) {
+    let (mut first, mut second) = (open(backend, ()), open(backend, ()));
+    let (left, right) = asynchronous_pair();
+    fill_up(left.get_ref());
+    first.block_on(asyncio::timeout(A_WHILE, left.readable())).unwrap().unwrap_err();
+    let error = second.block_on(left.writable()).unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    drop(right);
+}
+
+fn it_survives_its_loop(backend: Backend) {
+    let (left, mut right) = asynchronous_pair();
+    for _ in 0..2 {
+        let mut event_loop = open(backend, ());
+        event_loop.block_on(asyncio::timeout(A_WHILE, left.readable())).unwrap().unwrap_err();
+        right.write_all(b"!").unwrap();
+        let read = asyncio::timeout(SURELY, async { left.read(&mut [0; 4]).await.unwrap() });
+        assert_eq!(event_loop.block_on(read).unwrap(), Ok(1));
+    }
+}
+
+fn a_cancelled_wait_loses_nothing(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    let other = left.clone();
+    let given_up = event_loop.spawn(async move { other.read(&mut [0; 8]).await.unwrap() });
+    event_loop.block_on(settle()).unwrap();
+    drop(given_up);
+    right.write_all(b"for another").unwrap();
+    let mut buffer = [0; 64];
+    let read = asyncio::timeout(SURELY, left.read(&mut buffer));
+    let n = event_loop.block_on(read).unwrap().unwrap().unwrap();
+    assert_eq!(&buffer[..n], b"for another");
+}
+
+fn it_moves_with_its_loop_to_another_mechanism(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    let reader = event_loop.spawn(async move {
+        let mut all = Vec::new();
+        for _ in 0..Backend::available().count() {
+            let mut buffer = [0; 8];
+            let n = left.read(&mut buffer).await.unwrap();
+            all.extend_from_slice(&buffer[..n]);
+        }
+        all
+    });
+    let mut expected = Vec::new();
+    for (number, other) in Backend::available().enumerate() {
+        event_loop.block_on(settle()).unwrap();
+        event_loop.rebuild_with(other).unwrap();
+        event_loop.turn(A_WHILE).unwrap();
+        assert!(!reader.is_finished());
+        right.write_all(&[number as u8]).unwrap();
+        expected.push(number as u8);
+        let deadline = Instant::now() + SURELY;
+        let polls = event_loop.stats().polls;
+        while event_loop.stats().polls == polls {
+            event_loop.turn(SURELY).unwrap();
+            assert!(Instant::now() < deadline);
+        }
+    }
+    assert_eq!(event_loop.block_on(reader).unwrap().unwrap(), expected);
+}
+
+fn a_refused_registration_is_the_error_of_the_wait(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, _right) = pair();
+    let left = Rc::new(left);
+    let (first, second) = (Async::new(Rc::clone(&left)).unwrap(), Async::new(left).unwrap());
+    event_loop.block_on(asyncio::timeout(A_WHILE, first.readable())).unwrap().unwrap_err();
+    // Its number is registered already.
+    let result = event_loop.block_on(asyncio::timeout(SURELY, second.readable())).unwrap();
+    assert_eq!(result.unwrap().unwrap_err().kind(), ErrorKind::AlreadyExists);
+    drop(first);
+    event_loop.turn(Duration::ZERO).unwrap();
+    event_loop.block_on(asyncio::timeout(A_WHILE, second.readable())).unwrap().unwrap_err();
+}
+
+fn datagrams(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let bind = || Async::new(UdpSocket::bind(("127.0.0.1", 0)).unwrap()).unwrap();
+    let (server, client) = (bind(), bind());
+    let address = server.get_ref().local_addr().unwrap();
+    let echo = event_loop.spawn(async move {
+        let mut buffer = [0; 64];
+        loop {
+            let (n, from) = server.recv_from(&mut buffer).await.unwrap();
+            server.send_to(&buffer[..n], from).await.unwrap();
+        }
+    });
+    let asking = async {
+        for number in 0..100_u8 {
+            client.send_to(&[number; 10], address).await.unwrap();
+            let mut buffer = [0; 64];
+            let (n, from) = client.recv_from(&mut buffer).await.unwrap();
+            assert_eq!((&buffer[..n], from), (&[number; 10][..], address));
+        }
+    };
+    event_loop.block_on(asyncio::timeout(SURELY, asking)).unwrap().unwrap();
+    drop(echo);
+}
+
+fn connecting_succeeds_and_fails(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let conn = event_loop.block_on(asyncio::timeout(SURELY, Async::connect(address)));
+    let conn = conn.unwrap().unwrap().unwrap();
+    let (mut server, from) = listener.accept().unwrap();
+    assert_eq!(from, conn.get_ref().local_addr().unwrap());
+    server.write_all(b"hello").unwrap();
+    let mut text = [0; 5];
+    event_loop.block_on(conn.read_exact(&mut text)).unwrap().unwrap();
+    assert_eq!(&text, b"hello");
+    drop(listener);
+    let refused = event_loop.block_on(asyncio::timeout(SURELY, Async::connect(address)));
+    assert_eq!(refused.unwrap().unwrap().unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[cfg(unix)]
+fn a_child_of_fork_goes_on(backend: Backend) {
+    use crate::support::process::fork;
+
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    let reader = event_loop.spawn(async move { left.read(&mut [0; 4]).await.unwrap() });
+    event_loop.block_on(settle()).unwrap();
+    let child = fork(|| {
+        event_loop.rebuild().unwrap();
+        right.write_all(b"!").unwrap();
+        assert_eq!(event_loop.block_on(reader).unwrap().unwrap(), 1);
+    });
+    child.join();
+}

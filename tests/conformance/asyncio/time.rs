@@ -1,0 +1,130 @@
+//! Time for coroutines: never early, and gone with who waits.
+
+use std::cell::Cell;
+use std::future::pending;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use polyselect::Backend;
+use polyselect::asyncio::{self, Elapsed};
+
+use crate::case;
+use crate::event_loop::open;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(sleeping_is_never_too_short_and_ends_in_order),
+    case!(a_moment_that_has_passed_ends_at_once),
+    case!(for_ever_is_no_error),
+    case!(who_no_longer_sleeps_leaves_no_timer),
+    case!(a_timeout_lets_pass_what_is_in_time),
+    case!(a_timeout_drops_what_is_late),
+    case!(yielding_lets_the_others_have_a_turn),
+];
+
+fn sleeping_is_never_too_short_and_ends_in_order(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let order = Rc::new(Cell::new(0_u64));
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..50_u64)
+        .map(|step| {
+            // 17 has no factor in common with 50.
+            let place = step * 17 % 50;
+            let (delay, order) = (Duration::from_micros(place * 200), Rc::clone(&order));
+            event_loop.spawn(async move {
+                asyncio::sleep(delay).await;
+                assert!(start.elapsed() >= delay);
+                // Delays count from the call of each, so neighbours may change places.
+                assert!(order.replace(order.get() + 1).abs_diff(place) < 5);
+            })
+        })
+        .collect();
+    for task in tasks {
+        event_loop.block_on(task).unwrap().unwrap();
+    }
+}
+
+fn a_moment_that_has_passed_ends_at_once(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let start = Instant::now();
+    event_loop.block_on(asyncio::sleep_until(start)).unwrap();
+    event_loop.block_on(asyncio::sleep(Duration::ZERO)).unwrap();
+    assert!(start.elapsed() < SURELY);
+}
+
+fn for_ever_is_no_error(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let endless = asyncio::timeout(Duration::MAX, asyncio::sleep(Duration::MAX));
+    let result = event_loop.block_on(asyncio::timeout(A_WHILE, endless)).unwrap();
+    assert_eq!(result, Err(Elapsed));
+}
+
+fn who_no_longer_sleeps_leaves_no_timer(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let sleeping = event_loop.spawn(asyncio::sleep(SURELY));
+    event_loop.turn(Duration::ZERO).unwrap();
+    event_loop.turn(Duration::ZERO).unwrap();
+    assert_eq!(event_loop.stats().pending_timers, 1);
+    drop(sleeping);
+    event_loop.turn(Duration::ZERO).unwrap();
+    assert_eq!(event_loop.stats().pending_timers, 0);
+    // Given up before the loop heard of it.
+    event_loop.block_on(asyncio::timeout(SURELY, async {})).unwrap().unwrap();
+    event_loop
+        .block_on(async {
+            let mut sleep = asyncio::sleep(SURELY);
+            let poll = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(std::pin::Pin::new(&mut sleep).poll(context).is_ready())
+            });
+            assert!(!poll.await);
+        })
+        .unwrap();
+    assert_eq!(event_loop.stats().pending_timers, 0);
+}
+
+fn a_timeout_lets_pass_what_is_in_time(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let future = async {
+        asyncio::yield_now().await;
+        3
+    };
+    assert_eq!(event_loop.block_on(asyncio::timeout(SURELY, future)).unwrap(), Ok(3));
+    // What is ready counts, also when the time is up.
+    let ready = asyncio::timeout(Duration::ZERO, async { 4 });
+    assert_eq!(event_loop.block_on(ready).unwrap(), Ok(4));
+}
+
+fn a_timeout_drops_what_is_late(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let kept = Rc::new(());
+    let late = {
+        let kept = Rc::clone(&kept);
+        async move {
+            let _kept = kept;
+            pending::<()>().await;
+        }
+    };
+    let start = Instant::now();
+    let result = event_loop.block_on(async {
+        let result = asyncio::timeout(A_WHILE, late).await;
+        (result, Rc::strong_count(&kept))
+    });
+    assert_eq!(result.unwrap(), (Err(Elapsed), 1));
+    assert!((A_WHILE..SURELY).contains(&start.elapsed()));
+}
+
+fn yielding_lets_the_others_have_a_turn(backend: Backend) {
+    let mut event_loop = open(backend, 0);
+    event_loop.call_later(Duration::ZERO, |event_loop| event_loop.state += 1);
+    event_loop.call_soon(|event_loop| event_loop.state += 1);
+    let turns = event_loop.stats().turns;
+    event_loop
+        .block_on(async {
+            for _ in 0..3 {
+                asyncio::yield_now().await;
+            }
+        })
+        .unwrap();
+    assert_eq!((event_loop.stats().turns - turns, event_loop.state), (3, 2));
+}
