@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use polyselect_benches::{Completed, PollRing};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
 use super::{CAPACITY, Pipes, Ring, Turns, pass_on};
@@ -33,6 +34,41 @@ impl Turns for Raw {
             pass_on(self.pipes.readers[index].as_fd(), index, &self.pipes.writers)?;
         }
         Ok(self.events.len() as u64)
+    }
+}
+
+/// io_uring, waiting only; reading and writing are the same calls as the others'. One-shot polls are
+/// armed anew after each event, with the next wait; multishot polls stay, edge-triggered.
+struct Uring {
+    ring: PollRing,
+    pipes: Pipes,
+    completed: Vec<Completed>,
+}
+
+pub fn uring<const MULTI: bool>(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
+    let mut ring = PollRing::new(pipes.readers.len() as u32)?;
+    for (index, reader) in pipes.readers.iter().enumerate() {
+        match MULTI {
+            true => ring.arm_multi(reader, PollFlags::IN, index as u64)?,
+            false => ring.arm(reader, PollFlags::IN, index as u64)?,
+        }
+    }
+    Ok(Box::new(Uring { ring, pipes, completed: Vec::with_capacity(CAPACITY) }))
+}
+
+impl Turns for Uring {
+    fn turn(&mut self) -> io::Result<u64> {
+        self.completed.clear();
+        self.ring.wait(&mut self.completed)?;
+        for completed in &self.completed {
+            let index = completed.data as usize;
+            let reader = &self.pipes.readers[index];
+            pass_on(reader.as_fd(), index, &self.pipes.writers)?;
+            if !completed.stays {
+                self.ring.arm(reader, PollFlags::IN, completed.data)?;
+            }
+        }
+        Ok(self.completed.len() as u64)
     }
 }
 

@@ -1,0 +1,18 @@
+//! What the benchmarks share: arguments, rounds that alternate, CPU time, what a debugger counts,
+//! tables and CSV.
+
+mod arguments;
+mod clock;
+mod compare;
+mod counters;
+mod descriptors;
+mod poll_ring;
+mod report;
+
+pub use arguments::Common;
+pub use clock::{CpuClock, cpu_time, timed};
+pub use compare::{Compared, Spread, alternate, compare, rounds};
+pub use counters::{instructions, system_calls};
+pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
+pub use poll_ring::{Completed, PollRing};
+pub use report::{CSV_HEADER, Report, Setting};
