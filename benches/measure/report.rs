@@ -54,7 +54,7 @@ impl Report {
     ) -> io::Result<()> {
         print!("\n{:16}", "");
         for (quantity, unit) in quantities {
-            print!("  {:<40}", format!("{quantity}, {unit}"));
+            print!("  {:>42}", format!("{quantity}, {unit}"));
         }
         print!("\n{:16}", "");
         for _ in quantities {
@@ -68,7 +68,7 @@ impl Report {
             print!("{contestant:16}");
             for (Compared { cost, ratio }, (quantity, unit)) in figures.iter().zip(quantities) {
                 print!("  {:>8} {:>8}", figure(cost.min), figure(cost.median));
-                print!("  {:6.3} {:6.3} {:6.3}  ", ratio.min, ratio.median, ratio.max);
+                print!(" {:10.3} {:6.3} {:6.3}", ratio.min, ratio.median, ratio.max);
                 self.record(settings, contestant, (quantity, unit), &figures_of(cost, ratio))?;
             }
             println!();
