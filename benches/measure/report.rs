@@ -59,8 +59,8 @@ impl Report {
         print!("\n{:16}", "");
         for _ in quantities {
             print!(
-                "  {:>8} {:>8}  {:>6} {:>6} {:>6}  ",
-                "min", "median", "ratio:", "median", "max"
+                "  {:>8} {:>8} {:>10} {:>6} {:>6}",
+                "min", "median", "ratio min", "median", "max"
             );
         }
         println!();
@@ -85,6 +85,21 @@ impl Report {
         compared: &Compared,
     ) -> io::Result<()> {
         let figures = figures_of(&compared.cost, &compared.ratio);
+        self.record(settings, contestant, quantity, &figures)?;
+        self.flush()
+    }
+
+    /// Records a figure that is the same in each run, and what the first contestant's is.
+    pub fn single(
+        &mut self,
+        settings: &[Setting],
+        contestant: &str,
+        quantity: (&str, &str),
+        figure: f64,
+        base: f64,
+    ) -> io::Result<()> {
+        let ratio = figure / base;
+        let figures = [figure, figure, figure, ratio, ratio, ratio];
         self.record(settings, contestant, quantity, &figures)?;
         self.flush()
     }
