@@ -131,7 +131,7 @@ impl Report {
         let record = texts.iter().map(|&text| text.to_owned()).chain(numbers);
         // What has no ratio leaves its columns empty.
         let record = record.chain(std::iter::repeat(String::new())).take(CSV_HEADER.len());
-        Ok(csv.write_record(&record.collect::<Vec<_>>())?)
+        Ok(csv.write_record(record.collect::<Vec<_>>())?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -3,10 +3,12 @@
 //!
 //! ```text
 //! cargo bench -p polyselect-benches --bench wakeup
+//! cargo bench -p polyselect-benches --bench wakeup -- --processors 0,1
 //! ```
 //!
 //! A round trip is two wakes and two waits that end; its median and its 99th percentile are wall
-//! time, and most of them is the scheduler's doing. The CPU time is that of both threads. Both sides
+//! time, and most of that is the scheduler's doing: it may keep both threads on one processor, or move
+//! them apart, where a round trip takes several times as long; `--processors` decides for it. The CPU time is that of both threads. Both sides
 //! are the same contestant; the base is an eventfd in an epoll, read after each wait. What differs is
 //! told where each is defined. A wait that ends without a wake goes on, at the contestant's expense.
 
@@ -22,6 +24,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use polyselect_benches::{Common, Report, alternate, cpu_time};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use sleepers::{CONTESTANTS, Contestant, Sleeper, Wake};
 
@@ -33,8 +36,27 @@ struct Args {
     trips: u64,
     #[arg(long, default_value_t = 11)]
     rounds: usize,
+    /// The processors of the two threads, which may be the same; without it, the scheduler's choice.
+    #[arg(long, value_name = "NUMBER,NUMBER", value_parser = processors)]
+    processors: Option<[usize; 2]>,
     #[command(flatten)]
     common: Common,
+}
+
+fn processors(text: &str) -> Result<[usize; 2], String> {
+    let numbers: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
+    match numbers.as_deref() {
+        Ok(&[here, there]) if here.max(there) < CpuSet::MAX_CPU => Ok([here, there]),
+        _ => Err("two numbers are needed, as in 0,1".into()),
+    }
+}
+
+/// Keeps the calling thread on this processor.
+fn stay_on(processor: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    sched_setaffinity(None, &set)
+        .map_err(|error| io::Error::other(format!("processor {processor}: {error}")))
 }
 
 fn main() -> io::Result<()> {
@@ -42,8 +64,8 @@ fn main() -> io::Result<()> {
     let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;
     let chosen: Vec<_> = chosen.into_iter().filter(|c| c.needs.is_available()).collect();
     let mut report = Report::new("wakeup", &args.common)?;
-    let mut runs: Vec<_> =
-        chosen.iter().map(|contestant| move || play(contestant, args.trips)).collect();
+    let args = &args;
+    let mut runs: Vec<_> = chosen.iter().map(|contestant| move || play(contestant, args)).collect();
     let results = alternate(args.rounds, &mut runs)?;
     let quantities = [
         ("round trip, median", "ns"),
@@ -95,13 +117,20 @@ impl Racket {
 }
 
 /// Median and 99th percentile of the round trips, and the CPU time of one, in nanoseconds.
-fn play(contestant: &'static Contestant, trips: u64) -> io::Result<[f64; 3]> {
-    let unmeasured = trips / 10;
+fn play(contestant: &'static Contestant, args: &Args) -> io::Result<[f64; 3]> {
+    let (trips, unmeasured) = (args.trips, args.trips / 10);
+    let processors = args.processors;
+    if let Some([here, _]) = processors {
+        stay_on(here)?;
+    }
     let (mut here, racket_there) = Player::new(contestant)?;
     let (sender, receiver) = sync_channel(1);
     // Each opens what it waits in on its own thread, where it has to stay.
     let there = thread::spawn(move || {
         let play = || {
+            if let Some([_, there]) = processors {
+                stay_on(there)?;
+            }
             let (mut there, racket_here) = Player::new(contestant)?;
             sender.send(racket_here).map_err(|_| io::Error::other("nobody plays"))?;
             (0..unmeasured + trips).try_for_each(|_| {
