@@ -53,7 +53,8 @@ fn main() -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;
-    let affordable = |c: &&Contestant| !c.walks || !args.common.only.is_empty();
+    let affordable =
+        |c: &&Contestant| c.is_available() && (!c.walks || !args.common.only.is_empty());
     let chosen: Vec<_> = chosen.into_iter().filter(affordable).collect();
     let mut report = Report::new("idle", &args.common)?;
     for &active in &args.active {

@@ -10,7 +10,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
+use rustix::io::retry_on_intr;
 use rustix::net::sockopt::set_socket_linger;
 
 /// The pattern's length, a prime, so that no two connections have the same stretch.
@@ -80,8 +82,9 @@ impl Load {
         }
         while left.unanswered > 0 {
             self.events.clear();
-            let room = rustix::buffer::spare_capacity(&mut self.events);
-            if epoll::wait(&self.epoll, room, Some(&PATIENCE))? == 0 {
+            let Self { epoll, events, .. } = self;
+            let wait = || epoll::wait(&*epoll, spare_capacity(events), Some(&PATIENCE));
+            if retry_on_intr(wait)? == 0 {
                 let message = format!("the server leaves {} messages unanswered", left.unanswered);
                 return Err(io::Error::new(ErrorKind::TimedOut, message));
             }

@@ -27,6 +27,7 @@ pub fn draw(chart: &Chart, path: &Path) -> Result<(), Box<dyn Error>> {
     context
         .configure_mesh()
         .disable_y_mesh()
+        .max_light_lines(0)
         .y_labels(chart.series.len())
         .y_label_formatter(&name)
         .x_desc(&chart.quantity)

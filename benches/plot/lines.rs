@@ -16,14 +16,20 @@ pub fn draw(chart: &Chart, path: &Path) -> Result<(), Box<dyn Error>> {
     let mut context = ChartBuilder::on(&root)
         .caption(&chart.title, ("sans-serif", 16))
         .margin(10)
+        // The room at the right is the legend's.
+        .margin_right(160)
         .x_label_area_size(40)
         .y_label_area_size(60)
-        // The room at the right is the legend's.
-        .right_y_label_area_size(150)
         .build_cartesian_2d((first as f64..last as f64).log_scale(), least..most * 1.05)?;
-    context.configure_mesh().x_desc(&chart.along).y_desc(&chart.quantity).draw()?;
+    context
+        .configure_mesh()
+        .max_light_lines(0)
+        .x_label_formatter(&|value| format!("{value:.0}"))
+        .x_desc(&chart.along)
+        .y_desc(&chart.quantity)
+        .draw()?;
     for ((index, series), y) in chart.series.iter().enumerate().zip((45..).step_by(22)) {
-        let colour = Palette99::pick(index);
+        let colour = HSLColor(index as f64 / chart.series.len() as f64, 0.9, 0.38);
         let points: Vec<_> = series
             .points
             .iter()

@@ -88,8 +88,10 @@ fn run(
         return Ok(());
     }
     let cheap = |contestant: &Contestant| pipes <= 1000 && active >= 100 || !contestant.walks;
-    let wanted =
-        |contestant: &Contestant| args.all || !args.common.only.is_empty() || cheap(contestant);
+    let wanted = |contestant: &Contestant| {
+        let affordable = args.all || !args.common.only.is_empty() || cheap(contestant);
+        contestant.is_available() && affordable
+    };
     let mut contestants: Vec<_> = chosen.iter().copied().filter(|c| wanted(c)).collect();
     if !contestants.iter().any(|contestant| contestant.name == BARE.name) {
         contestants.insert(1, BARE);

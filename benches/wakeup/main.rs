@@ -101,7 +101,11 @@ impl Player {
     fn sleep(&mut self) -> io::Result<()> {
         self.taken += 1;
         loop {
-            self.sleeper.sleep()?;
+            match self.sleeper.sleep() {
+                // A ring that the thread had before interrupts it once more when it is torn down.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
             if self.sent.load(Ordering::Acquire) >= self.taken {
                 return Ok(());
             }

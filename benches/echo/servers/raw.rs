@@ -4,7 +4,9 @@ use std::io;
 use std::net::TcpStream;
 
 use polyselect_benches::PollRing;
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFlags, epoll};
+use rustix::io::retry_on_intr;
 
 use super::CAPACITY;
 use crate::connection::{BUFFER, Connection, Direction, Turn};
@@ -28,7 +30,7 @@ pub fn epoll<const EDGE: bool>(streams: Vec<TcpStream>) -> io::Result<()> {
     let mut events = Vec::with_capacity(CAPACITY);
     while open > 0 {
         events.clear();
-        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
+        retry_on_intr(|| epoll::wait(&epoll, spare_capacity(&mut events), None))?;
         for event in &events {
             let place = &mut connections[{ event.data }.u64() as usize];
             let Some(connection) = place else { continue };

@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use polyselect::Backend;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// A loop over the read ends of pipes.
@@ -41,36 +42,45 @@ pub struct Pipes {
     writers: Rc<[OwnedFd]>,
 }
 
+type Open = fn(Pipes) -> io::Result<Box<dyn Ring>>;
+
 #[derive(Clone, Copy)]
 pub struct Contestant {
     pub name: &'static str,
-    open: fn(Pipes) -> io::Result<Box<dyn Ring>>,
+    open: Open,
+    /// What the system may lack.
+    needs: Backend,
     /// Whether each wait walks all that is registered.
     pub walks: bool,
 }
 
+const fn on(needs: Backend, name: &'static str, open: Open) -> Contestant {
+    let walks = matches!(needs, Backend::Poll | Backend::Select);
+    Contestant { name, open, needs, walks }
+}
+
 /// The first is what the others are compared with, the second is what all of them have in common.
 pub const CONTESTANTS: &[Contestant] = &[
-    Contestant { name: "raw", open: raw::epoll::<false>, walks: false },
-    Contestant { name: "bare", open: raw::bare, walks: false },
-    Contestant { name: "raw-edge", open: raw::epoll::<true>, walks: false },
-    Contestant { name: "raw-uring", open: raw::uring::<false>, walks: false },
-    Contestant { name: "raw-uring-multi", open: raw::uring::<true>, walks: false },
-    Contestant { name: "mio", open: peers::mio, walks: false },
-    Contestant { name: "polling", open: polling::level, walks: false },
-    Contestant { name: "polling-oneshot", open: polling::oneshot, walks: false },
-    Contestant { name: "polling-edge", open: polling::edge, walks: false },
-    Contestant { name: "calloop", open: peers::calloop, walks: false },
-    Contestant { name: "tokio", open: tasks::tokio, walks: false },
-    Contestant { name: "async-io", open: tasks::async_io, walks: false },
-    Contestant { name: "epoll", open: ours::epoll, walks: false },
-    Contestant { name: "epoll-edge", open: ours::epoll_edge, walks: false },
-    Contestant { name: "event-loop", open: ours::event_loop, walks: false },
-    Contestant { name: "io_uring", open: ours::io_uring, walks: false },
-    Contestant { name: "io_uring-edge", open: ours::io_uring_edge, walks: false },
-    Contestant { name: "our-mio", open: ours::mio, walks: false },
-    Contestant { name: "poll", open: ours::poll, walks: true },
-    Contestant { name: "select", open: ours::select, walks: true },
+    on(Backend::Epoll, "raw", raw::epoll::<false>),
+    on(Backend::Epoll, "bare", raw::bare),
+    on(Backend::Epoll, "raw-edge", raw::epoll::<true>),
+    on(Backend::IoUring, "raw-uring", raw::uring::<false>),
+    on(Backend::IoUring, "raw-uring-multi", raw::uring::<true>),
+    on(Backend::Epoll, "mio", peers::mio),
+    on(Backend::Epoll, "polling", polling::level),
+    on(Backend::Epoll, "polling-oneshot", polling::oneshot),
+    on(Backend::Epoll, "polling-edge", polling::edge),
+    on(Backend::Epoll, "calloop", peers::calloop),
+    on(Backend::Epoll, "tokio", tasks::tokio),
+    on(Backend::Epoll, "async-io", tasks::async_io),
+    on(Backend::Epoll, "epoll", ours::epoll),
+    on(Backend::Epoll, "epoll-edge", ours::epoll_edge),
+    on(Backend::Epoll, "event-loop", ours::event_loop),
+    on(Backend::IoUring, "io_uring", ours::io_uring),
+    on(Backend::IoUring, "io_uring-edge", ours::io_uring_edge),
+    on(Backend::Mio, "our-mio", ours::mio),
+    on(Backend::Poll, "poll", ours::poll),
+    on(Backend::Select, "select", ours::select),
 ];
 
 /// What an event is for: one byte in, one byte out to the next pipe.
@@ -92,6 +102,10 @@ fn write_to_next(byte: &[u8], index: usize, writers: &[OwnedFd]) -> io::Result<(
 const CAPACITY: usize = 1024;
 
 impl Contestant {
+    pub fn is_available(&self) -> bool {
+        self.needs.is_available()
+    }
+
     /// A ring with `active` bytes under way.
     pub fn open(&self, pipes: usize, active: usize) -> io::Result<Box<dyn Ring>> {
         let (mut readers, mut writers) = (Vec::new(), Vec::new());

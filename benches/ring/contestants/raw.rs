@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use polyselect_benches::{Completed, PollRing};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::retry_on_intr;
 
 use super::{CAPACITY, Pipes, Ring, Turns, pass_on};
 
@@ -28,7 +30,7 @@ pub fn epoll<const EDGE: bool>(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
 impl Turns for Raw {
     fn turn(&mut self) -> io::Result<u64> {
         self.events.clear();
-        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), None)?;
+        retry_on_intr(|| epoll::wait(&self.epoll, spare_capacity(&mut self.events), None))?;
         for event in &self.events {
             let index = { event.data }.u64() as usize;
             pass_on(self.pipes.readers[index].as_fd(), index, &self.pipes.writers)?;
