@@ -120,8 +120,15 @@ fn show(
         contestant.is_available() && (connections <= MOST_WALKED || !contestant.walks)
     };
     let contestants: Vec<_> = chosen.iter().filter(can).collect();
-    let mut runs: Vec<_> =
-        contestants.iter().map(|contestant| move || run(contestant, load)).collect();
+    let mut runs: Vec<_> = contestants
+        .iter()
+        .map(|contestant| {
+            move || {
+                let name = contestant.name;
+                run(contestant, load).map_err(|e| io::Error::new(e.kind(), format!("{name}: {e}")))
+            }
+        })
+        .collect();
     let results = alternate(rounds, &mut runs)?;
     let settings =
         [("connections", connections as u64), ("size", size), ("pipelining", pipelining)];

@@ -4,13 +4,15 @@
 //! ```text
 //! cargo bench -p polyselect-benches --bench wakeup
 //! cargo bench -p polyselect-benches --bench wakeup -- --processors 0,1
+//! cargo bench -p polyselect-benches --bench wakeup -- --unpinned
 //! ```
 //!
 //! A round trip is two wakes and two waits that end; its median and its 99th percentile are wall
-//! time, and most of that is the scheduler's doing: it may keep both threads on one processor, or move
-//! them apart, where a round trip takes several times as long; `--processors` decides for it. The CPU time is that of both threads. Both sides
-//! are the same contestant; the base is an eventfd in an epoll, read after each wait. What differs is
-//! told where each is defined. A wait that ends without a wake goes on, at the contestant's expense.
+//! time. The CPU time is that of both threads. Both stay on one processor: apart, a round trip takes
+//! several times as long, nearly all of it for rousing the other processor, and the scheduler, left to
+//! itself, changes its mind. Both sides are the same contestant; the base is an eventfd in an epoll,
+//! read after each wait. What differs is told where each is defined. A wait that ends without a wake
+//! goes on, at the contestant's expense.
 
 mod sleepers;
 
@@ -24,7 +26,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use polyselect_benches::{Common, Report, alternate, cpu_time};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use sleepers::{CONTESTANTS, Contestant, Sleeper, Wake};
 
@@ -36,9 +38,12 @@ struct Args {
     trips: u64,
     #[arg(long, default_value_t = 11)]
     rounds: usize,
-    /// The processors of the two threads, which may be the same; without it, the scheduler's choice.
+    /// The processors of the two threads; without it, both stay on one.
     #[arg(long, value_name = "NUMBER,NUMBER", value_parser = processors)]
     processors: Option<[usize; 2]>,
+    /// Let the scheduler choose their processors.
+    #[arg(long, conflicts_with = "processors")]
+    unpinned: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -60,7 +65,10 @@ fn stay_on(processor: usize) -> io::Result<()> {
 }
 
 fn main() -> io::Result<()> {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if args.processors.is_none() && !args.unpinned {
+        args.processors = Some([sched_getcpu(); 2]);
+    }
     let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;
     let chosen: Vec<_> = chosen.into_iter().filter(|c| c.needs.is_available()).collect();
     let mut report = Report::new("wakeup", &args.common)?;
