@@ -43,7 +43,10 @@ struct Args {
 }
 
 fn main() -> io::Result<()> {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if args.common.quick {
+        (args.many, args.events, args.rounds) = (1000, 2000, 1);
+    }
     let limit = raise_descriptor_limit()?;
     if !limit.allows(2 * args.few.max(args.many)) {
         return Ok(());

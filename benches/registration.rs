@@ -52,7 +52,10 @@ const OPERATIONS: [&str; 5] =
     ["register", "unregister", "register + unregister", "modify", "cancels out"];
 
 fn main() -> io::Result<()> {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if args.common.quick {
+        (args.descriptors, args.rounds) = (vec![100], 1);
+    }
     let limit = raise_descriptor_limit()?;
     let is_available = |c: &&Contestant| c.backend.is_none_or(Backend::is_available);
     let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;

@@ -50,7 +50,8 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16],
         value_parser = clap::value_parser!(u64).range(1..))]
     pipelining: Vec<u64>,
-    /// Messages in each run; so many more, if need be, that each connection has had two turns.
+    /// Messages in each run, times the pipelining; so many more, if need be, that each connection
+    /// has had two turns.
     #[arg(long, default_value_t = 20_000)]
     messages: u64,
     #[arg(long, default_value_t = 3)]
@@ -62,7 +63,7 @@ struct Args {
     common: Common,
 }
 
-/// Of what is compared in one table.
+/// The load that all servers of a table have.
 #[derive(Clone, Copy)]
 struct Setup {
     connections: usize,
@@ -78,7 +79,10 @@ const MOST_UNDER_WAY: u64 = 64 << 20;
 const MOST_WALKED: usize = 1000;
 
 fn main() -> io::Result<()> {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if args.common.quick {
+        (args.connections, args.messages, args.rounds) = (vec![1, 50], 500, 1);
+    }
     let limit = raise_descriptor_limit()?;
     if let Some(name) = &args.serve {
         let contestant = CONTESTANTS.iter().find(|contestant| contestant.name == name);
@@ -90,7 +94,7 @@ fn main() -> io::Result<()> {
     for &connections in &args.connections {
         for &size in &args.sizes {
             for &pipelining in &args.pipelining {
-                let messages = args.messages.max(2 * connections as u64 * pipelining);
+                let messages = args.messages.max(2 * connections as u64) * pipelining;
                 let load = Setup { connections, size, pipelining, messages };
                 show(&chosen, load, args.rounds, limit, &mut report)?;
             }

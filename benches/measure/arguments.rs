@@ -12,6 +12,9 @@ pub struct Common {
     /// Append the figures to this file as well; `cargo bench` starts in the folder `benches`.
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+    /// Show that it runs, in a second or so; the figures say nothing.
+    #[arg(long)]
+    pub quick: bool,
     /// What `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,

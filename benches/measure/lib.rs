@@ -1,5 +1,15 @@
 //! What the benchmarks share: arguments, rounds that alternate, CPU time, what a debugger counts,
 //! tables and CSV.
+//!
+//! ```text
+//! cargo bench -p polyselect-benches
+//! cargo bench -p polyselect-benches -- --quick
+//! cargo bench -p polyselect-benches -- --csv /tmp/figures.csv
+//! cargo bench -p polyselect-benches --bench NAME -- --help
+//! ```
+//!
+//! The first runs all of them, the second shows in a moment that all of them run. What they write
+//! with `--csv` is for `plot`, which says how it is called.
 
 mod arguments;
 mod clock;

@@ -66,6 +66,9 @@ fn stay_on(processor: usize) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let mut args = Args::parse();
+    if args.common.quick {
+        (args.trips, args.rounds) = (500, 1);
+    }
     if args.processors.is_none() && !args.unpinned {
         args.processors = Some([sched_getcpu(); 2]);
     }
