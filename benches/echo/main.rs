@@ -6,10 +6,12 @@
 //! cargo bench -p polyselect-benches --bench echo -- --only epoll,mio,tokio --rounds 21
 //! ```
 //!
-//! The server is a process of its own, with one connection after the other accepted beforehand. The
+//! The server is a process of its own, with all connections accepted beforehand. The
 //! generator, the same for all, keeps so many messages (pipelining) under way on each connection,
 //! and checks every byte. CPU time is the server's, all its threads and the kernel's work for them
-//! together; what the kernel does in interrupts counts for whoever was running.
+//! together; what the kernel does in interrupts counts for whoever was running. Memory is all
+//! that the server's process has for itself after the load, without the program's text and without
+//! what the kernel has for sockets.
 //!
 //! Every server has one buffer of 64 KiB: it reads until a read is short or would block, writes back,
 //! keeps what the socket does not take, and reads no more until that is gone. It waits for reading,
@@ -136,21 +138,22 @@ fn show(
     let results = alternate(rounds, &mut runs)?;
     let settings =
         [("connections", connections as u64), ("size", size), ("pipelining", pipelining)];
-    let quantities = [("CPU time", "ns a message"), ("messages", "a second")];
+    let quantities = [("CPU time", "ns a message"), ("messages", "a second"), ("memory", "KiB")];
     println!("{messages} messages in each run");
     report.table(&settings, &quantities, contestants.iter().map(|c| c.name).zip(results))
 }
 
-/// Nanoseconds of the server's CPU time a message, and messages a second.
-fn run(contestant: &Contestant, load: Setup) -> io::Result<[f64; 2]> {
+/// Nanoseconds of the server's CPU time a message, messages a second, and the server's memory.
+fn run(contestant: &Contestant, load: Setup) -> io::Result<[f64; 3]> {
     let server = Server::start(contestant, load.connections)?;
     let mut clients = Load::connect(server.address, load.connections, load.size, load.pipelining)?;
     clients.run((load.messages / 10).max(load.connections as u64 * load.pipelining))?;
     let before = server.cpu_time()?;
     let wall = clients.run(load.messages)?;
     let cpu = server.cpu_time()? - before;
+    let memory = server.memory()?;
     drop(clients);
     server.finish()?;
     let messages = load.messages as f64;
-    Ok([cpu.as_nanos() as f64 / messages, messages / wall.as_secs_f64()])
+    Ok([cpu.as_nanos() as f64 / messages, messages / wall.as_secs_f64(), memory])
 }

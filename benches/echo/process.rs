@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use polyselect_benches::CpuClock;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -60,6 +60,15 @@ impl Server {
     /// CPU time of its process so far.
     pub fn cpu_time(&self) -> io::Result<Duration> {
         self.clock.read()
+    }
+
+    /// Its memory of its own (`RssAnon`: heaps and stacks, not the program), in KiB.
+    pub fn memory(&self) -> io::Result<f64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        number.ok_or_else(|| io::Error::other(format!("{path} does not tell RssAnon")))
     }
 
     /// Waits until it has ended by itself, as it should when all connections are closed.

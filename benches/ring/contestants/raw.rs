@@ -41,33 +41,41 @@ impl Turns for Raw {
 
 /// io_uring, waiting only; reading and writing are the same calls as the others'. One-shot polls are
 /// armed anew after each event, with the next wait; multishot polls stay, edge-triggered.
-struct Uring {
+struct Uring<const MULTI: bool> {
     ring: PollRing,
     pipes: Pipes,
     completed: Vec<Completed>,
 }
 
 pub fn uring<const MULTI: bool>(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
-    let mut ring = PollRing::new(pipes.readers.len() as u32)?;
-    for (index, reader) in pipes.readers.iter().enumerate() {
-        match MULTI {
-            true => ring.arm_multi(reader, PollFlags::IN, index as u64)?,
-            false => ring.arm(reader, PollFlags::IN, index as u64)?,
-        }
+    let ring = PollRing::new(pipes.readers.len() as u32)?;
+    let mut uring = Uring::<MULTI> { ring, pipes, completed: Vec::with_capacity(CAPACITY) };
+    for index in 0..uring.pipes.readers.len() {
+        uring.arm(index)?;
     }
-    Ok(Box::new(Uring { ring, pipes, completed: Vec::with_capacity(CAPACITY) }))
+    Ok(Box::new(uring))
 }
 
-impl Turns for Uring {
+impl<const MULTI: bool> Uring<MULTI> {
+    fn arm(&mut self, index: usize) -> io::Result<()> {
+        let (reader, data) = (&self.pipes.readers[index], index as u64);
+        match MULTI {
+            true => self.ring.arm_multi(reader, PollFlags::IN, data),
+            false => self.ring.arm(reader, PollFlags::IN, data),
+        }
+    }
+}
+
+impl<const MULTI: bool> Turns for Uring<MULTI> {
     fn turn(&mut self) -> io::Result<u64> {
         self.completed.clear();
         self.ring.wait(&mut self.completed)?;
-        for completed in &self.completed {
-            let index = completed.data as usize;
-            let reader = &self.pipes.readers[index];
-            pass_on(reader.as_fd(), index, &self.pipes.writers)?;
-            if !completed.stays {
-                self.ring.arm(reader, PollFlags::IN, completed.data)?;
+        for place in 0..self.completed.len() {
+            let Completed { data, stays } = self.completed[place];
+            let index = data as usize;
+            pass_on(self.pipes.readers[index].as_fd(), index, &self.pipes.writers)?;
+            if !stays {
+                self.arm(index)?;
             }
         }
         Ok(self.completed.len() as u64)
