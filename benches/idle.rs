@@ -34,7 +34,7 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100])]
     active: Vec<usize>,
     /// Events in each run.
-    #[arg(long, default_value_t = 50_000)]
+    #[arg(long, default_value_t = 20_000)]
     events: u64,
     #[arg(long, default_value_t = 11)]
     rounds: usize,

@@ -37,9 +37,9 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 1000])]
     active: Vec<usize>,
     /// Events in each run.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 30_000)]
     events: u64,
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 11)]
     rounds: usize,
     /// Also the contestants whose every wait walks all that is registered, however large N is.
     #[arg(long)]
