@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench -p polyselect-benches --bench echo
-//! cargo bench -p polyselect-benches --bench echo -- --connections 50 --sizes 64 --pipelining 1
+//! cargo bench -p polyselect-benches --bench echo -- --connections 50,1000 --sizes 64,4096
 //! cargo bench -p polyselect-benches --bench echo -- --only epoll,mio,tokio --rounds 21
 //! ```
 //!
@@ -21,8 +21,8 @@
 //! - raw, polling, calloop, epoll, event-loop, io_uring, our-mio, poll and select are level-triggered;
 //!   raw-edge, mio, polling-edge, tokio, epoll-edge and io_uring-edge are edge-triggered;
 //!   polling-oneshot and async-io are one-shot, and raw-uring arms a poll anew after each event.
-//! - raw-uring-recv lets io_uring receive and send: a buffer of 64 KiB for each connection, one
-//!   receive for each event, no read that would block.
+//! - raw-uring-recv lets io_uring receive and send: a buffer of 64 KiB for each connection, which
+//!   shows in its memory, one receive for each event, no read that would block.
 //! - tokio and async-io (on async-executor's `LocalExecutor`) have a task for each connection, calloop
 //!   a source, event-loop a closure; the others a place in a table.
 
@@ -45,7 +45,7 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 50, 1000, 9000])]
     connections: Vec<usize>,
     /// Bytes of a message.
-    #[arg(long, value_delimiter = ',', default_values_t = [64, 4096],
+    #[arg(long, value_delimiter = ',', default_values_t = [64],
         value_parser = clap::value_parser!(u64).range(1..=65536))]
     sizes: Vec<u64>,
     /// Messages under way on each connection.

@@ -1,5 +1,5 @@
 //! io_uring for all: it receives and sends, and there is no readiness. Each connection has a buffer
-//! of its own, for the kernel holds it while it waits; of its 64 KiB only what is used is memory.
+//! of its own, for the kernel holds it while it waits.
 
 #![allow(unsafe_code)] // The kernel is lent buffers by address.
 
