@@ -6,17 +6,24 @@
 //!
 //! `register` includes the wait that follows, with which some mechanisms hand over what was
 //! registered; so does `modify`. `cancels out` is a change that is taken back before the wait; for raw
-//! epoll and mio, who know no such thing, it is the two changes. Nothing is ready at any time. Times
-//! are CPU time of the process, for each descriptor, and the ratios are to raw epoll in the same
-//! round.
+//! epoll, mio and polling, who know no such thing, it is the two changes. Nothing is ready at any
+//! time. Times are CPU time of the process, for each descriptor, and the ratios are to raw epoll in
+//! the same round.
+//!
+//! What differs: raw epoll, mio (edge-triggered) and polling (level-triggered) keep no record of what
+//! is registered; the others are this crate's selector, level-triggered, which owns the sources and
+//! eight bytes of data for each.
+
+#![allow(unsafe_code)] // polling's `add` trusts the caller not to close what is registered.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use clap::Parser;
 use polyselect::{Backend, Events, Interest, Key, Selector};
-use polyselect_benches::{alternate, raise_descriptor_limit, timed};
+use polyselect_benches::{Common, Report, alternate, raise_descriptor_limit, timed};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 #[derive(Parser)]
@@ -26,9 +33,8 @@ struct Args {
     descriptors: Vec<usize>,
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// What `cargo bench` adds.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// A counter at zero: never readable, and not writable for those who do not ask.
@@ -46,23 +52,28 @@ const OPERATIONS: [&str; 5] =
     ["register", "unregister", "register + unregister", "modify", "cancels out"];
 
 fn main() -> io::Result<()> {
-    let args = Args::parse();
-    raise_descriptor_limit()?;
-    for &count in &args.descriptors {
+    let mut args = Args::parse();
+    if args.common.quick {
+        (args.descriptors, args.rounds) = (vec![100], 1);
+    }
+    let limit = raise_descriptor_limit()?;
+    let is_available = |c: &&Contestant| c.backend.is_none_or(Backend::is_available);
+    let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;
+    let chosen: Vec<_> = chosen.into_iter().filter(is_available).collect();
+    let mut report = Report::new("registration", &args.common)?;
+    for &count in args.descriptors.iter().filter(|&&count| limit.allows(count)) {
         println!("\n{count} descriptors");
-        println!("{:10} {:22} {:>8} {:>22}", "", "", "ns each", "ratio: min median max");
-        let names: Vec<_> = contestants().into_iter().map(|(name, _)| name).collect();
+        let mut runs: Vec<_> = chosen
+            .iter()
+            .map(|contestant| {
+                move || Ok(run(contestant.open, count)?.map(|time| time / count as f64))
+            })
+            .collect();
+        let results = alternate(args.rounds, &mut runs)?;
         for (index, operation) in OPERATIONS.iter().enumerate() {
-            let mut runs: Vec<_> = contestants()
-                .into_iter()
-                .map(|(_, open)| move || Ok(run(open, count)?[index] / count as f64))
-                .collect();
-            for (name, result) in names.iter().zip(alternate(args.rounds, &mut runs)?) {
-                println!(
-                    "{name:10} {operation:22} {:8.1} {:8.3} {:6.3} {:6.3}",
-                    result.cost.median, result.ratio.min, result.ratio.median, result.ratio.max
-                );
-            }
+            let rows = chosen.iter().zip(&results).map(|(c, results)| (c.name, [results[index]]));
+            let settings = [("descriptors", count as u64)];
+            report.table(&settings, &[(operation, "ns each")], rows)?;
         }
     }
     Ok(())
@@ -70,20 +81,27 @@ fn main() -> io::Result<()> {
 
 type Open = fn() -> io::Result<Box<dyn Registry>>;
 
-fn contestants() -> Vec<(&'static str, Open)> {
-    let mut contestants: Vec<(&str, Open)> = vec![("raw", raw), ("mio", mio_registry)];
-    for (backend, open) in [
-        (Backend::Epoll, (|| ours(Backend::Epoll)) as Open),
-        (Backend::IoUring, || ours(Backend::IoUring)),
-        (Backend::Poll, || ours(Backend::Poll)),
-        (Backend::Select, || ours(Backend::Select)),
-    ] {
-        if backend.is_available() {
-            contestants.push((backend.name(), open));
-        }
-    }
-    contestants
+struct Contestant {
+    name: &'static str,
+    open: Open,
+    /// What the system may lack.
+    backend: Option<Backend>,
 }
+
+const fn ours_on(name: &'static str, open: Open, backend: Backend) -> Contestant {
+    Contestant { name, open, backend: Some(backend) }
+}
+
+const CONTESTANTS: &[Contestant] = &[
+    Contestant { name: "raw", open: raw, backend: None },
+    Contestant { name: "mio", open: mio_registry, backend: None },
+    Contestant { name: "polling", open: polling_registry, backend: None },
+    ours_on("epoll", || ours(Backend::Epoll), Backend::Epoll),
+    ours_on("io_uring", || ours(Backend::IoUring), Backend::IoUring),
+    ours_on("our-mio", || ours(Backend::Mio), Backend::Mio),
+    ours_on("poll", || ours(Backend::Poll), Backend::Poll),
+    ours_on("select", || ours(Backend::Select), Backend::Select),
+];
 
 /// Nanoseconds of each operation over all descriptors.
 fn run(open: Open, count: usize) -> io::Result<[f64; 5]> {
@@ -202,6 +220,56 @@ impl Registry for Mio {
         for source in &self.sources {
             let number = source.as_raw_fd();
             self.poll.registry().deregister(&mut mio::unix::SourceFd(&number))?;
+        }
+        sources.append(&mut self.sources);
+        Ok(())
+    }
+}
+
+struct Polling {
+    poller: polling::Poller,
+    events: polling::Events,
+    sources: Vec<Source>,
+    priority: bool,
+}
+
+fn polling_registry() -> io::Result<Box<dyn Registry>> {
+    let events = polling::Events::with_capacity(NonZeroUsize::new(1024).expect("is not zero"));
+    let poller = polling::Poller::new()?;
+    Ok(Box::new(Polling { poller, events, sources: Vec::new(), priority: false }))
+}
+
+impl Registry for Polling {
+    fn register(&mut self, sources: &mut Vec<Source>) -> io::Result<()> {
+        for (index, source) in sources.iter().enumerate() {
+            let event = polling::Event::readable(index);
+            // SAFETY: the sources are dropped after the poller, the field before them.
+            unsafe { self.poller.add_with_mode(source, event, polling::PollMode::Level)? };
+        }
+        self.sources.append(sources);
+        Ok(())
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        self.events.clear();
+        self.poller.wait(&mut self.events, Some(Duration::ZERO)).map(drop)
+    }
+
+    fn modify(&mut self) -> io::Result<()> {
+        self.priority = !self.priority;
+        for (index, source) in self.sources.iter().enumerate() {
+            let event = match self.priority {
+                true => polling::Event::none(index).with_priority(),
+                false => polling::Event::readable(index),
+            };
+            self.poller.modify_with_mode(source, event, polling::PollMode::Level)?;
+        }
+        Ok(())
+    }
+
+    fn unregister(&mut self, sources: &mut Vec<Source>) -> io::Result<()> {
+        for source in &self.sources {
+            self.poller.delete(source)?;
         }
         sources.append(&mut self.sources);
         Ok(())

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use calloop::timer::{TimeoutAction, Timer};
 use clap::Parser;
 use polyselect::{Backend, TimerKey};
-use polyselect_benches::{Compared, alternate, timed};
+use polyselect_benches::{Common, Report, alternate, timed};
 use tokio_util::time::{DelayQueue, delay_queue};
 
 #[allow(dead_code, unused_imports)] // The benchmark does not use all of it.
@@ -45,12 +45,8 @@ struct Args {
     live: usize,
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Only these contestants, beside the first.
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
-    /// What `cargo bench` adds.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 trait Timers {
@@ -404,32 +400,27 @@ fn churn(timers: &mut dyn Timers, count: usize, args: &Args) -> io::Result<f64> 
 type Measurement = fn(&mut dyn Timers, usize, &Args) -> io::Result<f64>;
 
 fn main() -> io::Result<()> {
-    let args = Args::parse();
-    let chosen = |contestant: &&Contestant| {
-        let named = args.only.iter().any(|name| name == contestant.name);
-        args.only.is_empty() || named || contestant.name == CONTESTANTS[0].name
-    };
-    let contestants: Vec<_> = CONTESTANTS.iter().filter(chosen).collect();
+    let mut args = Args::parse();
+    if args.common.quick {
+        (args.timers, args.rounds) = (10_000, 1);
+    }
+    let contestants = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;
+    let mut report = Report::new("timers", &args.common)?;
     let measurements: [(&str, Measurement); 4] =
         [("set", set), ("cancel", cancel), ("fire", fire), ("churn", churn)];
     for (name, measure) in measurements {
-        println!("\n{name}: {} timers", args.timers);
-        println!("{:14} {:>18} {:>24}", "", "ns: min median", "ratio: min median max");
         let mut runs: Vec<_> = contestants
             .iter()
             .map(|contestant| {
                 let count = args.timers.min(contestant.most);
                 let args = &args;
-                move || measure(&mut *(contestant.open)()?, count, args)
+                move || Ok([measure(&mut *(contestant.open)()?, count, args)?])
             })
             .collect();
-        for (contestant, result) in contestants.iter().zip(alternate(args.rounds, &mut runs)?) {
-            let Compared { cost, ratio } = result;
-            println!(
-                "{:14} {:10.1} {:7.1} {:10.2} {:6.2} {:6.2}",
-                contestant.name, cost.min, cost.median, ratio.min, ratio.median, ratio.max
-            );
-        }
+        let results = alternate(args.rounds, &mut runs)?;
+        println!("\n{name}: {} timers", args.timers);
+        let rows = contestants.iter().map(|contestant| contestant.name).zip(results);
+        report.table(&[("timers", args.timers as u64)], &[(name, "ns each")], rows)?;
     }
     Ok(())
 }

@@ -7,24 +7,26 @@
 //! cargo bench -p polyselect-benches --bench ring -- --system-calls
 //! ```
 //!
-//! Every contestant does the same work on the same kind of pipes; what differs is noted where it is
-//! defined. Times are CPU time of the whole process; they are compared within a round, in which all
-//! take turns, and the ratio is to raw epoll.
+//! Every contestant does the same work on the same kind of pipes. Times are CPU time of the whole
+//! process; they are compared within a round, in which all take turns, and the ratio is to raw epoll.
+//!
+//! What differs, and is told in full where each is defined: raw, polling, calloop, epoll, event-loop,
+//! io_uring, our-mio, poll and select are level-triggered, raw-uring and polling-oneshot are armed
+//! anew after each event, raw-edge, raw-uring-multi, mio, polling-edge, tokio, epoll-edge and
+//! io_uring-edge are edge-triggered; async-io is one-shot. tokio, async-io and coroutines have a task for each
+//! pipe, calloop and event-loop a callback; mio, polling and the raw ones look nothing up.
 
-mod coroutines;
-mod ours;
-mod peers;
-mod raw;
+mod contestants;
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::rc::Rc;
 
 use clap::Parser;
 use polyselect_benches::{
-    Compared, alternate, instructions, raise_descriptor_limit, system_calls, timed,
+    Common, Compared, DescriptorLimit, Report, alternate, instructions, raise_descriptor_limit,
+    system_calls, timed,
 };
-use rustix::pipe::{PipeFlags, pipe_with};
+
+use contestants::{CONTESTANTS, Contestant};
 
 #[derive(Parser)]
 struct Args {
@@ -35,13 +37,10 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 1000])]
     active: Vec<usize>,
     /// Events in each run.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 30_000)]
     events: u64,
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 11)]
     rounds: usize,
-    /// Only these contestants, beside the first.
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
     /// Also the contestants whose every wait walks all that is registered, however large N is.
     #[arg(long)]
     all: bool,
@@ -54,162 +53,103 @@ struct Args {
     /// Run one contestant once and print nothing.
     #[arg(long, hide = true)]
     once: bool,
-    /// What `cargo bench` adds.
-    #[arg(long, hide = true)]
-    bench: bool,
-}
-
-/// A loop over the read ends of pipes.
-trait Ring {
-    /// Runs until so many events have had their work done, or a few more.
-    fn run(&mut self, events: u64) -> io::Result<()>;
-}
-
-/// A loop that its user turns.
-trait Turns {
-    /// Waits once, does the work of each event, and says how many there were.
-    fn turn(&mut self) -> io::Result<u64>;
-}
-
-impl<L: Turns> Ring for L {
-    fn run(&mut self, events: u64) -> io::Result<()> {
-        let mut done = 0;
-        while done < events {
-            done += self.turn()?;
-        }
-        Ok(())
-    }
-}
-
-/// Both ends of the pipes. The write ends can be had by many, as callbacks and tasks need it.
-struct Pipes {
-    readers: Vec<OwnedFd>,
-    writers: Rc<[OwnedFd]>,
-}
-
-struct Contestant {
-    name: &'static str,
-    open: fn(Pipes) -> io::Result<Box<dyn Ring>>,
-    /// Whether each wait walks all that is registered.
-    walks: bool,
-}
-
-/// The first is what the others are compared with, the second is what all of them have in common.
-const CONTESTANTS: &[Contestant] = &[
-    Contestant { name: "raw", open: raw::epoll::<false>, walks: false },
-    Contestant { name: "bare", open: raw::bare, walks: false },
-    Contestant { name: "raw-edge", open: raw::epoll::<true>, walks: false },
-    Contestant { name: "mio", open: peers::mio, walks: false },
-    Contestant { name: "calloop", open: peers::calloop, walks: false },
-    Contestant { name: "tokio", open: peers::tokio, walks: false },
-    Contestant { name: "epoll", open: ours::epoll, walks: false },
-    Contestant { name: "epoll-edge", open: ours::epoll_edge, walks: false },
-    Contestant { name: "event-loop", open: ours::event_loop, walks: false },
-    Contestant { name: "coroutines", open: coroutines::epoll, walks: false },
-    Contestant { name: "io_uring", open: ours::io_uring, walks: false },
-    Contestant { name: "io_uring-edge", open: ours::io_uring_edge, walks: false },
-    Contestant { name: "our-mio", open: ours::mio, walks: false },
-    Contestant { name: "poll", open: ours::poll, walks: true },
-    Contestant { name: "select", open: ours::select, walks: true },
-];
-
-/// What an event is for: one byte in, one byte out to the next pipe.
-#[inline]
-fn pass_on(reader: BorrowedFd<'_>, index: usize, writers: &[OwnedFd]) -> io::Result<()> {
-    let mut byte = [0];
-    rustix::io::read(reader, &mut byte)?;
-    write_to_next(&byte, index, writers)
-}
-
-#[inline]
-fn write_to_next(byte: &[u8], index: usize, writers: &[OwnedFd]) -> io::Result<()> {
-    let next = if index + 1 < writers.len() { index + 1 } else { 0 };
-    rustix::io::write(&writers[next], byte)?;
-    Ok(())
-}
-
-/// Room for the events of a turn, the same for all.
-const CAPACITY: usize = 1024;
-
-/// A ring with `active` bytes under way.
-fn open(contestant: &Contestant, pipes: usize, active: usize) -> io::Result<Box<dyn Ring>> {
-    let (mut readers, mut writers) = (Vec::new(), Vec::new());
-    for _ in 0..pipes {
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        readers.push(reader);
-        writers.push(writer);
-    }
-    for index in 0..active {
-        rustix::io::write(&writers[index * pipes / active], b"x")?;
-    }
-    (contestant.open)(Pipes { readers, writers: writers.into() })
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> io::Result<()> {
-    let args = Args::parse();
-    raise_descriptor_limit()?;
+    let mut args = Args::parse();
+    if args.common.quick {
+        (args.pipes, args.active) = (vec![100], vec![1, 100]);
+        (args.events, args.rounds) = (2000, 1);
+    }
+    let limit = raise_descriptor_limit()?;
+    let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;
+    let mut report = Report::new("ring", &args.common)?;
     for &pipes in &args.pipes {
         for &active in args.active.iter().filter(|&&active| active <= pipes) {
-            let contestants = CONTESTANTS.iter().filter(|contestant| {
-                let named = args.only.iter().any(|name| name == contestant.name);
-                let cheap = args.all || pipes <= 1000 && active >= 100;
-                let base = !args.once && ["raw", "bare"].contains(&contestant.name);
-                named || base || args.only.is_empty() && (cheap || !contestant.walks)
-            });
-            let contestants: Vec<_> = contestants.collect();
             if args.once {
-                for contestant in contestants {
-                    open(contestant, pipes, active)?.run(args.events)?;
-                }
+                // The first is the base, which is not meant.
+                let contestant = chosen[chosen.len() - 1];
+                contestant.open(pipes, active)?.run(args.events)?;
                 continue;
             }
-            println!("\n{pipes} pipes, {active} active");
-            if args.instructions {
-                count_instructions(&contestants, pipes, active)?;
-            } else if args.system_calls {
-                count_system_calls(&contestants, pipes, active, args.events)?;
-            } else {
-                compare(&contestants, pipes, active, &args)?;
-            }
+            run(&chosen, pipes, active, &args, limit, &mut report)?;
         }
     }
     Ok(())
 }
+
+fn run(
+    chosen: &[&'static Contestant],
+    pipes: usize,
+    active: usize,
+    args: &Args,
+    limit: DescriptorLimit,
+    report: &mut Report,
+) -> io::Result<()> {
+    if !limit.allows(2 * pipes) {
+        return Ok(());
+    }
+    let cheap = |contestant: &Contestant| pipes <= 1000 && active >= 100 || !contestant.walks;
+    let wanted = |contestant: &Contestant| {
+        let affordable = args.all || !args.common.only.is_empty() || cheap(contestant);
+        contestant.is_available() && affordable
+    };
+    let mut contestants: Vec<_> = chosen.iter().copied().filter(|c| wanted(c)).collect();
+    if !contestants.iter().any(|contestant| contestant.name == BARE.name) {
+        contestants.insert(1, BARE);
+    }
+    println!("\n{pipes} pipes, {active} active");
+    if args.instructions {
+        count_instructions(&contestants, pipes, active)
+    } else if args.system_calls {
+        count_system_calls(&contestants, pipes, active, args.events)
+    } else {
+        compare(&contestants, pipes, active, args, report)
+    }
+}
+
+/// What all have in common.
+const BARE: &Contestant = &CONTESTANTS[1];
 
 fn compare(
     contestants: &[&Contestant],
     pipes: usize,
     active: usize,
     args: &Args,
+    report: &mut Report,
 ) -> io::Result<()> {
     let mut runs = Vec::new();
     for contestant in contestants {
         // Every descriptor of the process counts for nobody in particular, so all rings are open
         // one at a time.
         runs.push(move || {
-            let mut ring = open(contestant, pipes, active)?;
+            let mut ring = contestant.open(pipes, active)?;
             ring.run(args.events / 10)?;
             let time = timed(|| ring.run(args.events))?;
-            Ok(time.as_nanos() as f64 / args.events as f64)
+            Ok([time.as_nanos() as f64 / args.events as f64])
         });
     }
     let results = alternate(args.rounds, &mut runs)?;
     println!(
-        "{:14} {:>8} {:>22} {:>15}",
+        "{:16} {:>8} {:>22} {:>15}",
         "", "ns/event", "ratio: min median max", "above the bare"
     );
-    for (contestant, result) in contestants.iter().zip(&results) {
+    for (contestant, [result]) in contestants.iter().zip(&results) {
         // Of the cost above reading and writing, the part of raw epoll's.
-        let above = |result: &Compared| result.cost.median - results[1].cost.median;
+        let above = |[result]: &[Compared; 1]| result.cost.median - results[1][0].cost.median;
         println!(
-            "{:14} {:8.1} {:8.3} {:6.3} {:6.3} {:15.2}",
+            "{:16} {:8.1} {:8.3} {:6.3} {:6.3} {:15.2}",
             contestant.name,
             result.cost.median,
             result.ratio.min,
             result.ratio.median,
             result.ratio.max,
-            above(result) / above(&results[0])
+            above(&[*result]) / above(&results[0])
         );
+        let settings = [("pipes", pipes as u64), ("active", active as u64)];
+        report.record_only(&settings, contestant.name, ("CPU time", "ns an event"), result)?;
     }
     Ok(())
 }
@@ -232,7 +172,7 @@ fn count_instructions(contestants: &[&Contestant], pipes: usize, active: usize) 
             return Ok(());
         };
         let each = (long - short) as f64 / (many - few) as f64;
-        println!("{:14} {each:8.1} instructions an event", contestant.name);
+        println!("{:16} {each:8.1} instructions an event", contestant.name);
     }
     Ok(())
 }
@@ -250,7 +190,7 @@ fn count_system_calls(
             println!("strace is not installed: no system calls counted");
             return Ok(());
         };
-        print!("{:14} {events} events:", contestant.name);
+        print!("{:16} {events} events:", contestant.name);
         for (name, calls) in all {
             let before = none.iter().find(|(other, _)| *other == name).map_or(0, |row| row.1);
             if calls > before + events / 10_000 {

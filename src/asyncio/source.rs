@@ -159,7 +159,7 @@ impl<S: AsFd + 'static> Async<S> {
         direction: fn(&State) -> &Direction,
         context: &Context<'_>,
         operation: impl FnMut() -> io::Result<R>,
-        has_more: impl FnOnce(&R) -> bool,
+        has_more: impl Fn(&R) -> bool,
     ) -> Poll<io::Result<R>> {
         let direction = direction(&self.source.state);
         let watched = || self.watched();
@@ -173,8 +173,9 @@ impl<S: AsFd + 'static> Async<S> {
     /// Waits until a read would not block; at once, or in the next turn of the loop, if that is so
     /// already. Another task may have been quicker, so be ready for `WouldBlock`.
     ///
-    /// [`read_with`](Self::read_with) saves the looking whether there is something: this makes a
-    /// `poll` call where the last read may have left something.
+    /// Read with [`try_read`](Self::try_read) or [`try_read_with`](Self::try_read_with) then: they
+    /// remember what they found, where a read by [`get_ref`](Self::get_ref) makes the next wait begin
+    /// with a `poll` call that looks whether something is left.
     ///
     /// # Errors
     ///
@@ -185,14 +186,15 @@ impl<S: AsFd + 'static> Async<S> {
     /// ```
     /// # #[cfg(unix)] {
     /// # use polyselect::{EventLoop, asyncio::Async};
-    /// # use std::io::{Read, Write};
+    /// # use std::io::Write;
     /// # let (mut left, right) = std::os::unix::net::UnixStream::pair()?;
     /// # left.write_all(b"!")?;
     /// # let right = Async::new(right)?;
     /// # EventLoop::new(())?.block_on(async {
+    /// let mut buffer = [0; 64];
     /// right.readable().await?;
-    /// let mut byte = [0];
-    /// right.get_ref().read(&mut byte)?;
+    /// let n = right.try_read(&mut buffer)?;
+    /// # assert_eq!(n, 1);
     /// # std::io::Result::Ok(()) })??; }
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -213,12 +215,11 @@ impl<S: AsFd + 'static> Async<S> {
     /// ```
     /// # #[cfg(unix)] {
     /// # use polyselect::{EventLoop, asyncio::Async};
-    /// # use std::io::Write;
     /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
     /// # let left = Async::new(left)?;
     /// # EventLoop::new(())?.block_on(async {
     /// left.writable().await?;
-    /// left.get_ref().write(b"!")?;
+    /// left.try_write(b"!")?;
     /// # std::io::Result::Ok(()) })??; }
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -228,6 +229,49 @@ impl<S: AsFd + 'static> Async<S> {
             self.poll_event(|state| &state.writing, PollFlags::OUT, &mut begin, context)
         })
         .await
+    }
+
+    /// Does a reading operation now, if it does not block. It is tried again after `Interrupted`.
+    ///
+    /// # Errors
+    ///
+    /// What `operation` says; `WouldBlock` makes the next wait wait.
+    ///
+    /// ```
+    /// use polyselect::asyncio::Async;
+    /// use std::{io::ErrorKind, net::UdpSocket};
+    ///
+    /// let socket = Async::new(UdpSocket::bind(("127.0.0.1", 0))?)?;
+    /// let error = socket.try_read_with(|socket| socket.recv(&mut [0; 64])).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_read_with<R>(
+        &self,
+        mut operation: impl FnMut(&S) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.source.state.reading.attempt(|| operation(&self.source.inner), |_| true)
+    }
+
+    /// Does a writing operation now, if it does not block. As [`try_read_with`](Self::try_read_with).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// ```
+    /// # use polyselect::asyncio::Async;
+    /// # use std::net::UdpSocket;
+    /// # let socket = Async::new(UdpSocket::bind(("127.0.0.1", 0))?)?;
+    /// let addr = socket.get_ref().local_addr()?;
+    /// assert_eq!(socket.try_write_with(|socket| socket.send_to(b"to myself", addr))?, 9);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_write_with<R>(
+        &self,
+        mut operation: impl FnMut(&S) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.source.state.writing.attempt(|| operation(&self.source.inner), |_| true)
     }
 
     /// Does a reading operation as soon as it does not block: `operation` is tried, and again after
@@ -307,9 +351,20 @@ where
     ) -> Poll<io::Result<usize>> {
         let length = buffer.len();
         let read = || (&self.source.inner).read(buffer);
-        // A stream that does not fill the buffer has no more for now.
-        let has_more = |&n: &usize| n == length || !is_stream::<S>();
-        self.poll_with(|state| &state.reading, context, read, has_more)
+        self.poll_with(|state| &state.reading, context, read, |&n| may_have_more::<S>(n, length))
+    }
+
+    /// Reads what there is, if there is something.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is nothing, and what the source says.
+    ///
+    /// See [`readable`](Self::readable) for an example.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len();
+        let read = || (&self.source.inner).read(buffer);
+        self.source.state.reading.attempt(read, |&n| may_have_more::<S>(n, length))
     }
 
     /// Reads what there is, as much as fits; zero bytes are the end of the stream. Does not wait if
@@ -368,6 +423,17 @@ where
         self.poll_with(|state| &state.writing, context, write, |_| true)
     }
 
+    /// Writes what the source takes now.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if that is nothing, and what the source says.
+    ///
+    /// See [`writable`](Self::writable) for an example.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.source.state.writing.attempt(|| (&self.source.inner).write(bytes), |_| true)
+    }
+
     pub(super) fn poll_write_parts(
         &self,
         context: &Context<'_>,
@@ -424,6 +490,12 @@ impl<S: AsFd + 'static> Async<S> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether there may be more to read: a stream that does not fill the buffer has no more for now.
+#[inline]
+fn may_have_more<S: 'static>(read: usize, room: usize) -> bool {
+    read == room || !is_stream::<S>()
 }
 
 /// Whether it is known to give all that it has to a read that has room for it. A terminal gives a

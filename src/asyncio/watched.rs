@@ -27,6 +27,8 @@ pub(super) struct Direction {
     interest: Interest,
     /// Whether an operation may do without waiting: nothing has said otherwise since the last event.
     is_ready: Cell<bool>,
+    /// Whether what has been done since the last event went by way of this, so that `is_ready` counts.
+    is_tracked: Cell<bool>,
     /// Whether it is ready for good: the peer has ended the stream, or it has failed.
     is_ended: Cell<bool>,
     budget: Cell<u32>,
@@ -46,6 +48,7 @@ impl Direction {
             // The first operation is tried at once: a client has often sent its request by now, and
             // there is always room for the first answer.
             is_ready: Cell::new(true),
+            is_tracked: Cell::new(false),
             is_ended: Cell::new(false),
             budget: Cell::new(BUDGET),
             is_waited_for: Cell::new(false),
@@ -84,6 +87,32 @@ impl Direction {
         if !self.others.borrow().is_empty() {
             let others = self.others.take();
             others.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Lets `operation` try, and learns from it whether to try again or to wait.
+    #[inline]
+    pub(super) fn attempt<R>(
+        &self,
+        mut operation: impl FnMut() -> io::Result<R>,
+        has_more: impl Fn(&R) -> bool,
+    ) -> io::Result<R> {
+        self.is_tracked.set(true);
+        loop {
+            match operation() {
+                Ok(result) => {
+                    if !has_more(&result) {
+                        self.is_ready.set(self.is_ended.get());
+                    }
+                    return Ok(result);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_ready.set(false);
+                    return Err(error);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -192,6 +221,7 @@ impl State {
         let events = direction.events.get();
         match begin {
             Some(begin) if *begin != events => {
+                direction.is_tracked.set(false);
                 return Poll::Ready(self.failure.take().map_or(Ok(()), Err));
             }
             Some(_) => {}
@@ -206,7 +236,7 @@ impl State {
                         return Poll::Pending;
                     }
                     direction.budget.set(direction.budget.get() - 1);
-                    if probe()? {
+                    if direction.is_tracked.replace(false) || probe()? {
                         return Poll::Ready(Ok(()));
                     }
                     direction.is_ready.set(false);
@@ -230,7 +260,7 @@ impl State {
         context: &Context<'_>,
         watched: impl FnOnce() -> Rc<dyn Watched>,
         mut operation: impl FnMut() -> io::Result<R>,
-        has_more: impl FnOnce(&R) -> bool,
+        has_more: impl Fn(&R) -> bool,
     ) -> Poll<io::Result<R>> {
         while direction.is_ready.get() {
             let budget = direction.budget.get();
@@ -239,19 +269,12 @@ impl State {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            match operation() {
-                Ok(result) => {
+            match direction.attempt(&mut operation, &has_more) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => {
                     direction.budget.set(budget - 1);
-                    if !has_more(&result) {
-                        direction.is_ready.set(direction.is_ended.get());
-                    }
-                    return Poll::Ready(Ok(result));
+                    return Poll::Ready(result);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    direction.is_ready.set(false);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
             }
         }
         self.wait(direction, context, watched).map(Err)

@@ -229,7 +229,7 @@ fn others_traits_work_on_it(backend: Backend) {
     let (left, right) = pair();
     let (left, mut right) = (Async::new(left).unwrap(), Async::new(right).unwrap());
     let copying = async {
-        let mut writer = &left;
+        let writer = &left;
         let mut lines = BufReader::new(&left).lines();
         while let Some(line) = StreamExt::next(&mut lines).await {
             writer.write_all(line.unwrap().to_uppercase().as_bytes()).await.unwrap();

@@ -3,7 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use polyselect_benches::{Completed, PollRing};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::retry_on_intr;
 
 use super::{CAPACITY, Pipes, Ring, Turns, pass_on};
 
@@ -27,12 +30,55 @@ pub fn epoll<const EDGE: bool>(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
 impl Turns for Raw {
     fn turn(&mut self) -> io::Result<u64> {
         self.events.clear();
-        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), None)?;
+        retry_on_intr(|| epoll::wait(&self.epoll, spare_capacity(&mut self.events), None))?;
         for event in &self.events {
             let index = { event.data }.u64() as usize;
             pass_on(self.pipes.readers[index].as_fd(), index, &self.pipes.writers)?;
         }
         Ok(self.events.len() as u64)
+    }
+}
+
+/// io_uring, waiting only; reading and writing are the same calls as the others'. One-shot polls are
+/// armed anew after each event, with the next wait; multishot polls stay, edge-triggered.
+struct Uring<const MULTI: bool> {
+    ring: PollRing,
+    pipes: Pipes,
+    completed: Vec<Completed>,
+}
+
+pub fn uring<const MULTI: bool>(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
+    let ring = PollRing::new(pipes.readers.len() as u32)?;
+    let mut uring = Uring::<MULTI> { ring, pipes, completed: Vec::with_capacity(CAPACITY) };
+    for index in 0..uring.pipes.readers.len() {
+        uring.arm(index)?;
+    }
+    Ok(Box::new(uring))
+}
+
+impl<const MULTI: bool> Uring<MULTI> {
+    fn arm(&mut self, index: usize) -> io::Result<()> {
+        let (reader, data) = (&self.pipes.readers[index], index as u64);
+        match MULTI {
+            true => self.ring.arm_multi(reader, PollFlags::IN, data),
+            false => self.ring.arm(reader, PollFlags::IN, data),
+        }
+    }
+}
+
+impl<const MULTI: bool> Turns for Uring<MULTI> {
+    fn turn(&mut self) -> io::Result<u64> {
+        self.completed.clear();
+        self.ring.wait(&mut self.completed)?;
+        for place in 0..self.completed.len() {
+            let Completed { data, stays } = self.completed[place];
+            let index = data as usize;
+            pass_on(self.pipes.readers[index].as_fd(), index, &self.pipes.writers)?;
+            if !stays {
+                self.arm(index)?;
+            }
+        }
+        Ok(self.completed.len() as u64)
     }
 }
 

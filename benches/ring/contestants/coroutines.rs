@@ -1,16 +1,16 @@
-//! This crate's coroutines: a task for each pipe, which reads and writes for ever.
+//! This crate's coroutines: a task for each pipe, which waits, reads and writes for ever;
+//! edge-triggered.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, PipeReader};
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use polyselect::asyncio::Async;
 use polyselect::{Backend, EventLoop};
 
-use super::{Pipes, Ring, pass_on};
+use super::{Pipes, Ring, write_to_next};
 
 struct Coroutines {
     event_loop: EventLoop,
@@ -32,13 +32,16 @@ pub fn epoll(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
         let task = async move {
             loop {
                 reader.readable().await?;
-                pass_on(reader.get_ref().as_fd(), index, &writers)?;
+                let mut byte = [0];
+                match reader.try_read(&mut byte) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    result => result?,
+                };
+                write_to_next(&byte, index, &writers)?;
                 let left = shared.left.get();
                 shared.left.set(left.saturating_sub(1));
-                if left == 1
-                    && let Some(waker) = shared.done.take()
-                {
-                    waker.wake();
+                if left == 1 {
+                    shared.done.take().into_iter().for_each(Waker::wake);
                 }
             }
             #[allow(unreachable_code)] // It gives the block its type.

@@ -1,18 +1,13 @@
-//! Other crates, each as its users would write it.
+//! Other crates with loops and callbacks, each as its users would write it.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use ::calloop::generic::Generic;
 use ::calloop::{EventLoop, Mode, PostAction};
-use ::tokio::net::unix::pipe::Receiver;
-use ::tokio::runtime::Runtime;
-use ::tokio::sync::Notify;
-use ::tokio::task::LocalSet;
 
-use super::{CAPACITY, Pipes, Ring, Turns, pass_on, write_to_next};
+use super::{CAPACITY, Pipes, Ring, Turns, pass_on};
 
 /// mio: edge-triggered, the token being the index into the readers; it looks nothing up.
 struct Mio {
@@ -81,51 +76,6 @@ impl Ring for Calloop {
         while self.data.events < events {
             self.event_loop.dispatch(None, &mut self.data).map_err(io::Error::other)?;
         }
-        Ok(())
-    }
-}
-
-/// tokio on one thread: a task for each pipe, which waits, reads and writes for ever.
-struct Tokio {
-    runtime: Runtime,
-    tasks: LocalSet,
-    left: Rc<Cell<u64>>,
-    done: Rc<Notify>,
-}
-
-pub fn tokio(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
-    let runtime = ::tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (tasks, left, done) = (LocalSet::new(), Rc::new(Cell::new(0_u64)), Rc::new(Notify::new()));
-    let inside = runtime.enter();
-    for (index, reader) in pipes.readers.into_iter().enumerate() {
-        let reader = Receiver::from_owned_fd(reader)?;
-        let (writers, left, done) = (Rc::clone(&pipes.writers), Rc::clone(&left), Rc::clone(&done));
-        tasks.spawn_local(async move {
-            loop {
-                reader.readable().await?;
-                let mut byte = [0];
-                match reader.try_read(&mut byte) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                    result => result?,
-                };
-                write_to_next(&byte, index, &writers)?;
-                // Those who come after the last that counts say nothing.
-                if left.replace(left.get().saturating_sub(1)) == 1 {
-                    done.notify_one();
-                }
-            }
-            #[allow(unreachable_code)] // It gives the block its type.
-            io::Result::Ok(())
-        });
-    }
-    drop(inside);
-    Ok(Box::new(Tokio { runtime, tasks, left, done }))
-}
-
-impl Ring for Tokio {
-    fn run(&mut self, events: u64) -> io::Result<()> {
-        self.left.set(events);
-        self.tasks.block_on(&self.runtime, self.done.notified());
         Ok(())
     }
 }

@@ -1,0 +1,109 @@
+//! What all servers do for a connection, but for the one that lets io_uring read and write: read into
+//! a buffer until a read is short or would block, write back, and keep what the socket does not take;
+//! until that is gone, nothing more is read.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+/// The one buffer of a server, for all connections.
+pub const BUFFER: usize = 64 * 1024;
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Reading,
+    Writing,
+}
+
+/// What is to be done after an event.
+pub enum Turn {
+    /// It waits for what it waited for.
+    Same,
+    Wants(Direction),
+    Closed,
+}
+
+/// What was read and could not be written.
+#[derive(Default)]
+pub struct Unsent {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Unsent {
+    pub fn direction(&self) -> Direction {
+        if self.bytes.is_empty() { Direction::Reading } else { Direction::Writing }
+    }
+
+    /// The work of an event.
+    #[inline]
+    pub fn echo(&mut self, stream: impl Read + Write, buffer: &mut [u8]) -> io::Result<Turn> {
+        let before = self.direction();
+        let closed = self.work(stream, buffer)?;
+        Ok(match self.direction() {
+            _ if closed => Turn::Closed,
+            after if after == before => Turn::Same,
+            after => Turn::Wants(after),
+        })
+    }
+
+    /// Says whether the connection is over.
+    #[inline]
+    fn work(&mut self, mut stream: impl Read + Write, buffer: &mut [u8]) -> io::Result<bool> {
+        while self.direction() == Direction::Writing {
+            match stream.write(&self.bytes[self.sent..]) {
+                Ok(written) => self.sent += written,
+                Err(error) => return is_over(error),
+            }
+            if self.sent == self.bytes.len() {
+                *self = Self::default();
+            }
+        }
+        loop {
+            let read = match stream.read(buffer) {
+                Ok(0) => return Ok(true),
+                Ok(read) => read,
+                Err(error) => return is_over(error),
+            };
+            let mut sent = 0;
+            while sent < read {
+                match stream.write(&buffer[sent..read]) {
+                    Ok(written) => sent += written,
+                    Err(error) => {
+                        self.bytes = buffer[sent..read].to_vec();
+                        return is_over(error);
+                    }
+                }
+            }
+            if read < buffer.len() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// The generator resets connections when it is done with them.
+fn is_over(error: io::Error) -> io::Result<bool> {
+    match error.kind() {
+        ErrorKind::WouldBlock => Ok(false),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ok(true),
+        _ => Err(error),
+    }
+}
+
+/// For servers that keep both in one place.
+pub struct Connection {
+    pub stream: TcpStream,
+    pub unsent: Unsent,
+}
+
+impl Connection {
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, unsent: Unsent::default() }
+    }
+
+    #[inline]
+    pub fn echo(&mut self, buffer: &mut [u8]) -> io::Result<Turn> {
+        self.unsent.echo(&self.stream, buffer)
+    }
+}

@@ -1,0 +1,164 @@
+//! The load: connections that send messages, and check every byte that comes back. The same program
+//! for all servers: raw epoll, edge-triggered.
+//!
+//! Each connection has its stretch of one pattern, over and over; where a byte belongs follows from
+//! its place in the stream, so that checking is comparing memory, and a byte that is lost, doubled or
+//! another connection's is noticed.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::retry_on_intr;
+use rustix::net::sockopt::set_socket_linger;
+
+/// The pattern's length, a prime, so that no two connections have the same stretch.
+const PERIOD: usize = 65_521;
+const LONGEST: usize = 64 * 1024;
+const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
+
+pub struct Load {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    clients: Vec<Client>,
+    pattern: Vec<u8>,
+    buffer: Vec<u8>,
+    size: u64,
+    pipelining: u64,
+}
+
+struct Client {
+    stream: TcpStream,
+    /// Where in the pattern its stream begins.
+    start: usize,
+    /// All three count bytes since the beginning.
+    wanted: u64,
+    sent: u64,
+    received: u64,
+}
+
+/// Messages of one run.
+struct Left {
+    unsent: u64,
+    unanswered: u64,
+}
+
+impl Load {
+    pub fn connect(
+        address: SocketAddr,
+        connections: usize,
+        size: u64,
+        pipelining: u64,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut clients = Vec::with_capacity(connections);
+        for index in 0..connections {
+            let stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            // Closing resets, or thousands of ports would be taken for a minute.
+            set_socket_linger(&stream, Some(Duration::ZERO))?;
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+            epoll::add(&epoll, &stream, epoll::EventData::new_u64(index as u64), flags)?;
+            let start = index * 7919 % PERIOD;
+            clients.push(Client { stream, start, wanted: 0, sent: 0, received: 0 });
+        }
+        let (events, buffer) = (Vec::with_capacity(1024), vec![0; LONGEST]);
+        Ok(Self { epoll, events, clients, pattern: pattern(), buffer, size, pipelining })
+    }
+
+    /// Sends so many messages, waits until all have come back, and says how long it took.
+    pub fn run(&mut self, messages: u64) -> io::Result<Duration> {
+        let start = Instant::now();
+        let mut left = Left { unsent: messages, unanswered: messages };
+        for client in &mut self.clients {
+            let first = self.pipelining.min(left.unsent);
+            left.unsent -= first;
+            client.wanted += first * self.size;
+            client.send(&self.pattern)?;
+        }
+        while left.unanswered > 0 {
+            self.events.clear();
+            let Self { epoll, events, .. } = self;
+            let wait = || epoll::wait(&*epoll, spare_capacity(events), Some(&PATIENCE));
+            if retry_on_intr(wait)? == 0 {
+                let message = format!("the server leaves {} messages unanswered", left.unanswered);
+                return Err(io::Error::new(ErrorKind::TimedOut, message));
+            }
+            for event in &self.events {
+                let client = &mut self.clients[{ event.data }.u64() as usize];
+                let answered = client.receive(&self.pattern, &mut self.buffer, self.size)?;
+                left.unanswered -= answered;
+                let next = answered.min(left.unsent);
+                left.unsent -= next;
+                client.wanted += next * self.size;
+                client.send(&self.pattern)?;
+            }
+        }
+        Ok(start.elapsed())
+    }
+}
+
+impl Client {
+    fn at(&self, position: u64) -> usize {
+        (self.start + (position % PERIOD as u64) as usize) % PERIOD
+    }
+
+    /// Sends what it may, and what does not fit when there is room.
+    fn send(&mut self, pattern: &[u8]) -> io::Result<()> {
+        while self.sent < self.wanted {
+            let length = (self.wanted - self.sent).min(LONGEST as u64) as usize;
+            let bytes = &pattern[self.at(self.sent)..][..length];
+            match (&self.stream).write(bytes) {
+                Ok(written) => self.sent += written as u64,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what has come, and says how many messages are complete with it.
+    fn receive(&mut self, pattern: &[u8], buffer: &mut [u8], size: u64) -> io::Result<u64> {
+        let before = self.received;
+        loop {
+            let length = match (&self.stream).read(buffer) {
+                Ok(0) => {
+                    let message = "the server has closed a connection";
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, message));
+                }
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            let expected = &pattern[self.at(self.received)..][..length];
+            self.received += length as u64;
+            if buffer[..length] != *expected || self.received > self.sent {
+                let message = "the server sends back something else than it was sent";
+                return Err(io::Error::new(ErrorKind::InvalidData, message));
+            }
+            if length < buffer.len() {
+                break;
+            }
+        }
+        Ok(self.received / size - before / size)
+    }
+}
+
+/// A period of random bytes (xorshift), and a message's length more.
+fn pattern() -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let period = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    });
+    let mut pattern: Vec<_> = period.take(PERIOD).collect();
+    pattern.extend_from_within(..PERIOD.min(LONGEST));
+    pattern.extend_from_within(..LONGEST.saturating_sub(PERIOD));
+    pattern
+}

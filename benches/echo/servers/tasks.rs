@@ -1,0 +1,90 @@
+//! Crates with tasks: one for each connection, on one thread. The buffer is shared here too: nothing
+//! in it outlasts the work of an event.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+
+use ::async_io::Async;
+use ::tokio::task::LocalSet;
+use async_executor::LocalExecutor;
+
+use crate::connection::{BUFFER, Direction, Turn, Unsent};
+
+/// tokio's stream, edge-triggered, without the waiting.
+struct Try<'a>(&'a ::tokio::net::TcpStream);
+
+impl Read for Try<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+impl Write for Try<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A `current_thread` runtime and a `LocalSet`.
+pub fn tokio(streams: Vec<TcpStream>) -> io::Result<()> {
+    let runtime = ::tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
+    LocalSet::new().block_on(&runtime, async {
+        let mut tasks = Vec::with_capacity(streams.len());
+        for stream in streams {
+            let stream = ::tokio::net::TcpStream::from_std(stream)?;
+            let (mut unsent, buffer) = (Unsent::default(), Rc::clone(&buffer));
+            tasks.push(::tokio::task::spawn_local(async move {
+                loop {
+                    match unsent.direction() {
+                        Direction::Reading => stream.readable().await?,
+                        Direction::Writing => stream.writable().await?,
+                    }
+                    if let Turn::Closed = unsent.echo(Try(&stream), &mut buffer.borrow_mut())? {
+                        return io::Result::Ok(());
+                    }
+                }
+            }));
+        }
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
+    })
+}
+
+/// async-io, one-shot: each wait for a connection arms it anew. It has a thread of its own besides,
+/// which stays out of the way while this one waits.
+pub fn async_io(streams: Vec<TcpStream>) -> io::Result<()> {
+    let executor = LocalExecutor::new();
+    let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
+    let mut tasks = Vec::with_capacity(streams.len());
+    for stream in streams {
+        let stream = Async::new_nonblocking(stream)?;
+        let (mut unsent, buffer) = (Unsent::default(), Rc::clone(&buffer));
+        tasks.push(executor.spawn(async move {
+            loop {
+                match unsent.direction() {
+                    Direction::Reading => stream.readable().await?,
+                    Direction::Writing => stream.writable().await?,
+                }
+                let stream = stream.get_ref();
+                if let Turn::Closed = unsent.echo(stream, &mut buffer.borrow_mut())? {
+                    return io::Result::Ok(());
+                }
+            }
+        }));
+    }
+    ::async_io::block_on(executor.run(async {
+        for task in tasks {
+            task.await?;
+        }
+        Ok(())
+    }))
+}

@@ -1,0 +1,130 @@
+//! What idle descriptors cost those that are active: the ring with few pipes and with many, the same
+//! number of them active.
+//!
+//! ```text
+//! cargo bench -p polyselect-benches --bench idle
+//! ```
+//!
+//! The growth is the CPU time of an event with many pipes, less that with few, in the same round. It
+//! has causes that nobody can help: each byte goes to another pipe, and many pipes are more memory
+//! than few. Raw epoll has these too; `beyond raw` is what a contestant grows by on top. For what else
+//! differs, see the ring. poll and select, whose waits walk all that is registered, run if they are
+//! named by `--only`.
+
+#[allow(dead_code)] // The benchmark does not use all of it.
+#[path = "ring/contestants/mod.rs"]
+mod contestants;
+
+use std::io;
+
+use clap::Parser;
+use polyselect_benches::{Common, Report, Spread, compare, raise_descriptor_limit, rounds, timed};
+
+use contestants::{CONTESTANTS, Contestant};
+
+#[derive(Parser)]
+struct Args {
+    /// Pipes that are few.
+    #[arg(long, default_value_t = 100)]
+    few: usize,
+    /// Pipes that are many.
+    #[arg(long, default_value_t = 9900)]
+    many: usize,
+    /// Bytes under way, no more than the few pipes.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 100])]
+    active: Vec<usize>,
+    /// Events in each run.
+    #[arg(long, default_value_t = 20_000)]
+    events: u64,
+    #[arg(long, default_value_t = 11)]
+    rounds: usize,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn main() -> io::Result<()> {
+    let mut args = Args::parse();
+    if args.common.quick {
+        (args.many, args.events, args.rounds) = (1000, 2000, 1);
+    }
+    let limit = raise_descriptor_limit()?;
+    if !limit.allows(2 * args.few.max(args.many)) {
+        return Ok(());
+    }
+    if let Some(active) = args.active.iter().find(|&&active| active > args.few.min(args.many)) {
+        let message = format!("{active} bytes under way do not fit {} pipes", args.few);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;
+    let affordable =
+        |c: &&Contestant| c.is_available() && (!c.walks || !args.common.only.is_empty());
+    let chosen: Vec<_> = chosen.into_iter().filter(affordable).collect();
+    let mut report = Report::new("idle", &args.common)?;
+    for &active in &args.active {
+        show(&chosen, active, &args, &mut report)?;
+    }
+    Ok(())
+}
+
+fn event(contestant: &Contestant, pipes: usize, active: usize, events: u64) -> io::Result<f64> {
+    let mut ring = contestant.open(pipes, active)?;
+    // Every pipe has had its turn before time counts.
+    ring.run((events / 10).max(pipes as u64))?;
+    let time = timed(|| ring.run(events))?;
+    Ok(time.as_nanos() as f64 / events as f64)
+}
+
+fn show(
+    chosen: &[&'static Contestant],
+    active: usize,
+    args: &Args,
+    report: &mut Report,
+) -> io::Result<()> {
+    let mut runs: Vec<_> = chosen
+        .iter()
+        .map(|contestant| {
+            move || {
+                let few = event(contestant, args.few, active, args.events)?;
+                Ok([few, event(contestant, args.many, active, args.events)?])
+            }
+        })
+        .collect();
+    let figures = rounds(args.rounds, &mut runs)?;
+    let growth = |[few, many]: &[f64; 2]| many - few;
+    println!("\nCPU time of an event in ns, {} and {} pipes, {active} active", args.few, args.many);
+    println!(
+        "{:16} {:>8} {:>8} {:>8}   {:>30}",
+        "", args.few, args.many, "growth", "beyond raw: min median max"
+    );
+    for ((contestant, of), compared) in chosen.iter().zip(&figures).zip(compare(&figures)) {
+        let grown = Spread::of(of.iter().map(growth).collect());
+        let beyond = of.iter().zip(&figures[0]).map(|(of, raw)| growth(of) - growth(raw));
+        let beyond = Spread::of(beyond.collect());
+        let [few, many] = compared;
+        println!(
+            "{:16} {:8.1} {:8.1} {:8.1}   {:14.1} {:7.1} {:7.1}",
+            contestant.name,
+            few.cost.median,
+            many.cost.median,
+            grown.median,
+            beyond.min,
+            beyond.median,
+            beyond.max
+        );
+        for (pipes, compared) in [(args.few, few), (args.many, many)] {
+            let settings = [("pipes", pipes as u64), ("active", active as u64)];
+            report.record_only(
+                &settings,
+                contestant.name,
+                ("CPU time", "ns an event"),
+                &compared,
+            )?;
+        }
+        let settings = [("active", active as u64)];
+        for (quantity, spread) in [("growth", grown), ("growth beyond raw", beyond)] {
+            let quantity = (quantity, "ns an event");
+            report.record_difference(&settings, contestant.name, quantity, &spread)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Arguments that all benchmarks take.
+
+use std::io;
+use std::path::PathBuf;
+
+/// For `#[command(flatten)]`.
+#[derive(clap::Args, Debug)]
+pub struct Common {
+    /// Only these contestants, beside the first, with which all are compared.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Append the figures to this file as well; `cargo bench` starts in the folder `benches`.
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Show that it runs, in a second or so; the figures say nothing.
+    #[arg(long)]
+    pub quick: bool,
+    /// What `cargo bench` adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Common {
+    /// The contestants to run, in their order: all, or the first and those that are named.
+    pub fn choose<'a, C>(&self, all: &'a [C], name: fn(&C) -> &str) -> io::Result<Vec<&'a C>> {
+        if let Some(stranger) = self.only.iter().find(|only| !all.iter().any(|c| name(c) == *only))
+        {
+            let names: Vec<_> = all.iter().map(name).collect();
+            let message = format!("there is no {stranger:?} here, only {}", names.join(", "));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let named = |contestant: &C| self.only.iter().any(|only| only == name(contestant));
+        let chosen = |(index, contestant): &(usize, &C)| {
+            self.only.is_empty() || *index == 0 || named(contestant)
+        };
+        Ok(all.iter().enumerate().filter(chosen).map(|(_, contestant)| contestant).collect())
+    }
+}

@@ -1,0 +1,79 @@
+//! Rounds in which all take turns, and the comparison with the first.
+
+use std::io;
+
+/// Lowest, median and highest of some figures.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// The lowest.
+    pub min: f64,
+    /// The one in the middle.
+    pub median: f64,
+    /// The highest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Sorts the figures; there must be one at least.
+    pub fn of(mut figures: Vec<f64>) -> Self {
+        figures.sort_by(f64::total_cmp);
+        Self {
+            min: figures[0],
+            median: figures[figures.len() / 2],
+            max: figures[figures.len() - 1],
+        }
+    }
+}
+
+/// What one contestant came to over the rounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared {
+    /// Its own figures.
+    pub cost: Spread,
+    /// To those of the first contestant, round by round.
+    pub ratio: Spread,
+}
+
+/// Runs all in turn, for so many rounds after one that does not count. What a call returns are the
+/// figures of one run; here they are by contestant, and by round.
+///
+/// Each round begins with another contestant, so that none is always the one who finds the machine
+/// as the last left it.
+pub fn rounds<const N: usize>(
+    count: usize,
+    contestants: &mut [impl FnMut() -> io::Result<[f64; N]>],
+) -> io::Result<Vec<Vec<[f64; N]>>> {
+    if count == 0 {
+        let message = "no rounds, no figures: let there be one at least";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let mut figures = vec![Vec::with_capacity(count); contestants.len()];
+    for round in 0..=count {
+        for turn in 0..contestants.len() {
+            let contestant = (round + turn) % contestants.len();
+            let run = contestants[contestant]()?;
+            if round > 0 {
+                figures[contestant].push(run);
+            }
+        }
+    }
+    Ok(figures)
+}
+
+/// Compares figures by contestant, and by round, to those of the first.
+pub fn compare<const N: usize>(figures: &[Vec<[f64; N]>]) -> Vec<[Compared; N]> {
+    let compared = |of: &[[f64; N]], figure: usize| {
+        let costs = of.iter().map(|run| run[figure]).collect();
+        let ratios = of.iter().zip(&figures[0]).map(|(run, base)| run[figure] / base[figure]);
+        Compared { cost: Spread::of(costs), ratio: Spread::of(ratios.collect()) }
+    };
+    figures.iter().map(|of| std::array::from_fn(|figure| compared(of, figure))).collect()
+}
+
+/// [`rounds`], [compared](compare).
+pub fn alternate<const N: usize>(
+    count: usize,
+    contestants: &mut [impl FnMut() -> io::Result<[f64; N]>],
+) -> io::Result<Vec<[Compared; N]>> {
+    Ok(compare(&rounds(count, contestants)?))
+}

@@ -1,0 +1,28 @@
+//! What the benchmarks share: arguments, rounds that alternate, CPU time, what a debugger counts,
+//! tables and CSV.
+//!
+//! ```text
+//! cargo bench -p polyselect-benches
+//! cargo bench -p polyselect-benches -- --quick
+//! cargo bench -p polyselect-benches -- --csv /tmp/figures.csv
+//! cargo bench -p polyselect-benches --bench NAME -- --help
+//! ```
+//!
+//! The first runs all of them, the second shows in a moment that all of them run. What they write
+//! with `--csv` is for `plot`, which says how it is called.
+
+mod arguments;
+mod clock;
+mod compare;
+mod counters;
+mod descriptors;
+mod poll_ring;
+mod report;
+
+pub use arguments::Common;
+pub use clock::{CpuClock, cpu_time, timed};
+pub use compare::{Compared, Spread, alternate, compare, rounds};
+pub use counters::{instructions, system_calls};
+pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
+pub use poll_ring::{Completed, PollRing};
+pub use report::{CSV_HEADER, Report, Setting};

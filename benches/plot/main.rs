@@ -1,0 +1,58 @@
+//! Draws what the benchmarks have written with `--csv`: an SVG for each table, and one for each
+//! setting that has several values.
+//!
+//! ```text
+//! cargo bench -p polyselect-benches --bench echo -- --csv /tmp/figures.csv
+//! cargo run --release -p polyselect-benches --bin plot -- /tmp/figures.csv --out /tmp/plots
+//! ```
+//!
+//! Bars are medians, the lines across them reach from the lowest to the highest round. What was
+//! measured more than once, by the same names, counts as it was measured last.
+
+mod bars;
+mod figures;
+mod lines;
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use figures::{Chart, Figures};
+
+#[derive(Parser)]
+struct Args {
+    /// What benchmarks have written.
+    #[arg(required = true, value_name = "CSV")]
+    files: Vec<PathBuf>,
+    /// The folder for the charts; it is made if need be.
+    #[arg(long, value_name = "FOLDER", default_value = "plots")]
+    out: PathBuf,
+    /// Figures themselves, not their ratio to the first.
+    #[arg(long)]
+    absolute: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let mut figures = Figures::default();
+    for path in &args.files {
+        figures.read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
+    let kinds: [(Vec<Chart>, Draw); 2] = [
+        (figures.tables(args.absolute), bars::draw),
+        (figures.courses(args.absolute), lines::draw),
+    ];
+    for (charts, draw) in kinds {
+        for chart in charts {
+            let path = args.out.join(chart.file_name());
+            draw(&chart, &path).map_err(|error| format!("{}: {error}", path.display()))?;
+            println!("{}", path.display());
+        }
+    }
+    Ok(())
+}
+
+type Draw = fn(&Chart, &std::path::Path) -> Result<(), Box<dyn Error>>;
