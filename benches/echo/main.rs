@@ -20,10 +20,10 @@
 //!
 //! - raw, polling, calloop, epoll, event-loop, io_uring, our-mio, poll and select are level-triggered;
 //!   raw-edge, mio, polling-edge, tokio, epoll-edge, coroutines and io_uring-edge are edge-triggered;
-//!   polling-oneshot and async-io are one-shot, and raw-uring arms a poll anew after each event.
+//!   polling-oneshot, calloop-tasks and async-io are one-shot, and raw-uring arms a poll anew after each event.
 //! - raw-uring-recv lets io_uring receive and send: a buffer of 64 KiB for each connection, which
 //!   shows in its memory, one receive for each event, no read that would block.
-//! - tokio and async-io (on async-executor's `LocalExecutor`) and coroutines have a task for each connection, calloop
+//! - tokio, async-io (on async-executor's `LocalExecutor`), calloop-tasks and coroutines have a task for each connection, calloop
 //!   a source, event-loop a closure; the others a place in a table.
 
 mod connection;

@@ -13,7 +13,7 @@
 //! What differs, and is told in full where each is defined: raw, polling, calloop, epoll, event-loop,
 //! io_uring, our-mio, poll and select are level-triggered, raw-uring and polling-oneshot are armed
 //! anew after each event, raw-edge, raw-uring-multi, mio, polling-edge, tokio, epoll-edge and
-//! io_uring-edge are edge-triggered; async-io is one-shot. tokio, async-io and coroutines have a task for each
+//! io_uring-edge are edge-triggered; calloop-tasks and async-io are one-shot. tokio, async-io, calloop-tasks and coroutines have a task for each
 //! pipe, calloop and event-loop a callback; mio, polling and the raw ones look nothing up.
 
 mod contestants;

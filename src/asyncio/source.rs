@@ -170,12 +170,13 @@ impl<S: AsFd + 'static> Async<S> {
         Rc::clone(&self.source) as Rc<dyn Watched>
     }
 
-    /// Waits until a read would not block; at once, or in the next turn of the loop, if that is so
-    /// already. Another task may have been quicker, so be ready for `WouldBlock`.
+    /// Waits until a read would not block; not at all, or for a turn of the loop, if that is so
+    /// already.
     ///
-    /// Read with [`try_read`](Self::try_read) or [`try_read_with`](Self::try_read_with) then: they
-    /// remember what they found, where a read by [`get_ref`](Self::get_ref) makes the next wait begin
-    /// with a `poll` call that looks whether something is left.
+    /// Be ready for `WouldBlock` all the same, and wait again: another task may have been quicker; and
+    /// after a read by [`try_read`](Self::try_read) and its like that left open whether there is more,
+    /// this does not look, but lets the next read find out. After a read by
+    /// [`get_ref`](Self::get_ref), of which nothing is known here, it looks with a `poll` call.
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ pub(super) struct Direction {
     interest: Interest,
     /// Whether an operation may do without waiting: nothing has said otherwise since the last event.
     is_ready: Cell<bool>,
-    /// Whether what has been done since the last event went by way of this, so that `is_ready` counts.
+    /// Whether the last operation since the event went by way of this, so that `is_ready` knows of it.
     is_tracked: Cell<bool>,
     /// Whether it is ready for good: the peer has ended the stream, or it has failed.
     is_ended: Cell<bool>,
@@ -227,7 +227,8 @@ impl State {
             Some(_) => {}
             None => {
                 *begin = Some(events);
-                // There is no edge while it is ready all the time.
+                // There is no edge while it is ready all the time. After an operation that went by
+                // way of this, another one is the cheapest way to find out, cheaper than a `poll`.
                 if direction.is_ready.get() && !self.is_level() {
                     if direction.budget.get() == 0 {
                         direction.budget.set(BUDGET);

@@ -1,6 +1,7 @@
 //! The servers: each takes connections and echoes until all are closed.
 
 mod calloop;
+mod calloop_tasks;
 mod coroutines;
 mod mio;
 mod ours;
@@ -50,6 +51,7 @@ pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "polling-oneshot", polling::oneshot),
     on(Backend::Epoll, "polling-edge", polling::edge),
     on(Backend::Epoll, "calloop", calloop::serve),
+    on(Backend::Epoll, "calloop-tasks", calloop_tasks::serve),
     on(Backend::Epoll, "tokio", tasks::tokio),
     on(Backend::Epoll, "async-io", tasks::async_io),
     on(Backend::Epoll, "epoll", ours::epoll),

@@ -1,6 +1,7 @@
 //! The ring, and who runs it. Every contestant does the same work on the same kind of pipes; what
 //! differs is noted where it is defined.
 
+mod calloop_tasks;
 mod coroutines;
 mod ours;
 mod peers;
@@ -72,6 +73,7 @@ pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "polling-oneshot", polling::oneshot),
     on(Backend::Epoll, "polling-edge", polling::edge),
     on(Backend::Epoll, "calloop", peers::calloop),
+    on(Backend::Epoll, "calloop-tasks", calloop_tasks::open),
     on(Backend::Epoll, "tokio", tasks::tokio),
     on(Backend::Epoll, "async-io", tasks::async_io),
     on(Backend::Epoll, "epoll", ours::epoll),
