@@ -18,7 +18,9 @@ mod contestants;
 use std::io;
 
 use clap::Parser;
-use polyselect_benches::{Common, Report, Spread, compare, raise_descriptor_limit, rounds, timed};
+use polyselect_benches::{
+    Common, Report, Spread, compare, figure, raise_descriptor_limit, rounds, timed,
+};
 
 use contestants::{CONTESTANTS, Contestant};
 
@@ -38,6 +40,9 @@ struct Args {
     events: u64,
     #[arg(long, default_value_t = 11)]
     rounds: usize,
+    /// Run one contestant once with so many pipes, and print what an event took.
+    #[arg(long, hide = true)]
+    timed: Option<usize>,
     #[command(flatten)]
     common: Common,
 }
@@ -59,6 +64,11 @@ fn main() -> io::Result<()> {
     let affordable =
         |c: &&Contestant| c.is_available() && (!c.walks || !args.common.only.is_empty());
     let chosen: Vec<_> = chosen.into_iter().filter(affordable).collect();
+    if let Some(pipes) = args.timed {
+        // The first is the base, which is not meant, unless it is alone.
+        println!("{}", event(chosen[chosen.len() - 1], pipes, args.active[0], args.events)?);
+        return Ok(());
+    }
     let mut report = Report::new("idle", &args.common)?;
     for &active in &args.active {
         show(&chosen, active, &args, &mut report)?;
@@ -83,10 +93,14 @@ fn show(
     let mut runs: Vec<_> = chosen
         .iter()
         .map(|contestant| {
-            move || {
-                let few = event(contestant, args.few, active, args.events)?;
-                Ok([few, event(contestant, args.many, active, args.events)?])
-            }
+            let time = move |pipes: usize| {
+                let (pipes, active) = (pipes.to_string(), active.to_string());
+                let events = args.events.to_string();
+                let arguments = ["--timed", &pipes, "--active", &active, "--events", &events];
+                let more = ["--only", contestant.name];
+                figure(&arguments.into_iter().chain(more).map(str::to_owned).collect::<Vec<_>>())
+            };
+            move || Ok([time(args.few)?, time(args.many)?])
         })
         .collect();
     let figures = rounds(args.rounds, &mut runs)?;

@@ -99,6 +99,15 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     /// signal was the reason.
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// The epoll on which one `epoll_wait` is all that a wait without a timeout needs just now.
+    ///
+    /// Who waits makes that call itself, inside its own loop: on processors that forget where to
+    /// return to during a long system call, each return past one costs as much as the call's half.
+    #[cfg(epoll)]
+    fn plain_epoll(&self) -> Option<rustix::fd::BorrowedFd<'_>> {
+        None
+    }
+
     /// Tells the kernel at once what `update` left for the next wait, for somebody waits already.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

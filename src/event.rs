@@ -306,7 +306,7 @@ impl Events {
     }
 
     /// Lets a kernel write events itself, as many as there is room for; `write` says how many.
-    #[inline]
+    #[inline(always)]
     #[cfg(epoll)]
     pub(crate) fn fill<E>(
         &mut self,

@@ -263,6 +263,7 @@ impl<T: 'static> EventLoop<T> {
     /// event_loop.turn(None)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn turn(&mut self, timeout: impl Into<Option<Duration>>) -> io::Result<()> {
         self.timers.forget_the_time();
         self.turn_once(timeout.into())
@@ -277,6 +278,8 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// The numbers are those of the order that [`EventLoop`] promises.
+    // Inlined with the wait in it: see `Mechanism::plain_epoll`.
+    #[inline(always)]
     fn turn_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let _turn = Turn::begin(&self.in_turn)?;
         #[cfg(feature = "async")]
@@ -310,6 +313,7 @@ impl<T: 'static> EventLoop<T> {
         }
     }
 
+    #[inline(always)]
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if self.delivered < self.events.len() {
             log::trace!("{} events are left of the last turn", self.events.len() - self.delivered);

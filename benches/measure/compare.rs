@@ -37,8 +37,7 @@ pub struct Compared {
 /// Runs all in turn, for so many rounds after one that does not count. What a call returns are the
 /// figures of one run; here they are by contestant, and by round.
 ///
-/// Each round begins with another contestant, so that none is always the one who finds the machine
-/// as the last left it.
+/// Each round has another order, so that nobody always finds the machine as the same other left it.
 pub fn rounds<const N: usize>(
     count: usize,
     contestants: &mut [impl FnMut() -> io::Result<[f64; N]>],
@@ -48,9 +47,11 @@ pub fn rounds<const N: usize>(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let mut figures = vec![Vec::with_capacity(count); contestants.len()];
+    let mut order: Vec<_> = (0..contestants.len()).collect();
+    let mut random = 1;
     for round in 0..=count {
-        for turn in 0..contestants.len() {
-            let contestant = (round + turn) % contestants.len();
+        shuffle(&mut order, &mut random);
+        for &contestant in &order {
             let run = contestants[contestant]()?;
             if round > 0 {
                 figures[contestant].push(run);
@@ -58,6 +59,16 @@ pub fn rounds<const N: usize>(
         }
     }
     Ok(figures)
+}
+
+/// By a generator that gives the same orders every time (xorshift).
+fn shuffle(order: &mut [usize], random: &mut u64) {
+    for place in (1..order.len()).rev() {
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        order.swap(place, (*random % (place as u64 + 1)) as usize);
+    }
 }
 
 /// Compares figures by contestant, and by round, to those of the first.

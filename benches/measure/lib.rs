@@ -22,7 +22,7 @@ mod report;
 pub use arguments::Common;
 pub use clock::{CpuClock, cpu_time, timed};
 pub use compare::{Compared, Spread, alternate, compare, rounds};
-pub use counters::{instructions, system_calls};
+pub use counters::{figure, instructions, system_calls};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use poll_ring::{Completed, PollRing};
 pub use report::{CSV_HEADER, Report, Setting};

@@ -8,13 +8,19 @@
 //! ```
 //!
 //! Every contestant does the same work on the same kind of pipes. Times are CPU time of the whole
-//! process; they are compared within a round, in which all take turns, and the ratio is to raw epoll.
+//! process; they are compared within a round, in which all take turns, each in a process of its own,
+//! and the ratio is to raw epoll.
 //!
-//! What differs, and is told in full where each is defined: raw, polling, calloop, epoll, event-loop,
-//! io_uring, our-mio, poll and select are level-triggered, raw-uring and polling-oneshot are armed
-//! anew after each event, raw-edge, raw-uring-multi, mio, polling-edge, tokio, epoll-edge and
-//! io_uring-edge are edge-triggered; calloop-tasks and async-io are one-shot. tokio, async-io, calloop-tasks and coroutines have a task for each
-//! pipe, calloop and event-loop a callback; mio, polling and the raw ones look nothing up.
+//! What differs, and is told in full where each is defined:
+//!
+//! - raw, raw-callback, raw-libc, polling, calloop, epoll, event-loop, io_uring, our-mio, poll and select
+//!   are level-triggered; raw-uring and polling-oneshot are armed anew after each event; raw-edge,
+//!   raw-uring-multi, mio, polling-edge, tokio, epoll-edge, coroutines and io_uring-edge are
+//!   edge-triggered; calloop-tasks and async-io are one-shot.
+//! - tokio, async-io, calloop-tasks and coroutines have a task for each pipe, calloop and event-loop a
+//!   callback; mio, polling and the raw ones look nothing up.
+//! - raw makes its system calls without calling a function, raw-libc by way of the C library, and
+//!   raw-callback does the work of an event in a function.
 
 mod contestants;
 
@@ -22,8 +28,8 @@ use std::io;
 
 use clap::Parser;
 use polyselect_benches::{
-    Common, Compared, DescriptorLimit, Report, alternate, instructions, raise_descriptor_limit,
-    system_calls, timed,
+    Common, Compared, DescriptorLimit, Report, alternate, figure, instructions,
+    raise_descriptor_limit, system_calls, timed,
 };
 
 use contestants::{CONTESTANTS, Contestant};
@@ -53,6 +59,9 @@ struct Args {
     /// Run one contestant once and print nothing.
     #[arg(long, hide = true)]
     once: bool,
+    /// Run one contestant once, and print what an event took.
+    #[arg(long, hide = true)]
+    timed: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -68,10 +77,14 @@ fn main() -> io::Result<()> {
     let mut report = Report::new("ring", &args.common)?;
     for &pipes in &args.pipes {
         for &active in args.active.iter().filter(|&&active| active <= pipes) {
+            // The first is the base, which is not meant, unless it is alone.
+            let contestant = chosen[chosen.len() - 1];
             if args.once {
-                // The first is the base, which is not meant.
-                let contestant = chosen[chosen.len() - 1];
                 contestant.open(pipes, active)?.run(args.events)?;
+                continue;
+            }
+            if args.timed {
+                println!("{}", time_of_an_event(contestant, pipes, active, args.events)?);
                 continue;
             }
             run(&chosen, pipes, active, &args, limit, &mut report)?;
@@ -122,14 +135,8 @@ fn compare(
 ) -> io::Result<()> {
     let mut runs = Vec::new();
     for contestant in contestants {
-        // Every descriptor of the process counts for nobody in particular, so all rings are open
-        // one at a time.
-        runs.push(move || {
-            let mut ring = contestant.open(pipes, active)?;
-            ring.run(args.events / 10)?;
-            let time = timed(|| ring.run(args.events))?;
-            Ok([time.as_nanos() as f64 / args.events as f64])
-        });
+        let command = command("--timed", contestant, pipes, active, args.events);
+        runs.push(move || Ok([figure(&command)?]));
     }
     let results = alternate(args.rounds, &mut runs)?;
     println!(
@@ -154,9 +161,29 @@ fn compare(
     Ok(())
 }
 
-fn once(contestant: &Contestant, pipes: usize, active: usize, events: u64) -> Vec<String> {
+fn time_of_an_event(
+    contestant: &Contestant,
+    pipes: usize,
+    active: usize,
+    events: u64,
+) -> io::Result<f64> {
+    let mut ring = contestant.open(pipes, active)?;
+    // Every pipe has had its turn before time counts.
+    ring.run((events / 10).max(pipes as u64))?;
+    let time = timed(|| ring.run(events))?;
+    Ok(time.as_nanos() as f64 / events as f64)
+}
+
+/// One run in a process of its own.
+fn command(
+    how: &str,
+    contestant: &Contestant,
+    pipes: usize,
+    active: usize,
+    events: u64,
+) -> Vec<String> {
     let (pipes, active, events) = (pipes.to_string(), active.to_string(), events.to_string());
-    let arguments = ["--once", "--only", contestant.name, "--pipes", &pipes];
+    let arguments = [how, "--only", contestant.name, "--pipes", &pipes];
     let more = ["--active", &active, "--events", &events];
     arguments.into_iter().chain(more).map(str::to_owned).collect()
 }
@@ -165,8 +192,8 @@ fn once(contestant: &Contestant, pipes: usize, active: usize, events: u64) -> Ve
 fn count_instructions(contestants: &[&Contestant], pipes: usize, active: usize) -> io::Result<()> {
     let (few, many) = (20_000, 120_000);
     for contestant in contestants {
-        let short = instructions(&once(contestant, pipes, active, few))?;
-        let long = instructions(&once(contestant, pipes, active, many))?;
+        let short = instructions(&command("--once", contestant, pipes, active, few))?;
+        let long = instructions(&command("--once", contestant, pipes, active, many))?;
         let (Some(short), Some(long)) = (short, long) else {
             println!("valgrind is not installed: no instructions counted");
             return Ok(());
@@ -184,8 +211,8 @@ fn count_system_calls(
     events: u64,
 ) -> io::Result<()> {
     for contestant in contestants {
-        let none = system_calls(&once(contestant, pipes, active, 0))?;
-        let all = system_calls(&once(contestant, pipes, active, events))?;
+        let none = system_calls(&command("--once", contestant, pipes, active, 0))?;
+        let all = system_calls(&command("--once", contestant, pipes, active, events))?;
         let (Some(none), Some(all)) = (none, all) else {
             println!("strace is not installed: no system calls counted");
             return Ok(());

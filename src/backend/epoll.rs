@@ -75,6 +75,10 @@ impl Mechanism for Epoll {
         }
     }
 
+    fn plain_epoll(&self) -> Option<BorrowedFd<'_>> {
+        (!self.always_ready.is_ready()).then(|| self.epoll.as_fd())
+    }
+
     fn descriptor(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
         Ok(Some(self.epoll.as_fd()))
     }

@@ -7,6 +7,7 @@ mod ours;
 mod peers;
 mod polling;
 mod raw;
+mod returning;
 mod tasks;
 
 use std::io;
@@ -65,6 +66,8 @@ const fn on(needs: Backend, name: &'static str, open: Open) -> Contestant {
 pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "raw", raw::epoll::<false>),
     on(Backend::Epoll, "bare", raw::bare),
+    on(Backend::Epoll, "raw-callback", returning::callback),
+    on(Backend::Epoll, "raw-libc", returning::libc),
     on(Backend::Epoll, "raw-edge", raw::epoll::<true>),
     on(Backend::IoUring, "raw-uring", raw::uring::<false>),
     on(Backend::IoUring, "raw-uring-multi", raw::uring::<true>),
