@@ -1,4 +1,18 @@
-//! Coroutines on the loop: `async` code beside callbacks, on the same thread.
+//! Coroutines on the loop: `async` code beside callbacks, on the same thread (feature `async`).
+//!
+//! [`EventLoop::spawn`](crate::EventLoop::spawn) starts a coroutine, and
+//! [`EventLoop::block_on`](crate::EventLoop::block_on) waits for one. In coroutines:
+//!
+//! | for | see |
+//! |---|---|
+//! | sources: reading, writing, accepting, connecting, datagrams | [`Async`] |
+//! | time | [`sleep`], [`sleep_until`], [`timeout`], [`yield_now`] |
+//! | other coroutines | [`spawn`], [`JoinHandle`] |
+//! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
+//! | a server | [`start_server`], [`serve`], [`Server`] |
+//!
+//! Everything here belongs to the loop's thread but the wakers, which may be used from any. The guide
+//! has a chapter on [callbacks or coroutines](crate::_docs::guide#callbacks-or-coroutines).
 
 mod connect;
 mod datagram;

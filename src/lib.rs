@@ -42,6 +42,7 @@
 //! | writing without blocking | [`WriteQueue`] |
 //! | ending a wait from another thread | [`Waker`] |
 //! | callbacks, timers, signals, children, other threads' calls | [`EventLoop`] |
+//! | `async` code on the same loop (feature `async`) | the module `asyncio` |
 //! | choosing the mechanism | [`Backend`] |
 //! | from the first callback to what a server needs | [`_docs::guide`] |
 //! | how each mechanism works, and where it surprises | [`_docs::backends`] |
@@ -99,7 +100,7 @@ pub mod _docs {
     pub mod guide {}
 }
 
-/// The README's programs compile.
-#[cfg(doctest)]
+/// The README's programs compile; one of them needs the feature.
+#[cfg(all(doctest, feature = "async"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -12,6 +12,8 @@ mod support;
 mod addresses;
 #[cfg(unix)]
 mod asyncio_echo;
+#[cfg(all(unix, feature = "async"))]
+mod asyncio_start_server;
 #[cfg(unix)]
 mod blocking_modes;
 #[cfg(unix)]
@@ -72,6 +74,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     custom_reactor::trials,
     #[cfg(unix)]
     asyncio_echo::trials,
+    #[cfg(all(unix, feature = "async"))]
+    asyncio_start_server::trials,
     #[cfg(unix)]
     descriptors::trials,
     #[cfg(unix)]

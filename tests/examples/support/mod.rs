@@ -27,6 +27,9 @@ fn folder() -> PathBuf {
 pub fn build_examples() {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--examples"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if cfg!(feature = "async") {
+        cargo.args(["--features", "async"]);
+    }
     if folder().ends_with("release/examples") {
         cargo.arg("--release");
     }

@@ -1,0 +1,81 @@
+//! The `asyncio` server of document 001 (port 8089) once more, with what the crate brings along
+//! (feature `async`): `start_server` starts a coroutine for each client, which reads, writes and waits
+//! with `await`; all of them run on one thread, beside the callbacks of the same event loop.
+//! `asyncio_echo` shows what is inside such a thing.
+//!
+//! The original answers once more after the end of the stream, leaves after one message, and Ctrl-C
+//! cuts its clients off. Here a client is answered until it has sent its last and gets all of it; and
+//! on Ctrl-C nobody new gets in, and those at work have a moment to finish.
+//!
+//! ```text
+//! cargo run --features async --example asyncio_start_server
+//! cargo run --features async --example asyncio_start_server -- --addr 127.0.0.1:0 --backend poll
+//! nc localhost 8089
+//! ```
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::io;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::Parser;
+use polyselect::asyncio::{self, Async};
+use polyselect::{Backend, EventLoop, signal};
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8089")]
+    addr: String,
+    /// The mechanism to wait with; without it, the best of this system.
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+/// How long clients may go on after Ctrl-C.
+const GRACE: Duration = Duration::from_millis(300);
+
+async fn handle_client(stream: Async<TcpStream>) -> io::Result<()> {
+    let addr = stream.get_ref().peer_addr()?;
+    let (mut reader, mut writer) = stream.split();
+    let mut data = [0; 100];
+    loop {
+        let n = reader.read(&mut data).await?;
+        if n == 0 {
+            log::info!("Closing the connection");
+            return writer.close().await;
+        }
+        let message = String::from_utf8_lossy(&data[..n]);
+        log::info!("Received {message} from {addr}");
+        log::info!("Send: {message:?}");
+        writer.write(&data[..n])?;
+        writer.drain().await?;
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    common::start_log();
+    let mut event_loop = match args.backend {
+        Some(backend) => EventLoop::with_backend(backend, ())?,
+        None => EventLoop::new(())?,
+    };
+    let start = async { asyncio::start_server(&args.addr, handle_client) };
+    let server = event_loop.block_on(start)?.map_err(common::about(&args.addr))?;
+    if let Some(addr) = server.local_addr() {
+        println!("listening on {addr}");
+        log::info!("Serving on {addr}");
+    }
+    let server = Rc::new(server);
+    for signal in [signal::SIGINT, signal::SIGTERM] {
+        let server = Rc::clone(&server);
+        event_loop.on_signal(signal, move |event_loop| {
+            let server = Rc::clone(&server);
+            event_loop.spawn(async move { server.stop(GRACE).await }).detach();
+        })?;
+    }
+    event_loop.block_on(server.serve_forever())?
+}
