@@ -92,13 +92,17 @@ pub fn select<S, D>(selector: &mut Selector<S, D>, timeout: Duration) -> Vec<Eve
 /// Writes until no more fits.
 pub fn fill(mut stream: impl Write) -> usize {
     let (chunk, mut written) = ([7; 65536], 0);
-    loop {
-        match stream.write(&chunk) {
-            Ok(count) => written += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return written,
-            Err(error) => panic!("filling: {error}"),
+    // Where many bytes are taken together or not at all, a few may still fit.
+    for size in [chunk.len(), 1024, 1] {
+        loop {
+            match stream.write(&chunk[..size]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => panic!("filling: {error}"),
+            }
         }
     }
+    written
 }
 
 /// Writes until no more fits, and none of what is under way makes room again.
