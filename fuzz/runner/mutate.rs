@@ -9,7 +9,9 @@ impl Mutator {
     pub fn new(seed: u64) -> Self {
         // Small seeds are alike, and zero would stay zero.
         let mut random = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        (0..8).for_each(|_| drop(random.next()));
+        for _ in 0..8 {
+            random.next();
+        }
         random
     }
 

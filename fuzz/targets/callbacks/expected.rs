@@ -1,6 +1,7 @@
 //! A plain description of the order of a turn.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 
 use polyselect::{Interest, Ready};
 
@@ -52,6 +53,11 @@ pub struct Expected {
     pub sources: BTreeMap<Id, Source>,
     /// What the wait reported, and whose callback has not run.
     events: BTreeMap<Id, Ready>,
+    /// Whether an event was collected for a source that is gone.
+    has_stale_events: bool,
+    /// A turn panicked and left nothing but, perhaps, stale events: if it did, there is no wait. Which
+    /// it is depends on the order of the events, which is the mechanism's.
+    may_skip_wait: bool,
     pub timers: BTreeMap<Due, Id>,
     /// The timers of the pass in progress.
     pass: VecDeque<Due>,
@@ -72,6 +78,8 @@ impl Expected {
         Self {
             sources: BTreeMap::new(),
             events: BTreeMap::new(),
+            has_stale_events: false,
+            may_skip_wait: false,
             timers: BTreeMap::new(),
             pass: VecDeque::new(),
             calls: VecDeque::new(),
@@ -99,7 +107,7 @@ impl Expected {
 
     pub fn remove_source(&mut self, id: Id) {
         self.sources.remove(&id);
-        self.events.remove(&id);
+        self.has_stale_events |= self.events.remove(&id).is_some();
     }
 
     /// What the wait reports. Whether something is to be done, so that it must end.
@@ -107,6 +115,7 @@ impl Expected {
         self.phase = Phase::Events;
         // What a turn that panicked has left takes the place of a wait.
         if self.events.is_empty() {
+            self.may_skip_wait = mem::take(&mut self.has_stale_events);
             for (&id, source) in &mut self.sources {
                 let ready = source.ready();
                 if source.is_armed && !ready.is_empty() {
@@ -127,6 +136,7 @@ impl Expected {
     /// The callback of this source runs.
     pub fn event(&mut self, id: Id, ready: Ready) {
         assert_eq!(self.phase, Phase::Events, "an event for {id} after the events");
+        self.may_skip_wait = false;
         let expected = self.events.remove(&id);
         assert_eq!(expected, Some(ready), "an event for {id}");
     }
@@ -143,6 +153,12 @@ impl Expected {
 
     fn begin_timers(&mut self) {
         if self.phase < Phase::Timers {
+            if mem::take(&mut self.may_skip_wait) {
+                for id in mem::take(&mut self.events).into_keys() {
+                    self.sources.get_mut(&id).expect("nothing has run").is_armed = true;
+                }
+            }
+            self.has_stale_events = false;
             assert!(self.events.is_empty(), "no callback for the events {:?}", self.events);
             self.phase = Phase::Timers;
             self.pass = self.timers_due().collect();
