@@ -54,7 +54,9 @@ fn step_meanwhile<R>(work: impl FnOnce() -> R) -> R {
             let pause = Duration::from_micros(500);
             for step in [3600, -7200, 86_400 * 365, -86_400 * 365, 0].into_iter().cycle() {
                 WRONG.store(step, Ordering::Relaxed);
-                if is_over.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {
+                if is_over.recv_timeout(pause)
+                    == Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
+                {
                     return;
                 }
             }
@@ -120,18 +122,19 @@ fn nobody_asks_for_the_time_on_the_wall() {
 #[test]
 fn the_kernel_does_not_care() {
     if std::env::var_os("POLYSELECT_MAY_SET_CLOCK").is_none() {
-        eprintln!("skipped: sets the clock of this machine, so POLYSELECT_MAY_SET_CLOCK must allow it");
+        eprintln!(
+            "skipped: sets the clock of this machine, so POLYSELECT_MAY_SET_CLOCK must allow it"
+        );
         return;
     }
     let set = |seconds: i64| {
         // From the clock that runs on, so that nothing of the time meanwhile is lost.
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: both get a time that lives through the call.
-        let (got, set) = unsafe {
-            let got = libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_REALTIME, &mut now);
-            now.tv_sec += seconds;
-            (got, libc::clock_settime(libc::CLOCK_REALTIME, &now))
-        };
+        // SAFETY: the time lives through the call.
+        let got = unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_REALTIME, &mut now) };
+        now.tv_sec += seconds;
+        // SAFETY: as above.
+        let set = unsafe { libc::clock_settime(libc::CLOCK_REALTIME, &now) };
         assert_eq!(got, 0);
         if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
     };

@@ -101,7 +101,8 @@ fn raw_string(chars: &[char], start: usize) -> Option<usize> {
     }
     index += 1;
     while index < chars.len() {
-        let closes = chars[index] == '"' && chars[index + 1..].iter().take(hashes).all(|&c| c == '#');
+        let closes =
+            chars[index] == '"' && chars[index + 1..].iter().take(hashes).all(|&c| c == '#');
         if closes {
             return Some(index + 1 + hashes);
         }

@@ -102,8 +102,8 @@ impl Run {
                 let bit = 1_u64 << bytes.below(64);
                 (self.present.saturating_add(bit) & !(bit - 1)).wrapping_sub(bytes.below(2) as u64)
             }
-            3 => self.present ^ 1 << bytes.below(64),
-            4 => self.present | (1 << bytes.below(64)) - 1,
+            3 => self.present ^ (1 << bytes.below(64)),
+            4 => self.present | ((1 << bytes.below(64)) - 1),
             5 => self.any(bytes).map_or(self.present, |id| self.timers[id].order.0),
             6 => {
                 let bits = bytes.below(64);

@@ -133,11 +133,8 @@ fn a_loop_says_so_and_goes_on(backend: Backend) {
     let remote = event_loop.remote().unwrap();
     without_descriptors(|| {
         remote.call(|event_loop| event_loop.state += 1).unwrap();
-        rustix::process::kill_process(
-            rustix::process::getpid(),
-            rustix::process::Signal::USR1,
-        )
-        .unwrap();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::USR1)
+            .unwrap();
         event_loop.run().unwrap();
     });
     assert_eq!(event_loop.state, 2);

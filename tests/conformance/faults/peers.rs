@@ -164,11 +164,8 @@ fn resets_are_errors_of_one_connection(backend: Backend) {
 }
 
 /// Written to meanwhile, or not.
-const KINDS_OF_A_RESET: [io::ErrorKind; 3] = [
-    io::ErrorKind::ConnectionReset,
-    io::ErrorKind::BrokenPipe,
-    io::ErrorKind::ConnectionAborted,
-];
+const KINDS_OF_A_RESET: [io::ErrorKind; 3] =
+    [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionAborted];
 
 fn who_stalls_holds_up_nobody(backend: Backend) {
     serve(backend, |address, _| {

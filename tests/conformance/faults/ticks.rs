@@ -65,20 +65,24 @@ fn an_echo_of_megabytes_is_whole(backend: Backend) {
     event_loop
         .accept(listener, |event_loop, conn, _| {
             let mut out = WriteQueue::new();
-            event_loop.register(conn, R, move |event_loop: &mut EventLoop, mut conn: &TcpStream, _| {
-                let mut buf = [0; 16_384];
-                if out.is_empty() {
-                    match conn.read(&mut buf)? {
-                        0 => {
-                            event_loop.stop();
-                            return Ok(Next::Remove);
+            event_loop.register(
+                conn,
+                R,
+                move |event_loop: &mut EventLoop, mut conn: &TcpStream, _| {
+                    let mut buf = [0; 16_384];
+                    if out.is_empty() {
+                        match conn.read(&mut buf)? {
+                            0 => {
+                                event_loop.stop();
+                                return Ok(Next::Remove);
+                            }
+                            n => out.push(&buf[..n]),
                         }
-                        n => out.push(&buf[..n]),
                     }
-                }
-                let all_sent = out.flush(conn)?;
-                Ok(Next::Modify(if all_sent { Interest::READABLE } else { Interest::WRITABLE }))
-            })?;
+                    let all_sent = out.flush(conn)?;
+                    Ok(Next::Modify(if all_sent { Interest::READABLE } else { Interest::WRITABLE }))
+                },
+            )?;
             Ok(())
         })
         .unwrap();
