@@ -100,7 +100,8 @@ impl Drop for Ticks {
 }
 
 fn set_timer(interval: Duration) {
-    let microseconds = interval.subsec_micros().try_into().expect("is below a million");
+    #[allow(clippy::useless_conversion)] // It is wider on some systems.
+    let microseconds = interval.subsec_micros().cast_signed().into();
     let interval = libc::timeval { tv_sec: 0, tv_usec: microseconds };
     let timer = libc::itimerval { it_interval: interval, it_value: interval };
     // SAFETY: the timer lives through the call, and its signal has a handler.
