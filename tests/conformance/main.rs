@@ -76,7 +76,7 @@ const SUITES: &[Suite] = &[
     #[cfg(unix)]
     ("faults_panics", faults::panics::CASES),
     ("faults_peers", faults::peers::CASES),
-    #[cfg(unix)]
+    #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
     ("faults_ticks", faults::ticks::CASES),
     ("faults_timeouts", faults::timeouts::CASES),
     ("level", level::CASES),

@@ -75,9 +75,12 @@ impl Drop for Storm {
     }
 }
 
-/// A timer of the system's that sends this process a signal in each interval, until dropped.
+/// A timer of the system's that sends this process a signal in each interval, until dropped. Not every
+/// system's `libc` names the call.
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
 pub struct Ticks(Arc<AtomicBool>);
 
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
 impl Ticks {
     pub fn every(interval: Duration) -> Self {
         let came = Arc::new(AtomicBool::new(false));
@@ -93,12 +96,14 @@ impl Ticks {
     }
 }
 
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
 impl Drop for Ticks {
     fn drop(&mut self) {
         set_timer(Duration::ZERO);
     }
 }
 
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
 fn set_timer(interval: Duration) {
     #[allow(clippy::useless_conversion)] // It is wider on some systems.
     let microseconds = interval.subsec_micros().cast_signed().into();
