@@ -14,12 +14,13 @@ pub mod sources;
 pub mod timer_wheel;
 pub mod write_queue;
 
+#[allow(dead_code)] // A program for libFuzzer names one of them itself.
 pub struct Target {
     pub name: &'static str,
     pub check: fn(&[u8]),
 }
 
-#[allow(dead_code)] // A program for libFuzzer has one of them.
+#[allow(dead_code)]
 pub const TARGETS: &[Target] = &[
     Target { name: "callbacks", check: callbacks::check },
     Target { name: "ftp_frames", check: ftp_frames::check },

@@ -184,11 +184,15 @@ fn who_stalls_is_not_read_from_without_bound(backend: Backend) {
     serve(backend, |address, remote| {
         let stalls = connect(address);
         stalls.set_nonblocking(true).unwrap();
-        fill_up(&stalls.try_clone().unwrap());
-        let waiting = remote.call_and_wait(SURELY, |event_loop| {
-            event_loop.state.waiting.values().copied().max().unwrap_or(0)
-        });
-        let waiting = waiting.unwrap();
-        assert!((HIGH..=HIGH + CHUNK).contains(&waiting), "{waiting} bytes wait");
+        let mut full = 0;
+        while full < 20 {
+            fill(&stalls);
+            let waiting = remote.call_and_wait(SURELY, |event_loop| {
+                event_loop.state.waiting.values().copied().max().unwrap_or(0)
+            });
+            let waiting = waiting.unwrap();
+            assert!(waiting <= HIGH + CHUNK, "{waiting} bytes wait");
+            full += u32::from(waiting > HIGH);
+        }
     });
 }
