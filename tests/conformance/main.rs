@@ -17,6 +17,7 @@ mod asyncio;
 mod capacity;
 mod edge;
 mod event_loop;
+mod faults;
 mod level;
 mod lookup;
 mod oneshot;
@@ -72,6 +73,20 @@ const SUITES: &[Suite] = &[
     ("event_loop_sources", event_loop::sources::CASES),
     ("event_loop_timers", event_loop::timers::CASES),
     ("event_loop_turns", event_loop::turns::CASES),
+    #[cfg(unix)]
+    ("faults_dropped", faults::dropped::CASES),
+    #[cfg(unix)]
+    ("faults_exhausted", faults::exhausted::CASES),
+    #[cfg(unix)]
+    ("faults_forked", faults::forked::CASES),
+    #[cfg(target_os = "linux")]
+    ("faults_no_memory", faults::no_memory::CASES),
+    #[cfg(unix)]
+    ("faults_panics", faults::panics::CASES),
+    ("faults_peers", faults::peers::CASES),
+    #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+    ("faults_ticks", faults::ticks::CASES),
+    ("faults_timeouts", faults::timeouts::CASES),
     ("level", level::CASES),
     ("lookup", lookup::CASES),
     ("oneshot", oneshot::CASES),

@@ -12,10 +12,11 @@
 #![cfg(target_os = "linux")]
 
 mod program;
+mod random;
 mod subject;
 
 use polyselect::{Backend, Selector};
-use program::check;
+use random::check;
 
 fn on(backend: Backend) {
     if !backend.is_available() {

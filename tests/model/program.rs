@@ -1,21 +1,19 @@
-//! Random programs, and what must be true after each step.
+//! Programs for a selector, and what must be true after each step.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use polyselect::{Backend, Events, Interest, Key, Ready, Selector, Watch};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 use super::subject::{Kind, Source, Subject};
 
-type Sel = Selector<Source, usize>;
+pub type Sel = Selector<Source, usize>;
 
 /// So many subjects are there at a time: more than a mechanism hands out at once.
-const PLACES: usize = 30;
+pub const PLACES: usize = 30;
 
 #[derive(Clone, Copy, Debug)]
-enum Mode {
+pub enum Mode {
     Level,
     Oneshot,
     Edge,
@@ -23,7 +21,7 @@ enum Mode {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     Register(usize, Interest, Mode),
     Modify(usize, Interest),
     Unregister(usize),
@@ -43,88 +41,13 @@ enum Step {
     RebuildWith(usize),
 }
 
-fn interest() -> impl Strategy<Value = Interest> {
-    const R: Interest = Interest::READABLE;
-    const W: Interest = Interest::WRITABLE;
-    prop_oneof![
-        4 => Just(R),
-        2 => Just(W),
-        3 => Just(R.union(W)),
-        1 => Just(Interest::empty()),
-        1 => Just(Interest::PRIORITY),
-        1 => Just(R.union(Interest::PRIORITY)),
-    ]
-}
-
-fn mode() -> impl Strategy<Value = Mode> {
-    prop_oneof![
-        4 => Just(Mode::Level),
-        2 => Just(Mode::Oneshot),
-        2 => Just(Mode::Edge),
-        1 => Just(Mode::EdgeOneshot),
-    ]
-}
-
-fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![
-        4 => Just(Kind::Stream),
-        2 => Just(Kind::PipeReader),
-        2 => Just(Kind::PipeWriter),
-        1 => Just(Kind::Counter),
-        1 => Just(Kind::Listener),
-        1 => Just(Kind::File),
-    ]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let place = || 0..PLACES;
-    prop_oneof![
-        12 => (place(), interest(), mode()).prop_map(|(p, i, m)| Step::Register(p, i, m)),
-        8 => (place(), interest()).prop_map(|(p, i)| Step::Modify(p, i)),
-        5 => place().prop_map(Step::Unregister),
-        12 => (place(), 1..40_usize).prop_map(|(p, n)| Step::Send(p, n)),
-        10 => (place(), 1..80_usize).prop_map(|(p, n)| Step::Receive(p, n)),
-        3 => place().prop_map(Step::Fill),
-        3 => place().prop_map(Step::Drain),
-        2 => place().prop_map(Step::ShutDown),
-        2 => place().prop_map(Step::ClosePeer),
-        3 => (place(), kind()).prop_map(|(p, k)| Step::Replace(p, k)),
-        1 => Just(Step::SendAll),
-        16 => prop_oneof![Just(64_usize), Just(64), 1..8_usize].prop_map(Step::Select),
-        2 => Just(Step::Wake),
-        1 => Just(Step::Rebuild),
-        1 => (0..8_usize).prop_map(Step::RebuildWith),
-    ]
-}
-
-/// Runs random programs on selectors that `open` makes.
-pub fn check(name: &str, open: impl Fn() -> io::Result<Sel>) {
-    let programs = std::env::var("POLYSELECT_MODEL_PROGRAMS").ok();
-    let programs = programs.map_or(300, |programs| programs.parse().expect("a number"));
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/model/regressions.txt");
-    let config = Config {
-        cases: programs,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(path))),
-        max_shrink_iters: 20_000,
-        ..Config::default()
-    };
-    let strategy = proptest::collection::vec(step(), 1..250);
-    let steps = std::cell::Cell::new(0);
-    let start = Instant::now();
-    let result = TestRunner::new(config).run(&strategy, |program| {
-        steps.set(steps.get() + program.len());
-        let mut run = Run::new(open().expect("opens"));
-        for (index, step) in program.iter().enumerate() {
-            run.step(step).map_err(|wrong| {
-                TestCaseError::fail(format!("{name}, step {index}, {step:?}: {wrong}"))
-            })?;
-        }
-        Ok(())
-    });
-    println!("{name}: {} steps in {:?}", steps.get(), start.elapsed());
-    if let Err(error) = result {
-        panic!("{error}");
+/// Runs a program, and says at which step it went wrong.
+pub fn run(program: &[Step], selector: Sel) -> Outcome {
+    let mut run = Run::new(selector);
+    for (index, step) in program.iter().enumerate() {
+        run.step(step).map_err(|wrong| format!("step {index}, {step:?}: {wrong}"))?;
     }
+    Ok(())
 }
 
 /// A registration, and what it is due to report.
@@ -144,7 +67,7 @@ struct Run {
     woken: bool,
 }
 
-type Outcome = Result<(), String>;
+pub type Outcome = Result<(), String>;
 
 const GUARANTEED: Ready = Ready::READABLE.union(Ready::WRITABLE).union(Ready::PRIORITY);
 

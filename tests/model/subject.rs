@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use polyselect::{Interest, Ready};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, read, retry_on_intr, write};
 use rustix::net::{
     AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, bind, connect, getsockname,
     listen, shutdown, socket_with, socketpair,
@@ -209,7 +209,9 @@ fn truth(descriptor: BorrowedFd<'_>, interest: Interest) -> Ready {
     flags.set(PollFlags::OUT, interest.contains(Interest::WRITABLE));
     flags.set(PollFlags::PRI, interest.contains(Interest::PRIORITY));
     let mut entry = [PollFd::from_borrowed_fd(descriptor, flags)];
-    poll(&mut entry, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap();
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // A signal ends also a look.
+    retry_on_intr(|| poll(&mut entry, Some(&now))).unwrap();
     let found = entry[0].revents();
     let has = |flags| found.intersects(flags);
     let end = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;

@@ -14,6 +14,9 @@ use crate::{Backend, Events, Interest, Selector};
 #[path = "../../../tests/model/program.rs"]
 mod program;
 #[allow(unreachable_pub)]
+#[path = "../../../tests/model/random.rs"]
+mod random;
+#[allow(unreachable_pub)]
 #[path = "../../../tests/model/subject.rs"]
 mod subject;
 
@@ -34,7 +37,7 @@ fn is_missing() -> bool {
 #[test]
 fn random_programs_mean_the_same_with_four_completions() {
     if !is_missing() {
-        program::check("on io_uring with 4 completions", tiny);
+        random::check("on io_uring with 4 completions", tiny);
     }
 }
 

@@ -75,6 +75,57 @@ impl Drop for Storm {
     }
 }
 
+/// A timer of the system's that sends this process a signal in each interval, until dropped. Not every
+/// system's `libc` names the call.
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
+pub struct Ticks(Arc<AtomicBool>);
+
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
+impl Ticks {
+    pub fn every(interval: Duration) -> Self {
+        let came = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGALRM, Arc::clone(&came))
+            .expect("installs");
+        set_timer(interval);
+        Self(came)
+    }
+
+    /// Whether there was any.
+    pub fn came(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
+impl Drop for Ticks {
+    fn drop(&mut self) {
+        set_timer(Duration::ZERO);
+    }
+}
+
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
+fn set_timer(interval: Duration) {
+    #[allow(clippy::useless_conversion)] // It is wider on some systems.
+    let microseconds = interval.subsec_micros().cast_signed().into();
+    let interval = libc::timeval { tv_sec: 0, tv_usec: microseconds };
+    let timer = libc::itimerval { it_interval: interval, it_value: interval };
+    // SAFETY: the timer lives through the call, and its signal has a handler.
+    let result = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
+    assert_eq!(result, 0);
+}
+
+/// Does something while the process can open no descriptor. It must not close any.
+pub fn without_descriptors<R>(work: impl FnOnce() -> R) -> R {
+    let limit = getrlimit(Resource::Nofile);
+    // The lowest number that is free is the first of those that are forbidden from now on.
+    let next = std::fs::File::open("/dev/null").expect("there is one to spare").as_raw_fd();
+    let current = u64::try_from(next).ok();
+    setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum }).expect("is lowered");
+    let result = work();
+    setrlimit(Resource::Nofile, limit).expect("is raised to what it was");
+    result
+}
+
 /// Closes a descriptor although somebody owns it, as only unsafe code can.
 pub fn close_behind_the_back(source: &impl AsRawFd) -> RawFd {
     let number = source.as_raw_fd();

@@ -1,0 +1,15 @@
+#![no_main]
+
+#[path = "../targets/mod.rs"]
+mod targets;
+
+use targets::sources::{common, request};
+
+libfuzzer_sys::fuzz_target!(
+    init: {
+        // Rust's own `main` sees to it that writing to who has gone is an error; libFuzzer's does not.
+        let came = std::sync::Arc::default();
+        signal_hook::flag::register(signal_hook::consts::SIGPIPE, came).expect("can be handled");
+    },
+    |data: &[u8]| targets::mechanisms::check(data)
+);

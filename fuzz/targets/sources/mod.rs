@@ -1,0 +1,26 @@
+//! The files that the targets take in. They name each other by paths from the root of their crate.
+
+#[path = "../../../examples/common"]
+pub mod common {
+    pub mod ftp;
+}
+#[path = "../../../examples/ftp_server/library.rs"]
+pub mod library;
+
+#[path = "../../../src/event_loop"]
+pub mod event_loop {
+    pub(crate) mod wheel;
+}
+
+#[path = "../../../tests/model"]
+pub mod model {
+    pub mod program;
+    pub mod subject;
+}
+
+#[path = "../../../examples/http_server/path.rs"]
+pub mod path;
+#[path = "../../../examples/http_server/range.rs"]
+pub mod range;
+#[path = "../../../examples/http_server/request.rs"]
+pub mod request;

@@ -1,0 +1,144 @@
+//! A loop that is dropped with everything registered that there is.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use polyselect::signal::SIGUSR1;
+use polyselect::{Backend, EventLoop, Next, Remote};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+
+use crate::case;
+use crate::event_loop::open as open_loop;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(everything_goes_with_it),
+    case!(in_the_middle_of_a_turn_that_panicked),
+    case!(in_its_own_callback),
+    case!(what_is_dropped_may_use_a_remote),
+];
+
+type Share = Rc<()>;
+type Loop = EventLoop<Share>;
+
+/// A source, a listener, timers, calls and a signal; each callback has a share of the state.
+fn with_everything(backend: Backend) -> (Loop, Vec<std::net::TcpStream>) {
+    let mut event_loop = open_loop(backend, Rc::new(()));
+    let share = || Rc::clone(&event_loop.state);
+    let shares = [share(), share(), share(), share(), share(), share()];
+    let [source, listener, once, every, call, signal] = shares;
+    let (left, right) = pair();
+    event_loop
+        .register(left, R | W, move |_, _, _| {
+            let _ = &source;
+            Ok(Next::Keep)
+        })
+        .unwrap();
+    event_loop
+        .accept(TcpListener::bind(("127.0.0.1", 0)).unwrap(), move |_, _, _| {
+            let _ = &listener;
+            Ok(())
+        })
+        .unwrap();
+    event_loop.call_later(SURELY, move |_| drop(once));
+    event_loop.call_every(SURELY, move |_, _| drop(Rc::clone(&every)));
+    event_loop.call_soon(move |_| drop(call));
+    event_loop.on_signal(SIGUSR1, move |_| drop(Rc::clone(&signal))).unwrap();
+    (event_loop, vec![right])
+}
+
+fn everything_goes_with_it(backend: Backend) {
+    let (mut event_loop, _peers) = with_everything(backend);
+    let state = Rc::clone(&event_loop.state);
+    let remote = event_loop.remote().unwrap();
+    remote.call(|_| unreachable!()).unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", "read line; exit 4"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (id, mut input) = (Pid::from_child(&child), child.stdin.take().unwrap());
+    event_loop.watch_child(child, |_, _| unreachable!()).unwrap();
+    drop(event_loop);
+
+    assert_eq!(Rc::strong_count(&state), 1, "something is left");
+    assert_eq!(remote.call(|_| ()).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    // The signal finds nobody and does nothing; the child lives on and is its parent's to reap.
+    kill_process(getpid(), Signal::USR1).unwrap();
+    input.write_all(b"\n").unwrap();
+    let (_, status) = waitpid(Some(id), WaitOptions::empty()).unwrap().unwrap();
+    assert_eq!(status.exit_status(), Some(4));
+}
+
+fn in_the_middle_of_a_turn_that_panicked(backend: Backend) {
+    let (mut event_loop, mut peers) = with_everything(backend);
+    for _ in 0..5 {
+        let (left, right) = pair();
+        event_loop.register(left, W, |_, _, _| resume_unwind(Box::new("on purpose"))).unwrap();
+        peers.push(right);
+    }
+    let state = Rc::clone(&event_loop.state);
+    kill_process(getpid(), Signal::USR1).unwrap();
+    let turn = catch_unwind(AssertUnwindSafe(|| event_loop.turn(SURELY)));
+    assert!(turn.is_err());
+    drop(event_loop);
+    assert_eq!(Rc::strong_count(&state), 1, "something is left");
+}
+
+/// A callback can put another loop in the place of its own, which is dropped by that.
+fn in_its_own_callback(backend: Backend) {
+    let (mut event_loop, _peers) = with_everything(backend);
+    let state = Rc::clone(&event_loop.state);
+    let seen = Rc::new(RefCell::new(0));
+    let count = Rc::clone(&seen);
+    let (left, _right) = pair();
+    event_loop
+        .register(left, W, move |event_loop: &mut Loop, left, _| {
+            *count.borrow_mut() += 1;
+            *event_loop = open_loop(backend, Rc::new(()));
+            // What it was lent is still there.
+            assert!(left.peer_addr().is_ok());
+            Ok(Next::Keep)
+        })
+        .unwrap();
+    event_loop.turn(SURELY).unwrap();
+    assert_eq!((Rc::strong_count(&state), *seen.borrow()), (1, 1));
+    event_loop.turn(Duration::ZERO).unwrap();
+    assert!(event_loop.is_empty());
+}
+
+fn what_is_dropped_may_use_a_remote(backend: Backend) {
+    struct CallsWhenDropped(Remote<Share>);
+
+    impl Drop for CallsWhenDropped {
+        fn drop(&mut self) {
+            // Before or after the loop's end of the line is gone; never a panic or a deadlock.
+            let _ = self.0.call(|_| ());
+        }
+    }
+
+    let (mut event_loop, _peers) = with_everything(backend);
+    for _ in 0..3 {
+        let calls = CallsWhenDropped(event_loop.remote().unwrap());
+        event_loop.call_later(SURELY, move |_| drop(calls));
+        let calls = CallsWhenDropped(event_loop.remote().unwrap());
+        calls.0.clone().call(move |_| drop(calls)).unwrap();
+        let calls = CallsWhenDropped(event_loop.remote().unwrap());
+        let (left, _right) = pair();
+        event_loop
+            .register(left, R, move |_, _, _| {
+                let _ = &calls;
+                Ok(Next::Keep)
+            })
+            .unwrap();
+    }
+    let state = Rc::clone(&event_loop.state);
+    drop(event_loop);
+    assert_eq!(Rc::strong_count(&state), 1, "something is left");
+}

@@ -1,0 +1,158 @@
+//! No descriptor is left: what needs one says so and can be tried again, and what needs none works.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
+
+use polyselect::signal::SIGUSR1;
+use polyselect::{Backend, EventLoop, Ready, Selector};
+use rustix::io::Errno;
+
+use crate::case;
+use crate::event_loop::open as open_loop;
+use crate::support::harness::Case;
+use crate::support::process::without_descriptors;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(opening_a_selector_says_so),
+    case!(registering_changing_waiting_and_waking_need_none),
+    case!(the_first_waker_says_so),
+    case!(rebuilding_leaves_everything_as_it_was),
+    case!(a_wait_on_another_thread_loses_nothing),
+    case!(a_loop_says_so_and_goes_on),
+    case!(a_child_that_cannot_be_watched_is_given_back),
+];
+
+/// What has a kernel object of its own.
+fn needs_a_descriptor(backend: Backend) -> bool {
+    !matches!(backend, Backend::Poll | Backend::Select)
+}
+
+#[track_caller]
+fn expect_too_many(error: &io::Error) {
+    assert_eq!(error.raw_os_error(), Some(Errno::MFILE.raw_os_error()), "{error}");
+}
+
+fn opening_a_selector_says_so(backend: Backend) {
+    let opened = without_descriptors(|| Selector::<TcpStream>::with_backend(backend));
+    match opened {
+        Ok(_) => assert!(!needs_a_descriptor(backend)),
+        Err(error) => {
+            assert!(needs_a_descriptor(backend));
+            expect_too_many(&error);
+        }
+    }
+    expect_silence(&mut open::<TcpStream, ()>(backend));
+}
+
+fn registering_changing_waiting_and_waking_need_none(backend: Backend) {
+    let ((left, mut right), (other, _other_peer)) = (pair(), pair());
+    let mut selector = open(backend);
+    let waker = selector.waker().unwrap();
+    without_descriptors(|| {
+        let key = selector.register(left, R, ()).unwrap();
+        let other = selector.register(other, W, ()).unwrap();
+        assert_eq!(expect_one(&mut selector, other), Ready::WRITABLE);
+        selector.modify(other, R).unwrap();
+        right.write_all(b"!").unwrap();
+        assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+        drain(selector[key].source());
+        waker.wake().unwrap();
+        assert!(select(&mut selector, SURELY).is_empty());
+        // What is dropped here would be a descriptor to spare.
+        [key, other].map(|key| selector.unregister(key).unwrap())
+    });
+}
+
+fn the_first_waker_says_so(backend: Backend) {
+    let (left, _right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, W, ()).unwrap();
+    let error = without_descriptors(|| selector.waker().unwrap_err());
+    expect_too_many(&error);
+    assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
+    selector.modify(key, R).unwrap();
+    selector.waker().unwrap().wake().unwrap();
+    assert!(select(&mut selector, SURELY).is_empty());
+}
+
+fn rebuilding_leaves_everything_as_it_was(backend: Backend) {
+    let (left, mut right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, R, "data").unwrap();
+    let rebuilt = without_descriptors(|| selector.rebuild());
+    match rebuilt {
+        Ok(()) => assert!(!needs_a_descriptor(backend)),
+        Err(error) => expect_too_many(&error),
+    }
+    right.write_all(b"!").unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+    assert_eq!((*selector[key].data(), selector.backend()), ("data", backend));
+    selector.rebuild().unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+}
+
+/// A ring belongs to a thread, so that another one needs another ring.
+fn a_wait_on_another_thread_loses_nothing(backend: Backend) {
+    let (left, mut right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, R, ()).unwrap();
+    look(&mut selector);
+    right.write_all(b"!").unwrap();
+    without_descriptors(|| {
+        thread::scope(|scope| {
+            let wait = scope.spawn(|| {
+                let mut events = polyselect::Events::with_capacity(4);
+                selector.select(&mut events, SURELY)
+            });
+            match wait.join().unwrap() {
+                Ok(count) => assert_eq!(count, 1),
+                Err(error) => expect_too_many(&error),
+            }
+        });
+    });
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+    thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(expect_one(&mut selector, key), Ready::READABLE));
+    });
+}
+
+fn a_loop_says_so_and_goes_on(backend: Backend) {
+    let mut event_loop = open_loop(backend, 0);
+    without_descriptors(|| {
+        expect_too_many(&event_loop.remote().unwrap_err());
+        expect_too_many(&event_loop.on_signal(SIGUSR1, |_| ()).unwrap_err());
+    });
+    event_loop.call_soon(|event_loop| event_loop.state += 1);
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 1);
+
+    event_loop.on_signal(SIGUSR1, EventLoop::stop).unwrap();
+    let remote = event_loop.remote().unwrap();
+    without_descriptors(|| {
+        remote.call(|event_loop| event_loop.state += 1).unwrap();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::USR1)
+            .unwrap();
+        event_loop.run().unwrap();
+    });
+    assert_eq!(event_loop.state, 2);
+}
+
+fn a_child_that_cannot_be_watched_is_given_back(backend: Backend) {
+    let mut event_loop = open_loop(backend, 0);
+    let child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+    let id = child.id();
+    let count = |event_loop: &mut EventLoop<i32>, status: io::Result<std::process::ExitStatus>| {
+        assert_eq!(status.unwrap().code(), Some(3));
+        event_loop.state += 1;
+    };
+    let error = without_descriptors(|| event_loop.watch_child(child, count)).unwrap_err();
+    expect_too_many(error.error());
+    let (child, count) = error.into_parts();
+    assert_eq!(child.id(), id);
+    event_loop.watch_child(child, count).unwrap();
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 1);
+}

@@ -1,0 +1,17 @@
+//! What the world around a program does to it: `docs/reliability.md` lists these faults, and those
+//! whose tests are with their subject.
+
+#[cfg(unix)]
+pub mod dropped;
+#[cfg(unix)]
+pub mod exhausted;
+#[cfg(unix)]
+pub mod forked;
+#[cfg(target_os = "linux")]
+pub mod no_memory;
+#[cfg(unix)]
+pub mod panics;
+pub mod peers;
+#[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+pub mod ticks;
+pub mod timeouts;

@@ -1,0 +1,126 @@
+//! A kernel without memory: what the crate asks it for is refused, and nothing is lost by that.
+//!
+//! A filter answers the calls of one thread in the kernel's place.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use polyselect::{Backend, Events, Ready, Selector};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
+use crate::case;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(opening_says_so),
+    case!(the_first_waker_says_so),
+    case!(what_cannot_be_registered_is_given_back),
+    case!(a_wait_that_fails_loses_nothing),
+];
+
+/// From now on the kernel has no memory for these calls of this thread.
+fn refuse(calls: &[i64]) {
+    let calls = calls.iter().map(|&call| (call, Vec::new())).collect();
+    let this = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
+    let no_memory = SeccompAction::Errno(libc::ENOMEM as u32);
+    let filter = SeccompFilter::new(calls, SeccompAction::Allow, no_memory, this).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    apply_filter(&program).unwrap();
+}
+
+const OPENING: &[i64] = &[libc::SYS_epoll_create1, libc::SYS_io_uring_setup, libc::SYS_eventfd2];
+
+const CHANGING: &[i64] = &[libc::SYS_epoll_ctl, libc::SYS_io_uring_enter];
+
+const WAITING: &[i64] = &[
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_io_uring_enter,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_select,
+];
+
+#[track_caller]
+fn expect_no_memory(error: &io::Error) {
+    assert_eq!(error.kind(), io::ErrorKind::OutOfMemory, "{error}");
+}
+
+fn opening_says_so(backend: Backend) {
+    let is_in_user_space = matches!(backend, Backend::Poll | Backend::Select);
+    refuse(OPENING);
+    match Selector::<TcpStream>::with_backend(backend) {
+        Ok(_) => assert!(is_in_user_space),
+        Err(error) => {
+            assert!(!is_in_user_space);
+            expect_no_memory(&error);
+        }
+    }
+}
+
+fn the_first_waker_says_so(backend: Backend) {
+    let (left, _right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, W, ()).unwrap();
+    refuse(OPENING);
+    expect_no_memory(&selector.waker().unwrap_err());
+    assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
+}
+
+fn what_cannot_be_registered_is_given_back(backend: Backend) {
+    let ((left, _right), (other, other_peer)) = (pair(), pair());
+    let mut selector = open(backend);
+    let key = selector.register(left, W, "data").unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
+    refuse(CHANGING);
+    match selector.register(other, R, "other") {
+        // It goes over to the kernel with the next wait.
+        Ok(other) => assert!(selector.contains(other)),
+        Err(error) => {
+            expect_no_memory(error.error());
+            let (other, data) = error.into_parts();
+            assert_eq!(data, "other");
+            assert_eq!(other.peer_addr().unwrap(), other_peer.local_addr().unwrap());
+            assert_eq!(selector.len(), 1);
+            if backend != Backend::IoUring {
+                assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
+            }
+        }
+    }
+}
+
+fn a_wait_that_fails_loses_nothing(backend: Backend) {
+    let ((left, mut right), (other, _other_peer)) = (pair(), pair());
+    let mut selector = open(backend);
+    let key = selector.register(left, R, ()).unwrap();
+    let other = selector.register(other, W.oneshot(), ()).unwrap();
+    right.write_all(b"!").unwrap();
+    wait_for_data(selector[key].source());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            refuse(WAITING);
+            let mut events = Events::with_capacity(8);
+            for timeout in [Some(Duration::ZERO), Some(A_WHILE), None] {
+                match selector.select(&mut events, timeout) {
+                    Ok(_) => panic!("{events:?} of a kernel without memory"),
+                    Err(error) => expect_no_memory(&error),
+                }
+                assert!(events.is_empty());
+            }
+        });
+    });
+    let mut events = look(&mut selector);
+    while events.len() < 2 {
+        events.extend(look(&mut selector));
+    }
+    let ready = |key| events.iter().find(|event| event.key == key).unwrap().ready;
+    assert_eq!((ready(key), ready(other)), (Ready::READABLE, Ready::WRITABLE));
+}

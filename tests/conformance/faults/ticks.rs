@@ -1,0 +1,127 @@
+//! An interval timer that sends a signal every millisecond, as profilers do, during waits and during
+//! input and output.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use polyselect::{Backend, EventLoop, Interest, Next, Selector, WriteQueue};
+
+use crate::case;
+use crate::event_loop::open as open_loop;
+use crate::support::harness::Case;
+use crate::support::process::Ticks;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(a_wait_and_a_turn_are_not_cut_short),
+    case!(timers_are_neither_early_nor_lost),
+    case!(an_echo_of_megabytes_is_whole),
+    case!(wakes_and_calls_of_other_threads_come),
+];
+
+const TICK: Duration = Duration::from_millis(1);
+
+fn a_wait_and_a_turn_are_not_cut_short(backend: Backend) {
+    let ticks = Ticks::every(TICK);
+    let mut selector: Selector<TcpStream> = open(backend);
+    let mut event_loop = open_loop(backend, ());
+    let timer = event_loop.call_later(SURELY, |_| unreachable!());
+    for timeout in [Duration::from_nanos(1), TICK, 5 * TICK, 3 * A_WHILE] {
+        let start = Instant::now();
+        assert!(select(&mut selector, timeout).is_empty());
+        assert!(start.elapsed() >= timeout);
+        let start = Instant::now();
+        event_loop.turn(timeout).unwrap();
+        assert!(start.elapsed() >= timeout);
+    }
+    assert!(event_loop.cancel(timer));
+    assert!(ticks.came());
+}
+
+fn timers_are_neither_early_nor_lost(backend: Backend) {
+    let ticks = Ticks::every(TICK);
+    let mut event_loop = open_loop(backend, 0);
+    for number in 0..50_u32 {
+        let deadline = Instant::now() + number * Duration::from_micros(1300);
+        event_loop.call_at(deadline, move |event_loop| {
+            assert!(Instant::now() >= deadline);
+            event_loop.state += 1;
+        });
+    }
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 50);
+    assert!(ticks.came());
+}
+
+fn an_echo_of_megabytes_is_whole(backend: Backend) {
+    const LENGTH: usize = 4_000_000;
+
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut event_loop = open_loop(backend, ());
+    event_loop.on_error(|_, _, error| panic!("{error}"));
+    event_loop
+        .accept(listener, |event_loop, conn, _| {
+            let mut out = WriteQueue::new();
+            event_loop.register(
+                conn,
+                R,
+                move |event_loop: &mut EventLoop, mut conn: &TcpStream, _| {
+                    let mut buf = [0; 16_384];
+                    if out.is_empty() {
+                        match conn.read(&mut buf)? {
+                            0 => {
+                                event_loop.stop();
+                                return Ok(Next::Remove);
+                            }
+                            n => out.push(&buf[..n]),
+                        }
+                    }
+                    let all_sent = out.flush(conn)?;
+                    Ok(Next::Modify(if all_sent { Interest::READABLE } else { Interest::WRITABLE }))
+                },
+            )?;
+            Ok(())
+        })
+        .unwrap();
+    let ticks = Ticks::every(TICK);
+    let client = thread::spawn(move || {
+        let client = TcpStream::connect(address).unwrap();
+        let sent: Vec<u8> = (0..LENGTH).map(|n| (n % 251) as u8).collect();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                (&client).write_all(&sent).unwrap();
+                client.shutdown(std::net::Shutdown::Write).unwrap();
+            });
+            // It comes slowly enough for some ticks.
+            let (mut got, mut chunk) = (Vec::<u8>::new(), vec![0_u8; LENGTH / 20]);
+            while got.len() < LENGTH {
+                let n = (&client).read(&mut chunk).unwrap();
+                got.extend(&chunk[..n]);
+                thread::sleep(TICK);
+            }
+            assert!(got == sent);
+        });
+    });
+    event_loop.run().unwrap();
+    client.join().unwrap();
+    assert!(ticks.came());
+}
+
+fn wakes_and_calls_of_other_threads_come(backend: Backend) {
+    let ticks = Ticks::every(TICK);
+    let mut event_loop = open_loop(backend, 0);
+    let remote = event_loop.remote().unwrap();
+    let thread = thread::spawn(move || {
+        for _ in 0..30 {
+            remote.call_and_wait(SURELY, |event_loop| event_loop.state += 1).unwrap();
+            thread::sleep(TICK);
+        }
+    });
+    event_loop.run().unwrap();
+    thread.join().unwrap();
+    assert_eq!(event_loop.state, 30);
+    assert!(ticks.came());
+}
