@@ -20,7 +20,12 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 fn paint(area: &Area<'_>, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
     // Readable on light and on dark.
     let grey = RGBColor(128, 128, 128);
-    let colours = [RGBColor(70, 130, 180), RGBColor(60, 160, 90), RGBColor(210, 120, 50)];
+    let colours = [
+        RGBColor(70, 130, 180),
+        RGBColor(60, 160, 90),
+        RGBColor(210, 120, 50),
+        RGBColor(150, 90, 170),
+    ];
     let mut counts: Vec<_> = rows.iter().map(|row| row.clients).collect();
     counts.sort_unstable();
     counts.dedup();

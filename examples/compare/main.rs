@@ -2,8 +2,9 @@
 //! polling, `select`, `poll`, `epoll` and the rest, with 1, 100 and many clients. The documents say in
 //! words which of them costs more; here are the numbers.
 //!
-//! Each server is a process of its own. All clients are connected, and up to 100 of them send 64 bytes
-//! at a time and wait for them. Counted are the server's time on the processor for a request, and its
+//! Each server is a process of its own; it and the clients share one processor, for how long it takes to
+//! wake another one is chance. All clients are connected, and up to 100 of them send 64 bytes at a time
+//! and wait for them. Counted are the server's time on the processor for a request, and its
 //! memory for a client (its share of the pages that it has, without what the kernel keeps).
 //!
 //! ```text
@@ -35,6 +36,7 @@ mod comparison {
 
     use clap::Parser;
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
     use super::chart;
     use super::measure::{Cost, measure};
@@ -65,6 +67,13 @@ mod comparison {
         pub cost: Cost,
     }
 
+    /// The servers inherit it.
+    fn stay_on_one_processor() -> io::Result<()> {
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu());
+        Ok(sched_setaffinity(None, &here)?)
+    }
+
     pub fn main() -> io::Result<()> {
         let args = Args::parse();
         let limit = getrlimit(Resource::Nofile);
@@ -72,6 +81,7 @@ mod comparison {
         if let Some(name) = &args.serve {
             return serve(name);
         }
+        stay_on_one_processor()?;
         let mut rows = Vec::new();
         println!("{:22} {:>8} {:>20} {:>20}", "model", "clients", "µs a request", "KiB a client");
         for model in MODELS.iter().filter(|model| model.is_available()) {

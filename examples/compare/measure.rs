@@ -46,7 +46,8 @@ pub fn measure(model: &Model, clients: usize, requests: usize) -> io::Result<Cos
     let used = server.processor_time()? - before;
     Ok(Cost {
         microseconds: used as f64 / 1000.0 / (rounds * active.len()) as f64,
-        kibibytes: (full as f64 - empty as f64) / clients as f64,
+        // Less than before is what the system has tidied up meanwhile.
+        kibibytes: full.saturating_sub(empty) as f64 / clients as f64,
     })
 }
 
