@@ -24,6 +24,7 @@ use std::{fmt, io, mem};
 
 use crate::backend::Backend;
 use crate::event::{Event, Events};
+use crate::key::Key;
 use crate::selector::Selector;
 pub use accept::Listener;
 use calls::Calls;
@@ -127,6 +128,8 @@ pub struct EventLoop<T = ()> {
     #[cfg(feature = "async")]
     coroutines: Coroutines,
     error_hook: Option<ErrorHook<T>>,
+    /// Listeners that are paused for lack of descriptors.
+    resting: Vec<Key>,
     /// Of the callback that has just failed.
     failure: Option<io::Error>,
     watchdog: Watchdog,
@@ -193,6 +196,7 @@ impl<T: 'static> EventLoop<T> {
             #[cfg(feature = "async")]
             coroutines: Coroutines::default(),
             error_hook: None,
+            resting: Vec::new(),
             failure: None,
             watchdog: Watchdog::default(),
             stats: Stats::default(),

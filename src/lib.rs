@@ -47,6 +47,7 @@
 //! | from the first callback to what a server needs | [`_docs::guide`] |
 //! | how each mechanism works, and where it surprises | [`_docs::backends`] |
 //! | why things are as they are | [`_docs::design`] |
+//! | what it survives, and which test shows it | [`_docs::reliability`] |
 //!
 //! # What is promised
 //!
@@ -98,6 +99,10 @@ pub mod _docs {
     pub mod design {}
     #[doc = include_str!("../docs/guide.md")]
     pub mod guide {}
+    #[doc = include_str!("../docs/reliability.md")]
+    pub mod reliability {}
+    #[doc = include_str!("../docs/unsafe.md")]
+    pub mod unsafe_blocks {}
 }
 
 /// The README's programs compile; one of them needs the feature.

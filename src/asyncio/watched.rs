@@ -204,6 +204,8 @@ impl State {
             }
             self.list(watched);
         }
+        // The event says when to try again.
+        direction.is_ready.set(false);
         direction.wait(context.waker());
         Poll::Pending
     }
@@ -229,7 +231,7 @@ impl State {
                 *begin = Some(events);
                 // There is no edge while it is ready all the time. After an operation that went by
                 // way of this, another one is the cheapest way to find out, cheaper than a `poll`.
-                if direction.is_ready.get() && !self.is_level() {
+                if direction.is_ready.get() && self.is_edge.get() {
                     if direction.budget.get() == 0 {
                         direction.budget.set(BUDGET);
                         *begin = None;
@@ -245,10 +247,6 @@ impl State {
             }
         }
         self.wait(direction, context, watched).map(Err)
-    }
-
-    fn is_level(&self) -> bool {
-        !self.is_edge.get() && self.is_registered()
     }
 
     /// Lets `operation` try; if it would block, the next event in this direction wakes the task.
@@ -321,15 +319,14 @@ impl State {
         self.watched.set(interest);
     }
 
-    /// Its registration has ended: because it was released, or because its loop was dropped.
+    /// Its registration has ended: because it was released, or because its loop was dropped. Who waits
+    /// in a coroutine of another loop goes on there.
     pub(crate) fn unregistered(&self) {
-        if self.key.take().is_none() {
-            return;
-        }
-        self.watched.set(Interest::empty());
-        if !(self.reading.wanted() | self.writing.wanted()).is_empty() {
-            let message = "the event loop with which this source was registered has been dropped";
-            self.fail(io::Error::new(io::ErrorKind::BrokenPipe, message));
+        if self.key.take().is_some() {
+            self.watched.set(Interest::empty());
+            self.is_edge.set(false);
+            self.reading.wake();
+            self.writing.wake();
         }
     }
 

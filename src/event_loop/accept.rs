@@ -214,8 +214,12 @@ impl<T: 'static> EventLoop<T> {
 
     fn rest(&mut self, key: Key, error: &io::Error) {
         log::warn!("{key}: no connection is accepted for {REST:?}: {error}");
+        self.resting.push(key);
         self.call_later(REST, move |event_loop| {
-            // It may have been closed meanwhile.
+            // Who has paused or resumed it meanwhile means that to last.
+            let place = event_loop.resting.iter().position(|&resting| resting == key);
+            let Some(place) = place else { return };
+            event_loop.resting.swap_remove(place);
             if event_loop.contains(key)
                 && let Err(error) = event_loop.modify(key, Interest::READABLE)
             {

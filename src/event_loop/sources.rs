@@ -341,7 +341,7 @@ impl<T: 'static> EventLoop<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn parts(&mut self) -> (&mut T, Sources<'_, T>) {
-        (&mut self.state, Sources { selector: &mut self.selector })
+        (&mut self.state, Sources { selector: &mut self.selector, resting: &mut self.resting })
     }
 }
 
@@ -352,6 +352,7 @@ fn alone<R>(registered: Rc<R>) -> R {
 /// The sources of an [`EventLoop`], apart from its state: see [`EventLoop::parts`].
 pub struct Sources<'a, T> {
     selector: &'a mut Selector<Handler<T>>,
+    resting: &'a mut Vec<Key>,
 }
 
 impl<T> Sources<'_, T> {
@@ -364,6 +365,7 @@ impl<T> Sources<'_, T> {
     /// See [`EventLoop::parts`] for an example.
     pub fn modify(&mut self, key: Key, interest: Interest) -> io::Result<()> {
         self.handler(key)?;
+        self.resting.retain(|&resting| resting != key);
         self.selector.modify(key, interest)
     }
 

@@ -126,8 +126,8 @@ impl<T> Timers<T> {
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Runs `callback` once, when `delay` has passed; never earlier. Zero means in the next turn at
-    /// the earliest.
+    /// Runs `callback` once, when `delay` has passed; never earlier. Zero means when timers have their
+    /// turn next: in this turn, if a source's callback sets it, else in the next one.
     ///
     /// Setting and cancelling take constant time, whatever the number of timers. Timers run in the
     /// order of their deadlines, which are kept to the nanosecond; equal ones in the order in which
@@ -154,8 +154,8 @@ impl<T: 'static> EventLoop<T> {
         self.timers.insert(deadline, Timer::Once(Box::new(callback), Location::caller()))
     }
 
-    /// Runs `callback` once, at that moment or as soon after it as possible; in the next turn if it
-    /// has passed. As [`call_later`](Self::call_later).
+    /// Runs `callback` once, at that moment or as soon after it as possible; when timers have
+    /// their turn next if it has passed. As [`call_later`](Self::call_later).
     ///
     /// ```
     /// use polyselect::EventLoop;

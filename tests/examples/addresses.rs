@@ -50,8 +50,9 @@ pub fn trials() -> Vec<Trial> {
             complains(example("udp_client").arg("127.0.0.1"), "127.0.0.1: ")
         }),
     ];
-    for name in SERVERS {
-        trials.push(Trial::test(format!("{name}::says_where_it_cannot_listen"), || {
+    let with_feature = cfg!(feature = "async").then_some("asyncio_start_server");
+    for name in SERVERS.into_iter().chain(with_feature) {
+        trials.push(Trial::test(format!("{name}::says_where_it_cannot_listen"), move || {
             let taken = TcpListener::bind(("127.0.0.1", 0))?;
             cannot_listen(name, taken.local_addr()?)
         }));

@@ -56,6 +56,7 @@ pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "async-io", tasks::async_io),
     on(Backend::Epoll, "epoll", ours::epoll),
     on(Backend::Epoll, "epoll-edge", ours::epoll_edge),
+    on(Backend::Epoll, "epoll-busy", ours::epoll_busy),
     on(Backend::Epoll, "event-loop", ours::event_loop),
     on(Backend::Epoll, "coroutines", coroutines::epoll),
     on(Backend::IoUring, "io_uring", ours::io_uring),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use polyselect::{Backend, EventLoop, Events, Interest, Next, Selector, Watch};
 
@@ -36,6 +37,13 @@ pub fn select(streams: Vec<TcpStream>) -> io::Result<()> {
     selector(Backend::Select, Interest::READABLE.into(), streams)
 }
 
+/// Looks for 50 µs before each sleep.
+pub fn epoll_busy(streams: Vec<TcpStream>) -> io::Result<()> {
+    let mut selector = Selector::with_backend(Backend::Epoll)?;
+    selector.busy_poll(Duration::from_micros(50));
+    serve(selector, Interest::READABLE.into(), streams)
+}
+
 fn interest(direction: Direction) -> Interest {
     match direction {
         Direction::Reading => Interest::READABLE,
@@ -43,9 +51,16 @@ fn interest(direction: Direction) -> Interest {
     }
 }
 
-/// The selector owns the connections; what each could not send is its data.
 fn selector(backend: Backend, watch: Watch, streams: Vec<TcpStream>) -> io::Result<()> {
-    let mut selector = Selector::with_backend(backend)?;
+    serve(Selector::with_backend(backend)?, watch, streams)
+}
+
+/// The selector owns the connections; what each could not send is its data.
+fn serve(
+    mut selector: Selector<TcpStream, Unsent>,
+    watch: Watch,
+    streams: Vec<TcpStream>,
+) -> io::Result<()> {
     for stream in streams {
         selector.register(stream, watch, Unsent::default())?;
     }

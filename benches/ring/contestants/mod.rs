@@ -82,6 +82,7 @@ pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "epoll", ours::epoll),
     on(Backend::Epoll, "epoll-edge", ours::epoll_edge),
     on(Backend::Epoll, "event-loop", ours::event_loop),
+    on(Backend::Epoll, "event-loop-edge", ours::event_loop_edge),
     on(Backend::Epoll, "coroutines", coroutines::epoll),
     on(Backend::IoUring, "io_uring", ours::io_uring),
     on(Backend::IoUring, "io_uring-edge", ours::io_uring_edge),

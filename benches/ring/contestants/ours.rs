@@ -73,10 +73,18 @@ struct State {
 }
 
 pub fn event_loop(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
+    callbacks(Interest::READABLE.into(), pipes)
+}
+
+pub fn event_loop_edge(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
+    callbacks(Interest::READABLE.edge(), pipes)
+}
+
+fn callbacks(watch: Watch, pipes: Pipes) -> io::Result<Box<dyn Ring>> {
     let state = State { writers: pipes.writers, events: 0 };
     let mut event_loop = EventLoop::with_backend(Backend::Epoll, state)?;
     for (index, reader) in pipes.readers.into_iter().enumerate() {
-        event_loop.register(reader, Interest::READABLE, move |event_loop, reader, _event| {
+        event_loop.register(reader, watch, move |event_loop, reader, _event| {
             pass_on(reader.as_fd(), index, &event_loop.state.writers)?;
             event_loop.state.events += 1;
             Ok(Next::Keep)

@@ -21,6 +21,8 @@ pub const CASES: &[Case] = &[
     case!(unix_listeners_too),
     #[cfg(unix)]
     case!(it_rests_when_descriptors_run_out),
+    #[cfg(unix)]
+    case!(who_is_paused_while_it_rests_stays_paused),
 ];
 
 fn listen() -> (TcpListener, std::net::SocketAddr) {
@@ -165,12 +167,8 @@ fn it_rests_when_descriptors_run_out(backend: Backend) {
         .unwrap();
     event_loop.turn(Duration::ZERO).unwrap();
     let client = TcpStream::connect(address).unwrap();
-    // The number of this one is the lowest that is free; from now on none is.
-    let next = client.try_clone().unwrap();
-    let number = rustix::fd::AsRawFd::as_raw_fd(&next) as u64;
-    drop(next);
+    exhaust_descriptors(&client);
     let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: Some(number), maximum }).unwrap();
 
     let start = std::time::Instant::now();
     let (used, _) = processor_time(|| {
@@ -186,4 +184,47 @@ fn it_rests_when_descriptors_run_out(backend: Backend) {
         event_loop.turn(SURELY).unwrap();
     }
     assert!(start.elapsed() >= Duration::from_millis(100), "it has rested");
+}
+
+/// Lets the process open no more: the lowest number that is free is the limit.
+#[cfg(unix)]
+fn exhaust_descriptors(any: &TcpStream) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let next = any.try_clone().unwrap();
+    let number = rustix::fd::AsRawFd::as_raw_fd(&next) as u64;
+    drop(next);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(number), maximum }).unwrap();
+}
+
+#[cfg(unix)]
+fn who_is_paused_while_it_rests_stays_paused(backend: Backend) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let (listener, address) = listen();
+    let mut event_loop = open(backend, 0);
+    let accept = |event_loop: &mut EventLoop<i32>, _, _| {
+        event_loop.state += 1;
+        Ok(())
+    };
+    let key = event_loop.accept(listener, accept).unwrap();
+    event_loop.turn(Duration::ZERO).unwrap();
+    let client = TcpStream::connect(address).unwrap();
+    let limit = getrlimit(Resource::Nofile);
+    exhaust_descriptors(&client);
+    while event_loop.stats().pending_timers == 0 {
+        event_loop.turn(SURELY).unwrap();
+    }
+    let Rlimit { maximum, .. } = limit;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    event_loop.modify(key, Interest::empty()).unwrap();
+    while event_loop.stats().pending_timers > 0 {
+        event_loop.turn(SURELY).unwrap();
+    }
+    event_loop.turn(A_WHILE).unwrap();
+    assert_eq!(event_loop.state, 0);
+    event_loop.modify(key, Interest::READABLE).unwrap();
+    event_loop.turn(SURELY).unwrap();
+    assert_eq!(event_loop.state, 1);
 }

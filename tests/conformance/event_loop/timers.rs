@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     case!(a_moment_that_has_passed_is_due_in_the_next_turn),
     case!(a_callback_may_cancel_itself_and_what_is_due),
     case!(what_is_set_during_a_turn_runs_in_a_later_one),
+    case!(zero_set_by_an_event_is_for_the_timers_of_this_turn),
     case!(a_repeating_timer_neither_drifts_nor_bursts),
     case!(a_key_of_another_loop_cancels_nothing),
     case!(they_run_beside_sources_that_are_always_ready),
@@ -171,4 +172,22 @@ fn far_deadlines_are_no_error(backend: Backend) {
     event_loop.call_every(Duration::MAX, |_, _| unreachable!());
     event_loop.turn(A_WHILE).unwrap();
     assert_eq!(event_loop.stats().pending_timers, 7);
+}
+
+fn zero_set_by_an_event_is_for_the_timers_of_this_turn(backend: Backend) {
+    let (left, _right) = pair();
+    let mut event_loop = open(backend, 0);
+    event_loop
+        .register(left, Interest::WRITABLE, |event_loop, _left, _event| {
+            event_loop.call_later(Duration::ZERO, |event_loop| {
+                event_loop.state += 1;
+                event_loop.call_later(Duration::ZERO, |event_loop| event_loop.state += 10);
+            });
+            Ok(Next::Remove)
+        })
+        .unwrap();
+    event_loop.turn(SURELY).unwrap();
+    assert_eq!(event_loop.state, 1);
+    event_loop.turn(SURELY).unwrap();
+    assert_eq!(event_loop.state, 11);
 }
