@@ -20,6 +20,7 @@ mod futures;
 mod join;
 mod listener;
 mod queue;
+mod read_write;
 mod runtime;
 mod server;
 mod source;
