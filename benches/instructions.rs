@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode};
 use std::{fs, io};
 
 use clap::Parser;
-use polyselect_benches::{instructions, raise_descriptor_limit};
+use polyselect_benches::{Common, instructions, raise_descriptor_limit};
 
 use contestants::{CONTESTANTS, Contestant};
 
@@ -55,9 +55,9 @@ struct Args {
     active: usize,
     #[arg(long, hide = true, default_value_t = 1)]
     events: u64,
-    /// What `cargo bench` adds.
-    #[arg(long, hide = true)]
-    bench: bool,
+    /// What all benchmarks understand, and this one has no use for.
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> io::Result<ExitCode> {
