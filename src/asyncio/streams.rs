@@ -44,6 +44,7 @@ where
             source: self.clone(),
             buffer: Vec::new(),
             taken: 0,
+            filled: 0,
             limit: WriteQueue::HIGH_WATER,
         };
         (reader, StreamWriter(Rc::new(Outgoing::new(self))))
@@ -56,8 +57,10 @@ where
 pub struct StreamReader<S: AsFd + 'static> {
     source: Async<S>,
     buffer: Vec<u8>,
-    /// How much of the buffer has been handed out.
+    /// Up to here the buffer has been handed out.
     taken: usize,
+    /// Up to here it holds what has come; the rest is room.
+    filled: usize,
     limit: usize,
 }
 
@@ -104,13 +107,11 @@ where
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let waiting = &self.buffer[self.taken..];
-        if waiting.is_empty() {
+        if self.waiting().is_empty() {
             return self.source.read(buffer).await;
         }
-        let n = waiting.len().min(buffer.len());
-        buffer[..n].copy_from_slice(&waiting[..n]);
-        self.taken += n;
+        let n = self.waiting().len().min(buffer.len());
+        buffer[..n].copy_from_slice(self.take(n));
         Ok(n)
     }
 
@@ -135,16 +136,14 @@ where
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_exact(&mut self, bytes: usize) -> io::Result<&[u8]> {
-        while self.buffer.len() - self.taken < bytes {
+        while self.waiting().len() < bytes {
             if self.read_more().await? == 0 {
-                let came = self.buffer.len() - self.taken;
+                let came = self.waiting().len();
                 let message = format!("the stream ended after {came} of {bytes} bytes");
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
             }
         }
-        let begin = self.taken;
-        self.taken += bytes;
-        Ok(&self.buffer[begin..self.taken])
+        Ok(self.take(bytes))
     }
 
     /// Reads up to and including a newline. It can be looked at until the next read. What comes after
@@ -159,7 +158,7 @@ where
     pub async fn read_line(&mut self) -> io::Result<&[u8]> {
         let mut searched = 0;
         let length = loop {
-            let waiting = &self.buffer[self.taken..];
+            let waiting = self.waiting();
             if let Some(place) = waiting[searched..].iter().position(|&byte| byte == b'\n') {
                 break searched + place + 1;
             }
@@ -175,27 +174,36 @@ where
             let message = format!("a line is longer than {} bytes", self.limit);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        let begin = self.taken;
-        self.taken += length;
-        Ok(&self.buffer[begin..self.taken])
+        Ok(self.take(length))
     }
 
     /// Adds what comes next to the buffer.
     async fn read_more(&mut self) -> io::Result<usize> {
         const CHUNK: usize = 8 * 1024;
 
-        self.buffer.drain(..self.taken);
+        self.buffer.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
         self.taken = 0;
-        let Self { source, buffer, .. } = self;
-        poll_fn(|context| {
-            let before = buffer.len();
-            buffer.resize(before + CHUNK, 0);
-            let poll = source.poll_read_into(context, &mut buffer[before..]);
-            let came = if let Poll::Ready(Ok(came)) = poll { came } else { 0 };
-            buffer.truncate(before + came);
-            poll
-        })
-        .await
+        if self.buffer.len() < self.filled + CHUNK {
+            self.buffer.resize(self.filled + CHUNK, 0);
+        }
+        let came = self.source.read(&mut self.buffer[self.filled..]).await?;
+        self.filled += came;
+        Ok(came)
+    }
+
+    /// Hands out the next so many bytes, which are there.
+    fn take(&mut self, bytes: usize) -> &[u8] {
+        let begin = self.taken;
+        self.taken += bytes;
+        &self.buffer[begin..self.taken]
+    }
+}
+
+impl<S: AsFd + 'static> StreamReader<S> {
+    /// What has come and has not been handed out.
+    fn waiting(&self) -> &[u8] {
+        &self.buffer[self.taken..self.filled]
     }
 }
 
@@ -203,7 +211,7 @@ impl<S: AsFd + fmt::Debug + 'static> fmt::Debug for StreamReader<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamReader")
             .field("source", &self.source)
-            .field("buffered", &(self.buffer.len() - self.taken))
+            .field("buffered", &self.waiting().len())
             .finish()
     }
 }
@@ -253,6 +261,23 @@ impl<S: AsFd + 'static> Outgoing<S> {
             None if self.has_failed.get() => Err(io::ErrorKind::BrokenPipe.into()),
             None => Ok(()),
         }
+    }
+}
+
+/// A coroutine is sending, until this is dropped: also with its loop.
+struct Sending<S: AsFd + 'static>(Rc<Outgoing<S>>);
+
+impl<S: AsFd + 'static> Sending<S> {
+    fn begin(outgoing: &Rc<Outgoing<S>>) -> Self {
+        outgoing.is_sending.set(true);
+        Self(Rc::clone(outgoing))
+    }
+}
+
+impl<S: AsFd + 'static> Drop for Sending<S> {
+    fn drop(&mut self) {
+        self.0.is_sending.set(false);
+        self.0.waiting.take().into_iter().for_each(Waker::wake);
     }
 }
 
@@ -306,9 +331,10 @@ where
 
     #[track_caller]
     fn send_the_rest(&self) -> io::Result<()> {
-        let outgoing = Rc::clone(&self.0);
-        outgoing.is_sending.set(true);
+        let runtime = Runtime::current()?;
+        let sending = Sending::begin(&self.0);
         let send = async move {
+            let outgoing = &*sending.0;
             let flush = |mut source: &S| {
                 let mut queue = outgoing.queue.borrow_mut();
                 let is_empty = queue.flush(&mut source)?;
@@ -320,10 +346,8 @@ where
             if let Err(error) = outgoing.source.write_with(flush).await {
                 outgoing.fail(error);
             }
-            outgoing.is_sending.set(false);
-            outgoing.waiting.take().into_iter().for_each(Waker::wake);
         };
-        Runtime::current()?.spawn(send, Location::caller()).detach();
+        runtime.spawn(send, Location::caller()).detach();
         Ok(())
     }
 
@@ -337,7 +361,7 @@ where
     pub async fn drain(&mut self) -> io::Result<()> {
         let high_water = self.0.high_water.get();
         if self.0.queue.borrow().len() > high_water {
-            self.wait_for(high_water / 4).await;
+            self.wait_for(high_water / 4).await?;
         }
         self.0.check()
     }
@@ -364,7 +388,7 @@ where
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn flush(&mut self) -> io::Result<()> {
-        self.wait_for(0).await;
+        self.wait_for(0).await?;
         self.0.check()
     }
 
@@ -395,7 +419,11 @@ where
         self.0.source.end_writing()
     }
 
-    async fn wait_for(&self, length: usize) {
+    async fn wait_for(&self, length: usize) -> io::Result<()> {
+        if !self.0.is_sending.get() && !self.0.queue.borrow().is_empty() {
+            // It was written where no coroutine could send it, or the loop of the one is gone.
+            self.send_the_rest()?;
+        }
         poll_fn(|context| {
             let outgoing = &self.0;
             if !outgoing.is_sending.get() || length > 0 && outgoing.queue.borrow().len() <= length {
@@ -405,6 +433,7 @@ where
             Poll::Pending
         })
         .await;
+        Ok(())
     }
 }
 

@@ -22,8 +22,13 @@ pub const CASES: &[Case] = &[
     case!(what_a_dropped_writer_holds_is_sent),
     case!(flush_and_close_wait_for_the_last_byte),
     case!(an_error_comes_out_of_the_next_call),
+    case!(what_is_written_outside_of_a_coroutine_is_sent_by_the_next),
+    case!(what_a_dropped_loop_has_left_is_sent_by_another),
     case!(others_traits_work_on_it),
 ];
+
+/// More than the kernel takes for a peer that does not read.
+const MORE_THAN_FITS: usize = 30_000_000;
 
 type Reader = asyncio::StreamReader<TcpStream>;
 type Writer = asyncio::StreamWriter<TcpStream>;
@@ -174,13 +179,13 @@ fn what_a_dropped_writer_holds_is_sent(backend: Backend) {
     let (reader, mut writer, peer) = streams();
     event_loop
         .block_on(async {
-            writer.write(&content(3_000_000)).unwrap();
+            writer.write(&content(MORE_THAN_FITS)).unwrap();
             drop((reader, writer));
         })
         .unwrap();
     let reading = read_to_the_end(peer);
     event_loop.run().unwrap();
-    assert_eq!(reading.join().unwrap(), 3_000_000);
+    assert_eq!(reading.join().unwrap(), MORE_THAN_FITS);
 }
 
 fn flush_and_close_wait_for_the_last_byte(backend: Backend) {
@@ -219,6 +224,40 @@ fn an_error_comes_out_of_the_next_call(backend: Backend) {
         assert_eq!(writer.drain().await.unwrap_err().kind(), ErrorKind::BrokenPipe);
     };
     event_loop.block_on(asyncio::timeout(SURELY, failing)).unwrap().unwrap();
+}
+
+fn what_is_written_outside_of_a_coroutine_is_sent_by_the_next(backend: Backend) {
+    let (reader, mut writer, peer) = streams();
+    let error = writer.write(&content(MORE_THAN_FITS)).unwrap_err();
+    assert!(error.to_string().contains("spawn or block_on"), "{error}");
+    let reading = read_to_the_end(peer);
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            asyncio::timeout(SURELY, writer.flush()).await.unwrap().unwrap();
+            drop((reader, writer));
+        })
+        .unwrap();
+    event_loop.turn(Duration::ZERO).unwrap();
+    assert_eq!(reading.join().unwrap(), MORE_THAN_FITS);
+}
+
+fn what_a_dropped_loop_has_left_is_sent_by_another(backend: Backend) {
+    let (reader, mut writer, peer) = streams();
+    let mut first = open(backend, ());
+    first.block_on(async { writer.write(&content(MORE_THAN_FITS)).unwrap() }).unwrap();
+    first.turn(Duration::ZERO).unwrap();
+    drop(first);
+    let reading = read_to_the_end(peer);
+    let mut second = open(backend, ());
+    second
+        .block_on(async {
+            asyncio::timeout(SURELY, writer.flush()).await.unwrap().unwrap();
+            drop((reader, writer));
+        })
+        .unwrap();
+    second.turn(Duration::ZERO).unwrap();
+    assert_eq!(reading.join().unwrap(), MORE_THAN_FITS);
 }
 
 fn others_traits_work_on_it(backend: Backend) {
