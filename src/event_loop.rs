@@ -36,7 +36,7 @@ use children::Children;
 use coroutines::Coroutines;
 use errors::ErrorHook;
 pub use registered::Next;
-use registered::{Answer, Handler, RemoveOnPanic};
+use registered::{Answer, Handler, OnPanic};
 use remote::Mailbox;
 pub use remote::Remote;
 pub use signals::SignalKey;
@@ -231,16 +231,22 @@ impl<T: 'static> EventLoop<T> {
     pub fn run(&mut self) -> io::Result<()> {
         self.timers.forget_the_time();
         loop {
-            let wait = if self.stopping { Some(Duration::ZERO) } else { None };
-            if wait.is_none() && self.has_nothing_left() {
+            if !self.stopping && self.has_nothing_left() {
                 return Ok(());
             }
-            self.turn_once(wait)?;
-            if mem::take(&mut self.stopping) {
+            if self.turn_is_last()? {
                 log::trace!("the event loop stops");
                 return Ok(());
             }
         }
+    }
+
+    /// Does a turn, which does not wait if the loop has been stopped, and says whether it has.
+    #[inline(always)]
+    fn turn_is_last(&mut self) -> io::Result<bool> {
+        let timeout = self.stopping.then_some(Duration::ZERO);
+        self.turn_once(timeout)?;
+        Ok(mem::take(&mut self.stopping))
     }
 
     /// Does one turn; it waits for something to do, but no longer than `timeout`.
@@ -303,6 +309,7 @@ impl<T: 'static> EventLoop<T> {
         Ok(())
     }
 
+    #[inline]
     fn time_to_wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         if !self.calls.is_empty() || self.signals.as_ref().is_some_and(Signals::is_due) {
             return Some(Duration::ZERO);
@@ -350,8 +357,10 @@ impl<T: 'static> EventLoop<T> {
     fn dispatch(&mut self, event: Event) {
         let Some(registration) = self.selector.get(event.key) else { return };
         let handler = registration.source().clone();
-        let guard = RemoveOnPanic { event_loop: self, event };
-        let answer = handler.0.call(guard.event_loop, &guard.event);
+        let guard = OnPanic::new(self, |event_loop| {
+            drop(event_loop.selector.unregister(event.key));
+        });
+        let answer = handler.0.call(guard.event_loop, &event);
         mem::forget(guard);
         if !matches!(answer, Answer::Keep) {
             self.follow(event.key, answer);

@@ -8,7 +8,7 @@ use std::panic::Location;
 #[cfg(unix)]
 use std::path::Path;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketType};
 
@@ -39,11 +39,7 @@ impl Async<TcpStream> {
             let socket = stream_socket(family)?;
             begun(net::connect(&socket, &addr))?;
             let conn = Self::of_nonblocking(TcpStream::from(socket), location);
-            conn.writable().await?;
-            match conn.get_ref().take_error()? {
-                Some(error) => Err(error),
-                None => Ok(conn),
-            }
+            established(conn, TcpStream::take_error).await
         }
     }
 }
@@ -74,11 +70,7 @@ impl Async<UnixStream> {
             let socket = stream_socket(AddressFamily::UNIX)?;
             begun(net::connect(&socket, &addr))?;
             let conn = Self::of_nonblocking(UnixStream::from(socket), location);
-            conn.writable().await?;
-            match conn.get_ref().take_error()? {
-                Some(error) => Err(error),
-                None => Ok(conn),
-            }
+            established(conn, UnixStream::take_error).await
         }
     }
 }
@@ -92,6 +84,18 @@ fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     net::sockopt::set_socket_nosigpipe(&socket, true)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
+}
+
+/// Waits for what `begun` began, and for how it ended.
+async fn established<S: AsFd + 'static>(
+    conn: Async<S>,
+    take_error: fn(&S) -> io::Result<Option<io::Error>>,
+) -> io::Result<Async<S>> {
+    conn.writable().await?;
+    match take_error(conn.get_ref())? {
+        Some(error) => Err(error),
+        None => Ok(conn),
+    }
 }
 
 /// It goes on in the background.

@@ -120,6 +120,15 @@ impl<R: 'static> Outcome<R> {
         })
     }
 
+    /// For a panic of which no handle will tell.
+    fn log_panic(&self, result: &Result<R, JoinError>) {
+        if let Err(error) = result
+            && error.is_panic()
+        {
+            log::error!("the coroutine spawned at {}: {error}", self.location);
+        }
+    }
+
     /// The coroutine, with its result going where the handle finds it.
     pub(super) fn settle(self: Rc<Self>, future: impl Future<Output = R> + 'static) -> Coroutine {
         let settled = Settled(self);
@@ -141,19 +150,11 @@ impl<R: 'static> Outcome<R> {
                 });
                 guarded.await
             };
-            if let Err(error) = &result
-                && error.is_panic()
-                && outcome.is_detached.get()
-            {
-                log::error!("the coroutine spawned at {}: {error}", outcome.location);
-            }
-            // With a result that nobody will ask for, should it do something when it is dropped.
-            let unasked = if outcome.is_detached.get() {
-                Some(result)
+            if outcome.is_detached.get() {
+                outcome.log_panic(&result);
             } else {
-                outcome.result.replace(Some(result))
-            };
-            drop(unasked);
+                outcome.result.replace(Some(result));
+            }
         })
     }
 }
@@ -201,10 +202,8 @@ impl<R: 'static> JoinHandle<R> {
     /// ```
     pub fn detach(self) {
         self.0.is_detached.set(true);
-        if let Some(Err(error)) = &*self.0.result.borrow()
-            && error.is_panic()
-        {
-            log::error!("the coroutine spawned at {}: {error}", self.0.location);
+        if let Some(result) = &*self.0.result.borrow() {
+            self.0.log_panic(result);
         }
     }
 

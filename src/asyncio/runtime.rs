@@ -50,10 +50,7 @@ pub(crate) struct Runtime {
     tasks: RefCell<Slab<Rc<Task>>>,
     generation: Cell<u32>,
     pub(crate) queue: Arc<Queue>,
-    changed: RefCell<Vec<Rc<dyn Watched>>>,
-    alarms: RefCell<Vec<AlarmRequest>>,
-    /// Whether one of the two lists holds something.
-    has_requests: Cell<bool>,
+    requests: RefCell<Requests>,
 }
 
 thread_local! {
@@ -67,9 +64,7 @@ impl Runtime {
             tasks: RefCell::default(),
             generation: Cell::new(0),
             queue: Arc::new(Queue::new()),
-            changed: RefCell::default(),
-            alarms: RefCell::default(),
-            has_requests: Cell::new(false),
+            requests: RefCell::default(),
         })
     }
 
@@ -146,25 +141,22 @@ impl Runtime {
     }
 
     pub(super) fn push_changed(&self, watched: Rc<dyn Watched>) {
-        self.changed.borrow_mut().push(watched);
-        self.has_requests.set(true);
+        self.requests.borrow_mut().changed.push(watched);
     }
 
     pub(super) fn push_alarm(&self, request: AlarmRequest) {
-        self.alarms.borrow_mut().push(request);
-        self.has_requests.set(true);
+        self.requests.borrow_mut().alarms.push(request);
     }
 
     #[inline]
     pub(crate) fn has_requests(&self) -> bool {
-        self.has_requests.get()
+        let requests = self.requests.borrow();
+        !requests.changed.is_empty() || !requests.alarms.is_empty()
     }
 
     /// All that is wanted, in exchange for empty lists, whose memory is used again.
     pub(crate) fn take_requests(&self, requests: &mut Requests) {
-        self.has_requests.set(false);
-        mem::swap(&mut *self.alarms.borrow_mut(), &mut requests.alarms);
-        mem::swap(&mut *self.changed.borrow_mut(), &mut requests.changed);
+        mem::swap(&mut *self.requests.borrow_mut(), requests);
     }
 
     /// Ends all coroutines: their loop is gone.
@@ -173,7 +165,6 @@ impl Runtime {
         // What they do when dropped may start others.
         let next = || Some(self.tasks.take()).filter(|tasks| !tasks.is_empty());
         iter::from_fn(next).for_each(drop);
-        let mut unheard = Requests::default();
-        self.take_requests(&mut unheard);
+        drop(self.requests.take());
     }
 }

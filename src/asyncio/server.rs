@@ -137,7 +137,7 @@ where
         }
     };
     shared.accepting.set(Some(runtime.spawn(accepting, location)));
-    Ok(Server { shared, addr, is_detached: Cell::new(false) })
+    Ok(Server { shared, addr, is_detached: false })
 }
 
 #[derive(Default)]
@@ -234,7 +234,7 @@ impl Drop for ConnectionEnds {
 pub struct Server {
     shared: Rc<Shared>,
     addr: Option<SocketAddr>,
-    is_detached: Cell<bool>,
+    is_detached: bool,
 }
 
 impl Server {
@@ -341,8 +341,8 @@ impl Server {
     /// # std::io::Result::Ok(()) })??;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn detach(self) {
-        self.is_detached.set(true);
+    pub fn detach(mut self) {
+        self.is_detached = true;
         // It keeps what it shares with its connections.
         self.shared.accepting.take().into_iter().for_each(JoinHandle::detach);
     }
@@ -350,7 +350,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if !self.is_detached.get() {
+        if !self.is_detached {
             self.shared.close();
             drop(self.shared.connections.take());
         }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use rustix::fd::BorrowedFd;
 
@@ -87,6 +87,22 @@ impl Direction {
         if !self.others.borrow().is_empty() {
             let others = self.others.take();
             others.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Counts an operation, or lets others have a turn before it.
+    #[inline]
+    fn spend(&self, context: &Context<'_>) -> Poll<()> {
+        match self.budget.get().checked_sub(1) {
+            Some(left) => {
+                self.budget.set(left);
+                Poll::Ready(())
+            }
+            None => {
+                self.budget.set(BUDGET);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
     }
 
@@ -228,22 +244,16 @@ impl State {
             }
             Some(_) => {}
             None => {
-                *begin = Some(events);
                 // There is no edge while it is ready all the time. After an operation that went by
                 // way of this, another one is the cheapest way to find out, cheaper than a `poll`.
                 if direction.is_ready.get() && self.is_edge.get() {
-                    if direction.budget.get() == 0 {
-                        direction.budget.set(BUDGET);
-                        *begin = None;
-                        context.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                    direction.budget.set(direction.budget.get() - 1);
+                    ready!(direction.spend(context));
                     if direction.is_tracked.replace(false) || probe()? {
                         return Poll::Ready(Ok(()));
                     }
                     direction.is_ready.set(false);
                 }
+                *begin = Some(events);
             }
         }
         self.wait(direction, context, watched).map(Err)
@@ -262,18 +272,10 @@ impl State {
         has_more: impl Fn(&R) -> bool,
     ) -> Poll<io::Result<R>> {
         while direction.is_ready.get() {
-            let budget = direction.budget.get();
-            if budget == 0 {
-                direction.budget.set(BUDGET);
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            ready!(direction.spend(context));
             match direction.attempt(&mut operation, &has_more) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
-                    direction.budget.set(budget - 1);
-                    return Poll::Ready(result);
-                }
+                result => return Poll::Ready(result),
             }
         }
         self.wait(direction, context, watched).map(Err)
@@ -322,19 +324,22 @@ impl State {
     /// Its registration has ended: because it was released, or because its loop was dropped. Who waits
     /// in a coroutine of another loop goes on there.
     pub(crate) fn unregistered(&self) {
-        if self.key.take().is_some() {
-            self.watched.set(Interest::empty());
-            self.is_edge.set(false);
+        if self.forget_registration() {
             self.reading.wake();
             self.writing.wake();
         }
     }
 
-    /// Its registration ends, and is to be made anew: the loop gets another mechanism.
-    pub(crate) fn suspend(&self, watched: impl FnOnce() -> Rc<dyn Watched>) {
-        self.key.set(None);
+    /// Whether there was one.
+    fn forget_registration(&self) -> bool {
         self.watched.set(Interest::empty());
         self.is_edge.set(false);
+        self.key.take().is_some()
+    }
+
+    /// Its registration ends, and is to be made anew: the loop gets another mechanism.
+    pub(crate) fn suspend(&self, watched: impl FnOnce() -> Rc<dyn Watched>) {
+        self.forget_registration();
         for direction in [&self.reading, &self.writing] {
             // What it knew stood on edges, and now there is none for what has been told.
             direction.is_ready.set(true);

@@ -64,10 +64,16 @@ impl<T: 'static> EventLoop<T> {
         self.calls.push(Box::new(call), Location::caller());
     }
 
+    #[inline]
     pub(super) fn run_calls(&mut self) {
         if self.calls.due > 0 {
-            log::trace!("{} calls to run", self.calls.due);
+            self.run_due_calls();
         }
+    }
+
+    #[inline(never)]
+    fn run_due_calls(&mut self) {
+        log::trace!("{} calls to run", self.calls.due);
         while let Some((call, location)) = self.calls.next_due() {
             self.timers.forget_the_time();
             self.stats.calls += 1;

@@ -195,9 +195,9 @@ impl<T: 'static> EventLoop<T> {
         let position = self.children.position(key)?;
         let watched = self.children.watched.swap_remove(position);
         if let Some(pidfd) = watched.pidfd
-            && self.selector.unregister(pidfd).is_ok()
+            && let Err(error) = self.remove_own(pidfd)
         {
-            self.own_sources -= 1;
+            log::debug!("{pidfd}: {error}");
         }
         if self.children.watched.iter().all(|watched| watched.pidfd.is_some())
             && let Some(sigchld) = self.children.sigchld.take()

@@ -5,16 +5,18 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::{io, mem};
 
 use rustix::fd::BorrowedFd;
 
-use super::registered::{Answer, Handler, Registration};
+use super::registered::{Answer, Registration};
 use super::{EventLoop, Turn};
 use crate::asyncio::{AlarmRequest, JoinHandle, Notice, Order, Requests, Runtime, TaskId, Watched};
 use crate::event::Event;
 use crate::interest::Watch;
+use crate::key::Key;
 
 /// The loop's side; nothing until the first coroutine.
 #[derive(Default)]
@@ -158,8 +160,8 @@ impl<T: 'static> EventLoop<T> {
         drop(Turn::begin(&self.in_turn)?);
         let runtime = Rc::clone(self.coroutines.runtime());
         self.prepare_coroutines()?;
-        let notice = Notice::new(TaskId::MAIN, std::sync::Arc::clone(&runtime.queue));
-        let waker = Waker::from(std::sync::Arc::clone(&notice));
+        let notice = Notice::new(TaskId::MAIN, Arc::clone(&runtime.queue));
+        let waker = Waker::from(Arc::clone(&notice));
         let mut future = pin!(future);
         self.coroutines.is_main_woken = true;
         loop {
@@ -175,9 +177,7 @@ impl<T: 'static> EventLoop<T> {
                     return Ok(output);
                 }
             }
-            let wait = self.stopping.then_some(std::time::Duration::ZERO);
-            self.turn_once(wait)?;
-            if mem::take(&mut self.stopping) {
+            if self.turn_is_last()? {
                 let message = "the event loop was stopped before the future was ready";
                 return Err(io::Error::new(io::ErrorKind::Interrupted, message));
             }
@@ -206,6 +206,7 @@ impl<T: 'static> EventLoop<T> {
         }
     }
 
+    #[inline(never)]
     fn poll_woken(&mut self) {
         let Some(runtime) = self.coroutines.runtime.clone() else { return };
         let mut batch = mem::take(&mut self.coroutines.batch);
@@ -277,11 +278,8 @@ impl<T: 'static> EventLoop<T> {
             self.selector.rebuild()?;
         }
         for (key, watched) in watched {
-            let registration = self.selector.unregister(key)?;
             watched.state().suspend(|| Rc::clone(&watched));
-            drop(registration);
-            self.own_sources -= 1;
-            self.coroutines.sources -= 1;
+            self.unwatch(key)?;
         }
         let result = change(self);
         if let Some(runtime) = self.coroutines.runtime.clone() {
@@ -294,31 +292,32 @@ impl<T: 'static> EventLoop<T> {
         match watched.state().take_order() {
             Order::Nothing => {}
             Order::Register(interest) => {
-                let handler = Handler(Rc::new(Watcher(Rc::clone(watched))));
                 let is_edge = self.selector.backend().abilities().edge;
                 let level = Watch::from(interest);
                 let watch = if is_edge { level.edge() } else { level };
-                match self.selector.register(handler, watch, ()) {
+                match self.insert(Rc::new(Watcher(Rc::clone(watched))), watch) {
                     Ok(key) => {
-                        self.own_sources += 1;
                         self.coroutines.sources += 1;
                         watched.state().registered(key, interest, is_edge);
                     }
-                    Err(error) => watched.state().fail(error.into()),
+                    Err(error) => watched.state().fail(error),
                 }
             }
             Order::Modify(key, interest) => match self.selector.modify(key, interest) {
                 Ok(()) => watched.state().modified(interest),
                 Err(error) => watched.state().fail(error),
             },
-            Order::Unregister(key) => match self.selector.unregister(key) {
-                Ok(registration) => {
-                    self.own_sources -= 1;
-                    self.coroutines.sources -= 1;
-                    drop(registration);
+            Order::Unregister(key) => {
+                if let Err(error) = self.unwatch(key) {
+                    log::debug!("{key}: {error}");
                 }
-                Err(error) => log::debug!("{key}: {error}"),
-            },
+            }
         }
+    }
+
+    fn unwatch(&mut self, key: Key) -> io::Result<()> {
+        self.remove_own(key)?;
+        self.coroutines.sources -= 1;
+        Ok(())
     }
 }

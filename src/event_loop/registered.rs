@@ -155,15 +155,22 @@ where
     }
 }
 
-/// Ends a registration when its callback panics; forgotten when it has not.
-pub(super) struct RemoveOnPanic<'a, T: 'static> {
+/// Lends the loop to a callback, and undoes something if that panics; forgotten if it does not.
+pub(super) struct OnPanic<'a, T: 'static, U: FnMut(&mut EventLoop<T>)> {
     pub(super) event_loop: &'a mut EventLoop<T>,
-    pub(super) event: Event,
+    undo: U,
 }
 
-impl<T: 'static> Drop for RemoveOnPanic<'_, T> {
+impl<'a, T: 'static, U: FnMut(&mut EventLoop<T>)> OnPanic<'a, T, U> {
+    #[inline]
+    pub(super) fn new(event_loop: &'a mut EventLoop<T>, undo: U) -> Self {
+        Self { event_loop, undo }
+    }
+}
+
+impl<T: 'static, U: FnMut(&mut EventLoop<T>)> Drop for OnPanic<'_, T, U> {
     #[cold]
     fn drop(&mut self) {
-        drop(self.event_loop.selector.unregister(self.event.key));
+        (self.undo)(self.event_loop);
     }
 }

@@ -8,16 +8,17 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_int;
-use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{io, mem};
 
 use signal_hook::{SigId, consts, low_level};
 
 use super::EventLoop;
 use super::errors::invalid;
+use super::registered::OnPanic;
 use crate::waker::Waker;
 
 /// Names a callback of a signal: what [`EventLoop::on_signal`] returns and
@@ -199,7 +200,15 @@ impl<T: 'static> EventLoop<T> {
         self.signals.as_mut().is_some_and(|signals| signals.remove(key))
     }
 
+    #[inline]
     pub(super) fn deliver_signals(&mut self) {
+        if self.signals.is_some() {
+            self.deliver_due_signals();
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_due_signals(&mut self) {
         if let Some(signals) = &mut self.signals {
             signals.collect();
         }
@@ -211,28 +220,16 @@ impl<T: 'static> EventLoop<T> {
                 watched.location
             );
             let watch = self.watchdog.start();
-            let mut guard = RemoveOnPanic { event_loop: self, key: watched.key, is_armed: true };
+            let key = watched.key;
+            let guard = OnPanic::new(self, |event_loop| {
+                event_loop.remove_signal(key);
+            });
             // It fails for one that is running, in a loop that it has put elsewhere.
             if let Ok(mut callback) = watched.callback.try_borrow_mut() {
                 callback(guard.event_loop);
             }
-            guard.is_armed = false;
-            drop(guard);
+            mem::forget(guard);
             self.watchdog.check(watch, watched.location, &mut self.stats);
-        }
-    }
-}
-
-struct RemoveOnPanic<'a, T: 'static> {
-    event_loop: &'a mut EventLoop<T>,
-    key: SignalKey,
-    is_armed: bool,
-}
-
-impl<T: 'static> Drop for RemoveOnPanic<'_, T> {
-    fn drop(&mut self) {
-        if self.is_armed {
-            self.event_loop.remove_signal(self.key);
         }
     }
 }

@@ -144,7 +144,7 @@ impl<T: 'static> EventLoop<T> {
         })
     }
 
-    fn insert<R>(&mut self, registered: Rc<R>, watch: Watch) -> io::Result<Key>
+    pub(super) fn insert<R>(&mut self, registered: Rc<R>, watch: Watch) -> io::Result<Key>
     where
         R: Registration<T> + 'static,
     {
@@ -152,6 +152,14 @@ impl<T: 'static> EventLoop<T> {
         let key = self.selector.register(Handler(registered), watch, ())?;
         self.own_sources += usize::from(is_own);
         Ok(key)
+    }
+
+    /// Ends a registration of the loop's own.
+    pub(super) fn remove_own(&mut self, key: Key) -> io::Result<()> {
+        let registration = self.selector.unregister(key)?;
+        self.own_sources -= 1;
+        drop(registration);
+        Ok(())
     }
 
     /// From now on asks for this interest; the mode (edge, one-shot, exclusive) stays.

@@ -1,14 +1,15 @@
 //! Timers: calls at a certain time.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use std::{fmt, mem};
 
 use super::EventLoop;
 use super::clock::{Clock, SystemClock};
+use super::registered::OnPanic;
 use super::wheel::{Handle, Wheel};
 #[cfg(feature = "async")]
 use crate::asyncio::Alarm;
@@ -95,6 +96,11 @@ impl<T> Timers<T> {
     /// How long until the next timer. The clock is read if there is one, and not just been read.
     #[inline]
     pub(super) fn time_left(&mut self) -> Option<Duration> {
+        if self.wheel.is_empty() { None } else { self.time_left_of_first() }
+    }
+
+    #[inline(never)]
+    fn time_left_of_first(&mut self) -> Option<Duration> {
         let deadline = self.wheel.next_deadline()?;
         let now = self.now.take().unwrap_or_else(|| self.clock.now());
         Some(Duration::from_nanos(deadline.saturating_sub(now)))
@@ -231,10 +237,15 @@ impl<T: 'static> EventLoop<T> {
         self.timers.remove(timer).is_some()
     }
 
+    #[inline]
     pub(super) fn fire_timers(&mut self) {
-        if self.timers.is_empty() {
-            return;
+        if !self.timers.is_empty() {
+            self.fire_due_timers();
         }
+    }
+
+    #[inline(never)]
+    fn fire_due_timers(&mut self) {
         let now = self.timers.clock.now();
         self.timers.now = Some(now);
         self.timers.wheel.collect_due(now);
@@ -249,13 +260,14 @@ impl<T: 'static> EventLoop<T> {
         let watch = self.watchdog.start();
         let location = if let Some(Timer::Every(every)) = self.timers.wheel.get(key.handle) {
             let every = Rc::clone(every);
-            let mut guard = CancelOnPanic { event_loop: self, key, is_armed: true };
+            let guard = OnPanic::new(self, |event_loop| {
+                event_loop.cancel(key);
+            });
             // It fails for one that is running, in a loop that it has put elsewhere.
             if let Ok(mut callback) = every.callback.try_borrow_mut() {
                 callback(guard.event_loop, key);
             }
-            guard.is_armed = false;
-            drop(guard);
+            mem::forget(guard);
             self.timers.restart(key, &every, now);
             every.location
         } else {
@@ -271,20 +283,6 @@ impl<T: 'static> EventLoop<T> {
         };
         log::trace!("the timer set at {location} has run");
         self.watchdog.check(watch, location, &mut self.stats);
-    }
-}
-
-struct CancelOnPanic<'a, T: 'static> {
-    event_loop: &'a mut EventLoop<T>,
-    key: TimerKey,
-    is_armed: bool,
-}
-
-impl<T: 'static> Drop for CancelOnPanic<'_, T> {
-    fn drop(&mut self) {
-        if self.is_armed {
-            self.event_loop.cancel(self.key);
-        }
     }
 }
 

@@ -49,11 +49,11 @@ impl<S, D> Selector<S, D> {
         if timeout.is_none() && self.is_plain() {
             // The common wait, straight to the mechanism and straight back.
             match self.wait_plainly(events) {
-                Ok(()) if !events.is_empty() && !self.is_woken() => {}
-                Ok(()) if events.is_empty() || !self.settle(events)? => {
-                    self.select_in_steps(events, timeout)?;
+                Ok(()) => {
+                    if events.is_empty() || self.is_woken() && !self.settle(events)? {
+                        self.select_in_steps(events, timeout)?;
+                    }
                 }
-                Ok(()) => {}
                 Err(error) => self.resume(error, events)?,
             }
         } else {
