@@ -9,17 +9,18 @@ static SUBJECT: Subject = Subject { example: "asyncio_echo", answer: <[u8]>::to_
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = SUBJECT.trials(Backend::available());
-    trials.extend(SUBJECT.own(&[("says_what_it_does", says_what_it_does)]));
+    trials.extend(SUBJECT.own(&[("says_what_it_does", || says_what_it_does(&SUBJECT))]));
     let name = "who_never_stops_leaves_room_for_others";
     trials.extend(SUBJECT.own_on(Backend::available(), name, leaves_room_for_others));
     trials
 }
 
-fn says_what_it_does() -> Result<(), Failed> {
-    let server = SUBJECT.start(Backend::Poll);
+/// Also by the one that does the same without an executor of its own.
+pub fn says_what_it_does(subject: &Subject) -> Result<(), Failed> {
+    let server = subject.start(Backend::Poll);
     server.expect_line(&format!("Serving on {}", server.address));
     let client = connect(server.address)?;
-    SUBJECT.talk(&client, b"hello\n")?;
+    subject.talk(&client, b"hello\n")?;
     server.expect_line("Received hello");
     server.expect_line(" from 127.0.0.1:");
     server.expect_line("Send: \"hello\\n\"");
@@ -30,9 +31,7 @@ fn says_what_it_does() -> Result<(), Failed> {
 }
 
 fn leaves_room_for_others(backend: Backend) -> Result<(), Failed> {
-    let mut command = SUBJECT.command(backend);
-    command.env("RUST_LOG", "off");
-    let server = crate::support::Server::start_with(command);
+    let server = SUBJECT.start_quietly(backend);
     let never_stops = connect(server.address)?;
     let [mut writing, mut reading] = [never_stops.try_clone()?, never_stops.try_clone()?];
     let writer = thread::spawn(move || std::io::copy(&mut std::io::repeat(b'x'), &mut writing));

@@ -4,15 +4,16 @@ use std::thread;
 use libtest_mimic::{Completion, Failed, Trial};
 use polyselect::Backend;
 
+use crate::asyncio_echo;
 use crate::support::subject::{Subject, connect};
-use crate::support::{Server, example, python};
+use crate::support::{example, talk_with_python};
 
 static SUBJECT: Subject = Subject { example: "asyncio_start_server", answer: <[u8]>::to_vec };
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = SUBJECT.trials(Backend::available());
     trials.extend(SUBJECT.own(&[
-        ("says_what_it_does", says_what_it_does),
+        ("says_what_it_does", || asyncio_echo::says_what_it_does(&SUBJECT)),
         ("ten_thousand_clients", ten_thousand_clients),
     ]));
     let name = "lets_clients_finish_after_ctrl_c";
@@ -24,28 +25,8 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-fn start_quietly(backend: Backend) -> Server {
-    let mut command = SUBJECT.command(backend);
-    command.env("RUST_LOG", "off");
-    Server::start_with(command)
-}
-
-fn says_what_it_does() -> Result<(), Failed> {
-    let server = SUBJECT.start(Backend::Poll);
-    server.expect_line(&format!("Serving on {}", server.address));
-    let client = connect(server.address)?;
-    SUBJECT.talk(&client, b"hello\n")?;
-    server.expect_line("Received hello");
-    server.expect_line(" from 127.0.0.1:");
-    server.expect_line("Send: \"hello\\n\"");
-    drop(client);
-    server.expect_line("Closing the connection");
-    server.stop();
-    Ok(())
-}
-
 fn lets_clients_finish(backend: Backend) -> Result<(), Failed> {
-    let server = start_quietly(backend);
+    let server = SUBJECT.start_quietly(backend);
     let clients = [connect(server.address)?, connect(server.address)?];
     for client in &clients {
         SUBJECT.talk(client, b"hello")?;
@@ -64,20 +45,11 @@ fn lets_clients_finish(backend: Backend) -> Result<(), Failed> {
 }
 
 fn python_clients(backend: Backend) -> Result<Completion, Failed> {
-    let Some(mut client) = python("asyncio_echo.py") else {
-        return Ok(Completion::ignored_with("python3 is not installed"));
-    };
-    let server = start_quietly(backend);
-    let (host, port) = (server.address.ip().to_string(), server.address.port().to_string());
-    let output = client.args([&host, &port, "100", "100000"]).output()?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok 10000000\n", "{error}");
-    server.stop();
-    Ok(Completion::Completed)
+    talk_with_python("asyncio_echo.py", || SUBJECT.start_quietly(backend), 100, 100_000)
 }
 
 fn ten_thousand_clients() -> Result<(), Failed> {
-    let server = start_quietly(Backend::available().next().expect("one at least"));
+    let server = SUBJECT.start_quietly(Backend::available().next().expect("one at least"));
     let output = example("many_clients").arg(server.address.to_string()).output()?;
     let out = String::from_utf8(output.stdout)?;
     // Fewer where the system does not allow so many descriptors, and then it says how many.

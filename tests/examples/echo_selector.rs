@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::{Completion, Failed, Trial};
 use polyselect::Backend;
 
-use crate::support::{Server, example, python};
+use crate::support::{Server, example, talk_with_python};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -78,16 +78,7 @@ fn the_environment_chooses(backend: Backend) -> Result<Completion, Failed> {
 }
 
 fn a_thousand_python_clients(backend: Backend) -> Result<Completion, Failed> {
-    let Some(mut client) = python("echo.py") else {
-        return Ok(Completion::ignored_with("python3 is not installed"));
-    };
-    let server = start(backend);
-    let (host, port) = (server.address.ip().to_string(), server.address.port().to_string());
-    let output = client.args([&host, &port, "1000", "65536"]).output()?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok 65536000\n", "{error}");
-    server.stop();
-    Ok(Completion::Completed)
+    talk_with_python("echo.py", || start(backend), 1000, 65_536)
 }
 
 /// Neither they nor a client that never reads keep the others from being served.

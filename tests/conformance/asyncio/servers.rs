@@ -45,6 +45,12 @@ fn start() -> Server {
     asyncio::start_server(("127.0.0.1", 0), echo).unwrap()
 }
 
+async fn until_at_work(server: &Server, connections: usize) {
+    while server.connections() < connections {
+        asyncio::yield_now().await;
+    }
+}
+
 fn connect(server: &Server) -> TcpStream {
     let conn = TcpStream::connect(server.local_addr().unwrap()).unwrap();
     conn.set_read_timeout(Some(SURELY)).unwrap();
@@ -155,23 +161,26 @@ fn a_graceful_stop_lets_those_at_work_finish(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {
-            let server = start();
-            let client = connect(&server);
-            while server.connections() == 0 {
+            let server = Rc::new(start());
+            let client = Async::new(connect(&server)).unwrap();
+            until_at_work(&server, 1).await;
+            let start = Instant::now();
+            let stopping = asyncio::spawn({
+                let server = Rc::clone(&server);
+                async move { server.stop(SURELY).await }
+            });
+            while TcpStream::connect(server.local_addr().unwrap()).is_ok() {
                 asyncio::yield_now().await;
             }
-            let finishing = thread::spawn(move || {
-                let mut client = client;
-                thread::sleep(A_WHILE);
-                client.write_all(b"last words").unwrap();
-                let mut reply = [0; 10];
-                client.read_exact(&mut reply).unwrap();
-                assert_eq!(&reply, b"last words");
-            });
-            let start = Instant::now();
-            assert_eq!(server.stop(SURELY).await, 0);
-            assert!((A_WHILE / 2..SURELY).contains(&start.elapsed()));
-            finishing.join().unwrap();
+            assert!(!stopping.is_finished());
+            client.write_all(b"last words").await.unwrap();
+            let mut reply = [0; 10];
+            client.read_exact(&mut reply).await.unwrap();
+            assert_eq!(&reply, b"last words");
+            assert!(!stopping.is_finished());
+            drop(client);
+            assert_eq!(stopping.await.unwrap(), 0);
+            assert!(start.elapsed() < SURELY);
         })
         .unwrap();
 }
@@ -182,9 +191,7 @@ fn a_graceful_stop_ends_those_who_take_too_long(backend: Backend) {
         .block_on(async {
             let server = start();
             let mut clients: Vec<_> = (0..3).map(|_| connect(&server)).collect();
-            while server.connections() < 3 {
-                asyncio::yield_now().await;
-            }
+            until_at_work(&server, 3).await;
             let start = Instant::now();
             assert_eq!(server.stop(A_WHILE).await, 3);
             assert!((A_WHILE..SURELY).contains(&start.elapsed()));
@@ -203,9 +210,7 @@ fn nobody_gets_in_any_more_after_close(backend: Backend) {
             let server = start();
             let address = server.local_addr().unwrap();
             let mut at_work = connect(&server);
-            while server.connections() == 0 {
-                asyncio::yield_now().await;
-            }
+            until_at_work(&server, 1).await;
             server.close();
             asyncio::yield_now().await;
             let error = TcpStream::connect(address).unwrap_err();
@@ -263,9 +268,7 @@ fn dropping_ends_it_at_once(backend: Backend) {
         .block_on(async {
             let server = start();
             let (mut client, address) = (connect(&server), server.local_addr().unwrap());
-            while server.connections() == 0 {
-                asyncio::yield_now().await;
-            }
+            until_at_work(&server, 1).await;
             drop(server);
             asyncio::yield_now().await;
             assert_eq!(client.read(&mut [0]).unwrap(), 0);

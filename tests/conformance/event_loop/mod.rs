@@ -12,8 +12,37 @@ pub mod sources;
 pub mod timers;
 pub mod turns;
 
-use polyselect::{Backend, EventLoop};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+
+use polyselect::{Backend, EventLoop, Interest, Next, WriteQueue};
 
 pub fn open<T: 'static>(backend: Backend, state: T) -> EventLoop<T> {
     EventLoop::with_backend(backend, state).expect("is available")
+}
+
+/// Echoes whatever a client sends, a part at a time, and stops when it has sent all; says where.
+pub fn echo_until_the_end<const PART: usize>(event_loop: &mut EventLoop) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("binds");
+    let address = listener.local_addr().expect("bound");
+    let accepting = event_loop.accept(listener, |event_loop, conn, _addr| {
+        let mut out = WriteQueue::new();
+        event_loop.register(conn, Interest::READABLE, move |event_loop, mut conn, _event| {
+            let mut buf = [0; PART];
+            if out.is_empty() {
+                match conn.read(&mut buf)? {
+                    0 => {
+                        event_loop.stop();
+                        return Ok(Next::Remove);
+                    }
+                    n => out.push(&buf[..n]),
+                }
+            }
+            let all_sent = out.flush(conn)?;
+            Ok(Next::Modify(if all_sent { Interest::READABLE } else { Interest::WRITABLE }))
+        })?;
+        Ok(())
+    });
+    accepting.expect("is a listener");
+    address
 }

@@ -4,9 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
 
-use polyselect::{Backend, Interest, Next, WriteQueue};
+use polyselect::{Backend, Interest, Next};
 
-use super::open;
+use super::{echo_until_the_end, open};
 use crate::case;
 use crate::support::harness::Case;
 use crate::support::*;
@@ -196,33 +196,8 @@ fn the_mode_stays_when_the_interest_changes(backend: Backend) {
 fn an_echo_server_that_is_right_about_partial_writes(backend: Backend) {
     const LENGTH: usize = 3_000_000;
 
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
     let mut event_loop = open(backend, ());
-    event_loop
-        .accept(listener, |event_loop, conn, _addr| {
-            let mut out = WriteQueue::new();
-            event_loop.register(
-                conn,
-                Interest::READABLE,
-                move |event_loop, mut conn, _event| {
-                    let mut buf = [0; 65536];
-                    if out.is_empty() {
-                        match conn.read(&mut buf)? {
-                            0 => {
-                                event_loop.stop();
-                                return Ok(Next::Remove);
-                            }
-                            n => out.push(&buf[..n]),
-                        }
-                    }
-                    let all_sent = out.flush(conn)?;
-                    Ok(Next::Modify(if all_sent { Interest::READABLE } else { Interest::WRITABLE }))
-                },
-            )?;
-            Ok(())
-        })
-        .unwrap();
+    let address = echo_until_the_end::<65536>(&mut event_loop);
     let client = std::thread::spawn(move || {
         let mut client = TcpStream::connect(address).unwrap();
         let mut reader = client.try_clone().unwrap();

@@ -2,13 +2,14 @@
 //! input and output.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use polyselect::{Backend, EventLoop, Interest, Next, Selector, WriteQueue};
+use polyselect::{Backend, Selector};
 
 use crate::case;
+use crate::event_loop::echo_until_the_end;
 use crate::event_loop::open as open_loop;
 use crate::support::harness::Case;
 use crate::support::process::Ticks;
@@ -58,34 +59,9 @@ fn timers_are_neither_early_nor_lost(backend: Backend) {
 fn an_echo_of_megabytes_is_whole(backend: Backend) {
     const LENGTH: usize = 4_000_000;
 
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
     let mut event_loop = open_loop(backend, ());
     event_loop.on_error(|_, _, error| panic!("{error}"));
-    event_loop
-        .accept(listener, |event_loop, conn, _| {
-            let mut out = WriteQueue::new();
-            event_loop.register(
-                conn,
-                R,
-                move |event_loop: &mut EventLoop, mut conn: &TcpStream, _| {
-                    let mut buf = [0; 16_384];
-                    if out.is_empty() {
-                        match conn.read(&mut buf)? {
-                            0 => {
-                                event_loop.stop();
-                                return Ok(Next::Remove);
-                            }
-                            n => out.push(&buf[..n]),
-                        }
-                    }
-                    let all_sent = out.flush(conn)?;
-                    Ok(Next::Modify(if all_sent { Interest::READABLE } else { Interest::WRITABLE }))
-                },
-            )?;
-            Ok(())
-        })
-        .unwrap();
+    let address = echo_until_the_end::<16_384>(&mut event_loop);
     let ticks = Ticks::every(TICK);
     let client = thread::spawn(move || {
         let client = TcpStream::connect(address).unwrap();

@@ -66,7 +66,7 @@ impl Subject {
         Server::start_with(self.command(backend))
     }
 
-    fn start_quietly(&self, backend: Backend) -> Server {
+    pub fn start_quietly(&self, backend: Backend) -> Server {
         let mut command = self.command(backend);
         command.env("RUST_LOG", "off");
         Server::start_with(command)
