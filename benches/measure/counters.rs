@@ -2,7 +2,7 @@
 //! calls.
 
 use std::io;
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// The figure that this program prints with these arguments. A process of its own has the memory of
 /// nobody before it: where a ring's buffers come to lie is worth a third of an event here.
@@ -15,18 +15,20 @@ pub fn figure(arguments: &[String]) -> io::Result<f64> {
     }
 }
 
+/// This program under another, which may not be installed.
+fn under(tool: &str, options: &[&str], arguments: &[String]) -> io::Result<Option<Output>> {
+    let mut command = Command::new(tool);
+    match command.args(options).arg(std::env::current_exe()?).args(arguments).output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        output => output.map(Some),
+    }
+}
+
 /// User-space instructions that this program executes with these arguments, as callgrind counts
 /// them; `None` where valgrind is not installed.
 pub fn instructions(arguments: &[String]) -> io::Result<Option<u64>> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe()?)
-        .args(arguments)
-        .output();
-    let output = match output {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        output => output?,
-    };
+    let callgrind = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
+    let Some(output) = under("valgrind", &callgrind, arguments)? else { return Ok(None) };
     let report = String::from_utf8_lossy(&output.stderr);
     let total = report.lines().find_map(|line| line.split_once("Collected :"));
     match total.and_then(|(_, total)| total.trim().parse().ok()) {
@@ -38,15 +40,8 @@ pub fn instructions(arguments: &[String]) -> io::Result<Option<u64>> {
 /// System calls that this program makes with these arguments, by name, as strace counts them;
 /// `None` where strace is not installed.
 pub fn system_calls(arguments: &[String]) -> io::Result<Option<Vec<(String, u64)>>> {
-    let output = Command::new("strace")
-        .args(["-f", "-c", "-U", "name,calls", "--"])
-        .arg(std::env::current_exe()?)
-        .args(arguments)
-        .output();
-    let output = match output {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        output => output?,
-    };
+    let counting = ["-f", "-c", "-U", "name,calls", "--"];
+    let Some(output) = under("strace", &counting, arguments)? else { return Ok(None) };
     let report = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         return Err(io::Error::other(format!("strace: {report}")));

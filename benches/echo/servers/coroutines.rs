@@ -2,33 +2,14 @@
 //! nothing in it outlasts the work of an event.
 
 use std::cell::RefCell;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::TcpStream;
 use std::rc::Rc;
 
 use polyselect::asyncio::Async;
 use polyselect::{Backend, EventLoop};
 
-use crate::connection::{BUFFER, Direction, Turn, Unsent};
-
-/// The stream without the waiting.
-struct Try<'a>(&'a Async<TcpStream>);
-
-impl Read for Try<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
-    }
-}
-
-impl Write for Try<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::connection::{BUFFER, Direction, Try, Turn, Unsent};
 
 pub fn epoll(streams: Vec<TcpStream>) -> io::Result<()> {
     let mut event_loop = EventLoop::with_backend(Backend::Epoll, ())?;
@@ -43,7 +24,9 @@ pub fn epoll(streams: Vec<TcpStream>) -> io::Result<()> {
                     Direction::Reading => stream.readable().await?,
                     Direction::Writing => stream.writable().await?,
                 }
-                if let Turn::Closed = unsent.echo(Try(&stream), &mut buffer.borrow_mut())? {
+                let stream =
+                    Try(|to: &mut _| stream.try_read(to), |from: &_| stream.try_write(from));
+                if let Turn::Closed = unsent.echo(stream, &mut buffer.borrow_mut())? {
                     return io::Result::Ok(());
                 }
             }

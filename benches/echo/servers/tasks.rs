@@ -2,7 +2,7 @@
 //! in it outlasts the work of an event.
 
 use std::cell::RefCell;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::TcpStream;
 use std::rc::Rc;
 
@@ -10,28 +10,9 @@ use ::async_io::Async;
 use ::tokio::task::LocalSet;
 use async_executor::LocalExecutor;
 
-use crate::connection::{BUFFER, Direction, Turn, Unsent};
+use crate::connection::{BUFFER, Direction, Try, Turn, Unsent};
 
-/// tokio's stream, edge-triggered, without the waiting.
-struct Try<'a>(&'a ::tokio::net::TcpStream);
-
-impl Read for Try<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
-    }
-}
-
-impl Write for Try<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A `current_thread` runtime and a `LocalSet`.
+/// tokio, edge-triggered: a `current_thread` runtime and a `LocalSet`.
 pub fn tokio(streams: Vec<TcpStream>) -> io::Result<()> {
     let runtime = ::tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
@@ -46,7 +27,9 @@ pub fn tokio(streams: Vec<TcpStream>) -> io::Result<()> {
                         Direction::Reading => stream.readable().await?,
                         Direction::Writing => stream.writable().await?,
                     }
-                    if let Turn::Closed = unsent.echo(Try(&stream), &mut buffer.borrow_mut())? {
+                    let stream =
+                        Try(|to: &mut _| stream.try_read(to), |from: &_| stream.try_write(from));
+                    if let Turn::Closed = unsent.echo(stream, &mut buffer.borrow_mut())? {
                         return io::Result::Ok(());
                     }
                 }
