@@ -12,6 +12,7 @@ use crate::key::Token;
 mod abilities;
 #[cfg(any(epoll, mio))]
 mod always_ready;
+mod direct;
 #[cfg(epoll)]
 mod epoll;
 #[cfg(any(io_uring, mio))]
@@ -99,10 +100,8 @@ pub(crate) trait Mechanism: fmt::Debug + Send + Sync {
     /// signal was the reason.
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The epoll on which one `epoll_wait` is all that a wait without a timeout needs just now.
-    ///
-    /// Who waits makes that call itself, inside its own loop: on processors that forget where to
-    /// return to during a long system call, each return past one costs as much as the call's half.
+    /// The epoll on which one `epoll_wait` is all that a wait without a timeout needs just now, and
+    /// one `epoll_ctl`, if it succeeds, all that an update does.
     #[cfg(epoll)]
     fn plain_epoll(&self) -> Option<rustix::fd::BorrowedFd<'_>> {
         None

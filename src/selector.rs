@@ -203,6 +203,7 @@ impl<S, D> Selector<S, D> {
     /// assert_eq!(selector[key].data(), &"questions");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline(always)]
     pub fn register(
         &mut self,
         source: S,
@@ -236,6 +237,7 @@ impl<S, D> Selector<S, D> {
     }
 
     /// Everything of `register` that can fail: what is left is to fill the slot of the key.
+    #[inline(always)]
     fn admit(&mut self, descriptor: Descriptor, watch: Watch) -> io::Result<Key> {
         self.home.check()?;
         if let Some(slot) = self.descriptors.get(descriptor) {
@@ -251,7 +253,7 @@ impl<S, D> Selector<S, D> {
             check_open(descriptor)?;
         } else {
             let token = Token::new(key, watch.interest());
-            self.mechanism.update(descriptor, token, Interest::empty(), watch)?;
+            self.mechanism.update_directly(descriptor, token, Interest::empty(), watch)?;
         }
         self.descriptors.insert(descriptor, slot);
         Ok(key)
@@ -279,6 +281,7 @@ impl<S, D> Selector<S, D> {
     /// # drop((left, data)); }
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline(always)]
     pub fn unregister(&mut self, key: Key) -> io::Result<Registration<S, D>> {
         self.home.check()?;
         match self.get(key) {
@@ -288,6 +291,7 @@ impl<S, D> Selector<S, D> {
     }
 
     /// Ends the registration in this slot, which is occupied.
+    #[inline(always)]
     fn remove(&mut self, slot: usize) -> Registration<S, D> {
         let registration = self.registrations.remove(slot);
         let Registration { descriptor, watch, applied, .. } = registration;
@@ -295,7 +299,8 @@ impl<S, D> Selector<S, D> {
         if !applied.is_empty() {
             let nothing = watch.with_interest(Interest::empty());
             let token = Token::new(key, Interest::empty());
-            if let Err(error) = self.mechanism.update(descriptor, token, applied, nothing) {
+            if let Err(error) = self.mechanism.update_directly(descriptor, token, applied, nothing)
+            {
                 log::debug!("{key}: removal of descriptor {descriptor} was refused: {error}");
                 self.stale_events = true;
             }

@@ -35,6 +35,24 @@ pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
     Ok(Box::new(Epoll { epoll, always_ready: AlwaysReady::default() }))
 }
 
+/// An update by nothing but the system call.
+#[inline(always)]
+pub(super) fn update_plainly(
+    epoll: BorrowedFd<'_>,
+    descriptor: Descriptor,
+    token: Token,
+    old: Interest,
+    new: Watch,
+) -> rustix::io::Result<()> {
+    let (descriptor, data, flags) = (descriptor.borrow(), data(token), flags(new));
+    match (old.is_empty(), new.interest().is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => epoll::add(epoll, descriptor, data, flags),
+        (false, true) => epoll::delete(epoll, descriptor),
+        (false, false) => epoll::modify(epoll, descriptor, data, flags),
+    }
+}
+
 #[derive(Debug)]
 struct Epoll {
     epoll: OwnedFd,
@@ -53,15 +71,19 @@ impl Mechanism for Epoll {
             self.always_ready.set(descriptor, token, new);
             return Ok(());
         }
-        match (old.is_empty(), new.interest().is_empty()) {
-            (true, true) => Ok(()),
-            (true, false) => self.add(descriptor, token, new),
-            (false, true) => Ok(epoll::delete(&self.epoll, descriptor.borrow())?),
-            (false, false) if new.is_exclusive() => {
-                epoll::delete(&self.epoll, descriptor.borrow())?;
-                self.add(descriptor, token, new)
+        match update_plainly(self.epoll.as_fd(), descriptor, token, old, new) {
+            Err(Errno::PERM) if old.is_empty() => {
+                self.always_ready.set(descriptor, token, new);
+                Ok(())
             }
-            (false, false) => Ok(self.modify(descriptor, token, new)?),
+            // The entry of an earlier registration, closed behind its selector's back and now open
+            // again as a duplicate of the same file. This also ends its stale events.
+            Err(Errno::EXIST) => self.update_anew(descriptor, token, new),
+            Err(Errno::INVAL) if !old.is_empty() && new.is_exclusive() => {
+                self.update_anew(descriptor, token, new)
+            }
+            Err(errno) if old.is_empty() => Err(why_refused(errno, descriptor, new)),
+            result => Ok(result?),
         }
     }
 
@@ -89,32 +111,14 @@ impl Mechanism for Epoll {
 }
 
 impl Epoll {
-    fn add(&mut self, descriptor: Descriptor, token: Token, watch: Watch) -> io::Result<()> {
-        match epoll::add(&self.epoll, descriptor.borrow(), data(token), flags(watch)) {
-            Err(Errno::PERM) => {
-                self.always_ready.set(descriptor, token, watch);
-                Ok(())
-            }
-            // The entry of an earlier registration, closed behind its selector's back and now open
-            // again as a duplicate of the same file. This also ends its stale events.
-            Err(Errno::EXIST) => {
-                epoll::delete(&self.epoll, descriptor.borrow())?;
-                self.add(descriptor, token, watch)
-            }
-            Err(Errno::BADF) => Err(error::not_open(descriptor)),
-            Err(Errno::INVAL) => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!(
-                    "epoll refuses descriptor {descriptor} with {watch:?}: it cannot watch itself, \
-                     and exclusive delivery watches no other epoll"
-                ),
-            )),
-            other => Ok(other?),
-        }
-    }
-
-    fn modify(&self, descriptor: Descriptor, token: Token, watch: Watch) -> rustix::io::Result<()> {
-        epoll::modify(&self.epoll, descriptor.borrow(), data(token), flags(watch))
+    fn update_anew(
+        &mut self,
+        descriptor: Descriptor,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        epoll::delete(&self.epoll, descriptor.borrow())?;
+        self.update(descriptor, token, Interest::empty(), watch)
     }
 
     /// One `epoll_wait`, for which there must be room.
@@ -147,10 +151,26 @@ impl Epoll {
     }
 }
 
+fn why_refused(refused: Errno, descriptor: Descriptor, watch: Watch) -> io::Error {
+    match refused {
+        Errno::BADF => error::not_open(descriptor),
+        Errno::INVAL => io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "epoll refuses descriptor {descriptor} with {watch:?}: it cannot watch itself, \
+                 and exclusive delivery watches no other epoll"
+            ),
+        ),
+        other => other.into(),
+    }
+}
+
+#[inline]
 fn data(token: Token) -> epoll::EventData {
     epoll::EventData::new_u64(token.to_u64())
 }
 
+#[inline]
 fn flags(watch: Watch) -> epoll::EventFlags {
     use epoll::EventFlags as Flags;
 

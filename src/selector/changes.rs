@@ -84,7 +84,7 @@ impl<S, D> Selector<S, D> {
             }
             let key = Key::new(slot, generation);
             let token = Token::new(key, interest);
-            match self.mechanism.update(descriptor, token, applied, watch) {
+            match self.mechanism.update_directly(descriptor, token, applied, watch) {
                 Ok(()) => {
                     registration.applied = interest;
                     registration.spent = false;

@@ -48,7 +48,7 @@ impl<S, D> Selector<S, D> {
         let timeout = timeout.into();
         if timeout.is_none() && self.is_plain() {
             // The common wait, straight to the mechanism and straight back.
-            match self.wait_plainly(events) {
+            match self.mechanism.wait_directly(events) {
                 Ok(()) => {
                     if events.is_empty() || self.is_woken() && !self.settle(events)? {
                         self.select_in_steps(events, timeout)?;
@@ -61,16 +61,6 @@ impl<S, D> Selector<S, D> {
         }
         log::trace!("{} events", events.len());
         Ok(events.len())
-    }
-
-    /// One call of the mechanism, and nothing of this crate to return through where that can be.
-    #[inline(always)]
-    fn wait_plainly(&mut self, events: &mut Events) -> io::Result<()> {
-        #[cfg(epoll)]
-        if let Some(epoll) = self.mechanism.plain_epoll() {
-            return Ok(events.fill(|places| rustix::event::epoll::wait(epoll, places, None))?);
-        }
-        self.mechanism.wait(events, None)
     }
 
     /// Whether a wait needs no step before or after it.
