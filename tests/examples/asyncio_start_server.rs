@@ -5,8 +5,9 @@ use libtest_mimic::{Completion, Failed, Trial};
 use polyselect::Backend;
 
 use crate::asyncio_echo;
+use crate::support::example;
+use crate::support::python::talk_with_python;
 use crate::support::subject::{Subject, connect};
-use crate::support::{example, talk_with_python};
 
 static SUBJECT: Subject = Subject { example: "asyncio_start_server", answer: <[u8]>::to_vec };
 

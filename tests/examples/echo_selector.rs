@@ -6,7 +6,8 @@ use std::time::Duration;
 use libtest_mimic::{Completion, Failed, Trial};
 use polyselect::Backend;
 
-use crate::support::{Server, example, talk_with_python};
+use crate::support::python::talk_with_python;
+use crate::support::{Server, example};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![

@@ -3,6 +3,8 @@
 #![allow(dead_code)] // Not every system has every example.
 
 #[cfg(unix)]
+pub mod python;
+#[cfg(unix)]
 pub mod subject;
 
 use std::env;
@@ -13,8 +15,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use libtest_mimic::{Completion, Failed};
 
 /// How long to wait for what must come. Only a failing test waits this long.
 pub const SURELY: Duration = Duration::from_secs(100);
@@ -187,35 +187,4 @@ pub fn is_running(process: u32) -> bool {
 pub fn create_named_pipe(path: &Path) {
     let status = Command::new("mkfifo").arg(path).status().expect("mkfifo runs");
     assert!(status.success(), "mkfifo: {status}");
-}
-
-/// Python, and a program for it from the folder of the clients; `None` where it is not installed.
-fn python(client: &str) -> Option<Command> {
-    let found = Command::new("python3").arg("--version").output().is_ok_and(|v| v.status.success());
-    found.then(|| {
-        let clients = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
-        let mut python = Command::new("python3");
-        python.arg(clients.join(client));
-        python
-    })
-}
-
-/// So many connections of a client in Python, each of which sends so many bytes and wants them back.
-pub fn talk_with_python(
-    client: &str,
-    start: impl FnOnce() -> Server,
-    connections: usize,
-    bytes: usize,
-) -> Result<Completion, Failed> {
-    let Some(mut client) = python(client) else {
-        return Ok(Completion::ignored_with("python3 is not installed"));
-    };
-    let server = start();
-    let (host, port) = (server.address.ip().to_string(), server.address.port().to_string());
-    let output = client.args([host, port, connections.to_string(), bytes.to_string()]).output()?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    let expected = format!("ok {}\n", connections * bytes);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{error}");
-    server.stop();
-    Ok(Completion::Completed)
 }
