@@ -155,6 +155,7 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// Ends a registration of the loop's own.
+    #[cfg(any(unix, feature = "async"))]
     pub(super) fn remove_own(&mut self, key: Key) -> io::Result<()> {
         let registration = self.selector.unregister(key)?;
         self.own_sources -= 1;
