@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop, Selector};
 
+use super::MORE_THAN_FITS;
 use crate::case;
 use crate::event_loop::open;
 use crate::support::harness::Case;
@@ -197,7 +198,7 @@ fn a_reset_ends_reading_and_writing(backend: Backend) {
     fill_up(left.get_ref());
     let reader = left.clone();
     let reader = event_loop.spawn(async move { reader.read(&mut [0]).await });
-    let writer = event_loop.spawn(async move { left.write_all(&[0; 100_000]).await });
+    let writer = event_loop.spawn(async move { left.write_all(&vec![0; MORE_THAN_FITS]).await });
     event_loop.block_on(settle()).unwrap();
     reset(right);
     let ended = async { (reader.await.unwrap(), writer.await.unwrap()) };

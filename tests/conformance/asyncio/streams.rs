@@ -8,6 +8,7 @@ use std::time::Duration;
 use polyselect::Backend;
 use polyselect::asyncio::{self, Async};
 
+use super::MORE_THAN_FITS;
 use crate::case;
 use crate::event_loop::open;
 use crate::support::harness::Case;
@@ -26,9 +27,6 @@ pub const CASES: &[Case] = &[
     case!(what_a_dropped_loop_has_left_is_sent_by_another),
     case!(others_traits_work_on_it),
 ];
-
-/// More than the kernel takes for a peer that does not read.
-const MORE_THAN_FITS: usize = 30_000_000;
 
 type Reader = asyncio::StreamReader<TcpStream>;
 type Writer = asyncio::StreamWriter<TcpStream>;
