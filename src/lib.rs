@@ -92,15 +92,31 @@ pub use waker::Waker;
 pub use write_queue::WriteQueue;
 
 /// Pages that belong to no item.
+///
+/// They are the files in `docs/`. Before each stands what makes their links and pictures work here.
 pub mod _docs {
+    #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/backends.md")]
     pub mod backends {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/guide.md")]
     pub mod guide {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
+    #[doc = include_str!("../docs/many_clients.md")]
+    pub mod many_clients {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
+    #[doc = include_str!("../docs/moving.md")]
+    pub mod moving {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
+    #[doc = include_str!("../docs/performance.md")]
+    pub mod performance {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/reliability.md")]
     pub mod reliability {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/unsafe.md")]
     pub mod unsafe_blocks {}
 }

@@ -1,0 +1,105 @@
+//! The pages in `docs/` are read as files and in rustdoc, where a path beside them leads nowhere. So
+//! they name each other and their pictures by reference, and say at their end where that is. In
+//! rustdoc `docs/rustdoc_links.md` stands before each page, and of two definitions the first counts:
+//! it makes items of the pages, and has the pictures in itself.
+//!
+//! ```text
+//! POLYSELECT_WRITE_LINKS=1 cargo test --test rustdoc_links    # after a picture was changed
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// What ends a link in Markdown, or means something in an address.
+const ENCODED: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'(').add(b')').add(b'<').add(b'>');
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The definitions of a page, a line `[label]: target` each.
+fn definitions(page: &str) -> BTreeMap<&str, &str> {
+    page.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).collect()
+}
+
+/// What a page refers to: every `label` of a `[text][label]`.
+fn references(page: &str) -> BTreeSet<&str> {
+    page.split("][")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(']'))
+        .map(|(label, _)| label)
+        .collect()
+}
+
+fn pages() -> Vec<(String, String)> {
+    let in_rustdoc = read(&docs().join("../src/lib.rs"));
+    let pages = in_rustdoc.split("/docs/").skip(1).filter_map(|rest| rest.split_once("\")"));
+    let names: BTreeSet<_> = pages.map(|(name, _)| name).collect();
+    let pages: Vec<_> = names
+        .into_iter()
+        .filter(|&name| name != "rustdoc_links.md")
+        .map(|name| (name.to_owned(), read(&docs().join(name))))
+        .collect();
+    assert!(pages.len() > 5, "src/lib.rs includes the pages: {pages:?}");
+    pages
+}
+
+#[test]
+fn pictures_are_as_they_are_in_their_files() {
+    let path = docs().join("rustdoc_links.md");
+    let links = read(&path);
+    let mut fresh = String::new();
+    for line in links.lines() {
+        match line.split_once("]: data:") {
+            None => fresh.push_str(line),
+            Some((label, _)) => {
+                let picture = read(&docs().join(label.trim_start_matches('[')));
+                let picture = picture.split_whitespace().collect::<Vec<_>>().join(" ");
+                let picture = utf8_percent_encode(&picture, ENCODED);
+                fresh.push_str(&format!("{label}]: data:image/svg+xml,{picture}"));
+            }
+        }
+        fresh.push('\n');
+    }
+    if std::env::var_os("POLYSELECT_WRITE_LINKS").is_some() {
+        fs::write(&path, fresh).unwrap();
+    } else {
+        let advice =
+            "a picture has changed; run POLYSELECT_WRITE_LINKS=1 cargo test --test rustdoc_links";
+        assert!(links == fresh, "{advice}");
+    }
+}
+
+#[test]
+fn what_pages_refer_to_is_there_in_both_forms() {
+    let links = read(&docs().join("rustdoc_links.md"));
+    let in_rustdoc = definitions(&links);
+    for (name, page) in pages() {
+        let here = definitions(&page);
+        for (label, target) in &here {
+            let file = target.split('#').next().unwrap_or_default();
+            assert!(
+                docs().join(file).is_file(),
+                "docs/{name} refers to {target}, which is not there"
+            );
+            assert!(
+                in_rustdoc.contains_key(label),
+                "docs/rustdoc_links.md lacks {label} of docs/{name}"
+            );
+        }
+        for label in references(&page)
+            .into_iter()
+            .filter(|label| label.contains(".md") || label.contains(".svg"))
+        {
+            assert!(here.contains_key(label), "docs/{name} does not say where {label} is");
+        }
+    }
+}
