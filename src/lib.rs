@@ -1,12 +1,19 @@
 //! Python's `selectors` for Rust: one [`Selector`] over every way the system has to wait for
 //! readiness, meaning the same on each; and an [`EventLoop`] of callbacks on top.
 //!
-//! # In short
+//! # What is readiness?
 //!
-//! A **source** (a socket, a pipe, a terminal) is *ready* when an operation on it would not block. A
-//! [`Selector`] waits for many sources at once: it is told what to watch with
-//! [`register`](Selector::register), and [`select`](Selector::select) sleeps until one of them is
-//! ready. With each source goes **data** of the program's choice, and a [`Key`] names the two.
+//! A read from a socket sleeps until something has come, and while it sleeps nothing else is done. A
+//! program that talks to many asks the kernel first: which **sources** (sockets, pipes, terminals) are
+//! *ready*, so that an operation on them would not sleep? This crate is that question, over every way
+//! in which systems take it, and what programs build on the answer.
+//!
+//! # Waiting for many sources: `Selector`
+//!
+//! [`register`](Selector::register) hands a source to a [`Selector`], with **data** of the program's
+//! choice, and gives the [`Key`] that names both. [`select`](Selector::select) sleeps until one of them is
+//! ready and fills [`Events`]. Each [`Event`] has the key, by which [`get`](Selector::get) lends the
+//! [`Registration`], and says for what it is [`Ready`].
 //!
 //! ```
 //! use polyselect::{Events, Interest, Selector};
@@ -32,22 +39,95 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! # Where to look
+//! - **What to ask for** is an [`Interest`]; [`modify`](Selector::modify) changes it. Delivery is
+//!   level-triggered: told again for as long as it lasts. [`edge`](Interest::edge),
+//!   [`oneshot`](Interest::oneshot) and [`exclusive`](Interest::exclusive) make a [`Watch`] of it.
+//! - **The selector owns the source**, or what the source's type says: `Rc<TcpStream>` is shared,
+//!   `&TcpStream` borrowed. [`unregister`](Selector::unregister) gives it back, and a
+//!   [`RegisterError`] does when it could not be registered. [`get_mut`](Selector::get_mut) lends a
+//!   [`RegistrationMut`], in which the data can be changed and the source cannot.
+//! - **All that is registered**: [`iter`](Selector::iter), [`iter_mut`](Selector::iter_mut),
+//!   [`retain`](Selector::retain), [`drain`](Selector::drain), [`key_of`](Selector::key_of) and
+//!   [`get_disjoint_mut`](Selector::get_disjoint_mut).
+//! - **What a full socket does not take** waits in a [`WriteQueue`].
+//! - **Another thread** ends the wait by a [`Waker`], which is never lost.
+//! - **A selector in a selector**, or in another loop: [`descriptor`](Selector::descriptor).
+//! - **After a fork**, the child calls [`rebuild`](Selector::rebuild).
+//!
+//! # Callbacks: `EventLoop`
+//!
+//! An [`EventLoop`] keeps a callback with each source, which gets the loop, its source and the event, and
+//! answers with [`Next`]. Sources may be of any type. What the program has to remember is the loop's
+//! [`state`](EventLoop#structfield.state).
+//!
+//! ```
+//! use polyselect::{EventLoop, Interest, Next};
+//! use std::{io::{Read, Write}, net::{TcpListener, TcpStream}};
+//!
+//! let listener = TcpListener::bind(("127.0.0.1", 0))?;
+//! let mut client = TcpStream::connect(listener.local_addr()?)?;
+//! client.write_all(b"hello")?;
+//!
+//! let mut event_loop = EventLoop::new(String::new())?; // the state
+//! event_loop.accept(listener, |event_loop, connection, _address| {
+//!     event_loop.register(connection, Interest::READABLE, |event_loop, mut connection, _event| {
+//!         let mut text = [0; 64];
+//!         let n = connection.read(&mut text)?;
+//!         event_loop.state.push_str(&String::from_utf8_lossy(&text[..n]));
+//!         event_loop.stop();
+//!         Ok(Next::Remove)
+//!     })?;
+//!     Ok(())
+//! })?;
+//! event_loop.run()?;
+//! assert_eq!(event_loop.state, "hello");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 //!
 //! | for | see |
 //! |---|---|
-//! | registering, waiting, taking back | [`Selector`] |
-//! | what to ask for, and level, edge, one-shot | [`Interest`], [`Watch`] |
-//! | what is reported | [`Event`], [`Ready`] |
-//! | writing without blocking | [`WriteQueue`] |
-//! | ending a wait from another thread | [`Waker`] |
-//! | callbacks, timers, signals, children, other threads' calls | [`EventLoop`] |
-//! | `async` code on the same loop (feature `async`) | the module `asyncio` |
-//! | choosing the mechanism | [`Backend`] |
-//! | from the first callback to what a server needs | [`_docs::guide`] |
-//! | how each mechanism works, and where it surprises | [`_docs::backends`] |
-//! | why things are as they are | [`_docs::design`] |
-//! | what it survives, and which test shows it | [`_docs::reliability`] |
+//! | connections, accepted with a budget | [`EventLoop::accept`], [`Listener`] |
+//! | time | [`call_later`](EventLoop::call_later), [`call_at`](EventLoop::call_at), [`call_every`](EventLoop::call_every), [`TimerKey`] |
+//! | the next turn | [`call_soon`](EventLoop::call_soon) |
+//! | other threads | [`EventLoop::remote`], [`Remote`] |
+//! | signals | [`on_signal`](EventLoop::on_signal), [`SignalKey`], [`signal`] |
+//! | child processes (Unix) | `watch_child`, `ChildKey` |
+//! | errors of callbacks | [`on_error`](EventLoop::on_error) |
+//! | state and sources side by side | [`parts`](EventLoop::parts), [`Sources`] |
+//! | what holds up the loop, and what it has done | [`warn_of_slow_callbacks`](EventLoop::warn_of_slow_callbacks), [`Stats`] |
+//! | in which order all of this happens | [the order of a turn](EventLoop#the-order-of-a-turn) |
+//!
+//! # Coroutines: `asyncio`
+//!
+//! With the cargo feature `async`, `async` code runs on the same loop and thread, beside callbacks: the
+//! module `asyncio`, by the names of Python's, `EventLoop::spawn` and `EventLoop::block_on`.
+//!
+//! # The mechanism
+//!
+//! [`Selector::new`] takes the best [`Backend`] that the system has, or the one that the environment
+//! variable `POLYSELECT_BACKEND` names; [`with_backend`](Selector::with_backend) takes the one that is
+//! asked for, and [`rebuild_with`](Selector::rebuild_with) changes it while everything is registered.
+//! [`Abilities`] are what mechanisms differ in. [`busy_poll`](Selector::busy_poll) trades processor time
+//! for latency.
+//!
+//! | cargo feature | default | brings |
+//! |---|---|---|
+//! | `io-uring` | yes | the mechanism of that name, on Linux |
+//! | `mio` | yes | the mechanism of that name, on Unix |
+//! | `async` | no | coroutines |
+//!
+//! # Pages
+//!
+//! | page | for |
+//! |---|---|
+//! | [guide](_docs::guide) | from the first selector to what a server needs |
+//! | [10,000 clients](_docs::many_clients) | limits, letting in, shutting out, threads, testing |
+//! | [moving over](_docs::moving) | from mio, polling, calloop and Python's `selectors` |
+//! | [mechanisms](_docs::backends) | how each works, and where it surprises |
+//! | [design questions](_docs::design) | why things are as they are |
+//! | [performance](_docs::performance) | what was measured, and how |
+//! | [what a loop must survive](_docs::reliability) | each fault, and the test that shows it |
+//! | [`unsafe`](_docs::unsafe_blocks) | every block, and why it is sound |
 //!
 //! # What is promised
 //!
@@ -55,6 +135,7 @@
 //! - The same program means the same on every mechanism, but for what [`Abilities`] lists.
 //! - A timeout is never cut short, and a wake is never lost.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(unreachable_pub)]
 
 /// For what the tests of the crate and those inside it share.
