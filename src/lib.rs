@@ -8,6 +8,8 @@
 //! *ready*, so that an operation on them would not sleep? This crate is that question, over every way
 //! in which systems take it, and what programs build on the answer.
 //!
+//! ![The layers: your program, coroutines, event loop, selector, mechanisms, the kernel][layers.svg]
+//!
 //! # Waiting for many sources: `Selector`
 //!
 //! [`register`](Selector::register) hands a source to a [`Selector`], with **data** of the program's
@@ -91,7 +93,10 @@
 //! | the next turn | [`call_soon`](EventLoop::call_soon) |
 //! | other threads | [`EventLoop::remote`], [`Remote`] |
 //! | signals | [`on_signal`](EventLoop::on_signal), [`SignalKey`], [`signal`] |
-//! | child processes (Unix) | `watch_child`, `ChildKey` |
+#![cfg_attr(
+    unix,
+    doc = "| child processes | [`watch_child`](EventLoop::watch_child), [`ChildKey`] |"
+)]
 //! | errors of callbacks | [`on_error`](EventLoop::on_error) |
 //! | state and sources side by side | [`parts`](EventLoop::parts), [`Sources`] |
 //! | what holds up the loop, and what it has done | [`warn_of_slow_callbacks`](EventLoop::warn_of_slow_callbacks), [`Stats`] |
@@ -99,8 +104,22 @@
 //!
 //! # Coroutines: `asyncio`
 //!
-//! With the cargo feature `async`, `async` code runs on the same loop and thread, beside callbacks: the
-//! module `asyncio`, by the names of Python's, `EventLoop::spawn` and `EventLoop::block_on`.
+//! With the cargo feature `async`, `async` code runs on the same loop and thread, beside callbacks.
+#![cfg_attr(
+    feature = "async",
+    doc = "
+[`EventLoop::spawn`] starts a coroutine, [`EventLoop::block_on`] runs the loop until one is ready; the
+module [`asyncio`] has the rest, by the names of Python's:
+
+| for | see |
+|---|---|
+| reading, writing, accepting, connecting, datagrams | [`Async`](asyncio::Async), [`Incoming`](asyncio::Incoming) |
+| lines, queues and back-pressure | [`StreamReader`](asyncio::StreamReader), [`StreamWriter`](asyncio::StreamWriter) |
+| a server with a graceful end | [`start_server`](asyncio::start_server), [`serve`](asyncio::serve), [`Server`](asyncio::Server) |
+| time | [`sleep`](asyncio::sleep), [`sleep_until`](asyncio::sleep_until), [`timeout`](asyncio::timeout()), [`Elapsed`](asyncio::Elapsed), [`yield_now`](asyncio::yield_now) |
+| other coroutines | [`spawn`](asyncio::spawn), [`JoinHandle`](asyncio::JoinHandle), [`JoinError`](asyncio::JoinError) |
+"
+)]
 //!
 //! # The mechanism
 //!
@@ -134,7 +153,9 @@
 //! - Safe code cannot close a registered descriptor, and no event reaches the wrong registration.
 //! - The same program means the same on every mechanism, but for what [`Abilities`] lists.
 //! - A timeout is never cut short, and a wake is never lost.
-
+#![doc = ""]
+#![doc = include_str!("../docs/rustdoc_links.md")]
+// docs.rs says of each item on which system and with which feature it is there.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(unreachable_pub)]
 
