@@ -53,7 +53,10 @@
 //!   [`get_disjoint_mut`](Selector::get_disjoint_mut).
 //! - **What a full socket does not take** waits in a [`WriteQueue`].
 //! - **Another thread** ends the wait by a [`Waker`], which is never lost.
-//! - **A selector in a selector**, or in another loop: [`descriptor`](Selector::descriptor).
+#![cfg_attr(
+    unix,
+    doc = "- **A selector in a selector**, or in another loop: [`descriptor`](Selector::descriptor)."
+)]
 //! - **After a fork**, the child calls [`rebuild`](Selector::rebuild).
 //!
 //! # Callbacks: `EventLoop`
