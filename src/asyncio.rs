@@ -11,8 +11,8 @@
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
 //! | a server | [`start_server`], [`serve`], [`Server`] |
 //!
-//! Everything here belongs to the loop's thread but the wakers, which may be used from any. The guide
-//! has a chapter on [callbacks or coroutines](crate::_docs::guide#callbacks-or-coroutines).
+//! Everything here belongs to the loop's thread but the wakers, which may be used from any. When to take
+//! coroutines and when callbacks, and how they live together, is [a page of its own](crate::_docs::coroutines).
 
 mod connect;
 mod datagram;

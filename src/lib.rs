@@ -143,6 +143,7 @@ module [`asyncio`] has the rest, by the names of Python's:
 //! | page | for |
 //! |---|---|
 //! | [guide](_docs::guide) | from the first selector to what a server needs |
+//! | [coroutines](_docs::coroutines) | when to take them, and how they live with callbacks |
 //! | [10,000 clients](_docs::many_clients) | limits, letting in, shutting out, threads, testing |
 //! | [moving over](_docs::moving) | from mio, polling, calloop and Python's `selectors` |
 //! | [mechanisms](_docs::backends) | how each works, and where it surprises |
@@ -203,6 +204,9 @@ pub mod _docs {
     #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/backends.md")]
     pub mod backends {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
+    #[doc = include_str!("../docs/coroutines.md")]
+    pub mod coroutines {}
     #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
