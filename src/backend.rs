@@ -410,9 +410,8 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_those_there_are() {
         let message = "Epoll".parse::<Backend>().unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "unknown backend \"Epoll\"; known are: epoll, kqueue, io_uring, mio, poll, select"
-        );
+        let known = message.strip_prefix("unknown backend \"Epoll\"; known are: ").unwrap();
+        let names: Vec<_> = Backend::ALL.iter().map(|backend| backend.name()).collect();
+        assert_eq!(known.split(", ").collect::<Vec<_>>(), names);
     }
 }

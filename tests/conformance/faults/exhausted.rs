@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::case;
 use crate::event_loop::open as open_loop;
 use crate::support::harness::Case;
-use crate::support::process::without_descriptors;
+use crate::support::process::{has_kernel_object, without_descriptors};
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
@@ -25,11 +25,6 @@ pub const CASES: &[Case] = &[
     case!(a_child_that_cannot_be_watched_is_given_back),
 ];
 
-/// What has a kernel object of its own.
-fn needs_a_descriptor(backend: Backend) -> bool {
-    !matches!(backend, Backend::Poll | Backend::Select)
-}
-
 #[track_caller]
 fn expect_too_many(error: &io::Error) {
     assert_eq!(error.raw_os_error(), Some(Errno::MFILE.raw_os_error()), "{error}");
@@ -38,9 +33,9 @@ fn expect_too_many(error: &io::Error) {
 fn opening_a_selector_says_so(backend: Backend) {
     let opened = without_descriptors(|| Selector::<TcpStream>::with_backend(backend));
     match opened {
-        Ok(_) => assert!(!needs_a_descriptor(backend)),
+        Ok(_) => assert!(!has_kernel_object(backend)),
         Err(error) => {
-            assert!(needs_a_descriptor(backend));
+            assert!(has_kernel_object(backend));
             expect_too_many(&error);
         }
     }
@@ -84,7 +79,7 @@ fn rebuilding_leaves_everything_as_it_was(backend: Backend) {
     let key = selector.register(left, R, "data").unwrap();
     let rebuilt = without_descriptors(|| selector.rebuild());
     match rebuilt {
-        Ok(()) => assert!(!needs_a_descriptor(backend)),
+        Ok(()) => assert!(!has_kernel_object(backend)),
         Err(error) => expect_too_many(&error),
     }
     right.write_all(b"!").unwrap();

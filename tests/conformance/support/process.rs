@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use polyselect::{Backend, Selector};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, kill_process, setrlimit, waitpid,
 };
@@ -124,6 +125,14 @@ pub fn without_descriptors<R>(work: impl FnOnce() -> R) -> R {
     let result = work();
     setrlimit(Resource::Nofile, limit).expect("is raised to what it was");
     result
+}
+
+/// Whether a mechanism has a kernel object of its own: a descriptor that is opened with it.
+pub fn has_kernel_object(backend: Backend) -> bool {
+    let next = || std::fs::File::open("/dev/null").expect("there is one to spare").as_raw_fd();
+    let before = next();
+    let _selector = Selector::<std::net::TcpStream>::with_backend(backend).expect("opens");
+    next() != before
 }
 
 /// Closes a descriptor although somebody owns it, as only unsafe code can.
