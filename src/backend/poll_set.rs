@@ -21,7 +21,7 @@ pub(super) struct PollSet {
     /// What belongs to the entry at the same position.
     owners: Vec<Owner>,
     positions: DescriptorTable,
-    /// Where the next report starts, so that a small batch leaves nobody out.
+    /// Where a report that had no room for all has stopped, and the next one starts.
     next: usize,
     /// Those to take out after a walk.
     leaving: Vec<Descriptor>,
@@ -32,6 +32,25 @@ struct Owner {
     descriptor: Descriptor,
     token: Token,
     oneshot: bool,
+    turn: Turn,
+}
+
+impl Owner {
+    /// One-shots leave the set when they have fired, and so do numbers that are not open.
+    fn leaves_with(&self, bits: u32) -> bool {
+        self.oneshot || bits & bits::NVAL != 0
+    }
+}
+
+/// Where there is no room for all that is ready, reports go in rounds: each has its turn once, and who
+/// comes in the middle of a round has to wait for the next, or those that are ready again soon would
+/// leave no turn to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    ThisRound,
+    NextRound,
+    /// In this wait; from the next one on it is in the next round.
+    Reported,
 }
 
 impl PollSet {
@@ -48,14 +67,15 @@ impl PollSet {
     /// Puts a descriptor in, or changes what it is asked for.
     pub(super) fn insert(&mut self, descriptor: Descriptor, token: Token, watch: Watch) {
         let entry = entry(descriptor, watch.interest());
-        let owner = Owner { descriptor, token, oneshot: watch.is_oneshot() };
+        let (token, oneshot) = (token, watch.is_oneshot());
         if let Some(position) = self.positions.get(descriptor) {
             self.entries[position] = entry;
-            self.owners[position] = owner;
+            let owner = &mut self.owners[position];
+            (owner.token, owner.oneshot) = (token, oneshot);
         } else {
             self.positions.insert(descriptor, self.entries.len());
             self.entries.push(entry);
-            self.owners.push(owner);
+            self.owners.push(Owner { descriptor, token, oneshot, turn: Turn::NextRound });
         }
     }
 
@@ -65,16 +85,7 @@ impl PollSet {
         }
     }
 
-    /// What comes before `next` has been reported, and stays there: a hole among those is filled from
-    /// among them.
-    fn remove_at(&mut self, mut position: usize) {
-        if position < self.next && self.next <= self.entries.len() {
-            self.next -= 1;
-            self.entries.swap(position, self.next);
-            self.owners.swap(position, self.next);
-            self.positions.insert(self.owners[position].descriptor, position);
-            position = self.next;
-        }
+    fn remove_at(&mut self, position: usize) {
         let removed = self.owners.swap_remove(position);
         self.entries.swap_remove(position);
         self.positions.remove(removed.descriptor);
@@ -91,32 +102,71 @@ impl PollSet {
         timeout: Option<Duration>,
         mut left: impl FnMut(Descriptor),
     ) -> io::Result<()> {
-        let mut found = poll_all(&mut self.entries, timeout)?;
-        let len = self.entries.len();
-        let mut position = if self.next < len { self.next } else { 0 };
-        for _ in 0..len {
-            if found == 0 {
-                break;
-            }
-            let bits = found_bits(&self.entries[position]);
-            if bits != 0 {
-                let owner = &self.owners[position];
-                if !events.push(owner.token, bits) {
-                    break;
-                }
-                if owner.oneshot || bits & bits::NVAL != 0 {
-                    self.leaving.push(owner.descriptor);
-                }
-                found -= 1;
-            }
-            position = if position + 1 < len { position + 1 } else { 0 };
+        let found = poll_all(&mut self.entries, timeout)?;
+        if found <= events.room() {
+            self.report_all(events, found);
+        } else {
+            self.report_in_turn(events);
         }
-        self.next = position;
         while let Some(descriptor) = self.leaving.pop() {
             self.remove(descriptor);
             left(descriptor);
         }
         Ok(())
+    }
+
+    fn report_all(&mut self, events: &mut Events, mut found: usize) {
+        for (entry, owner) in self.entries.iter().zip(&self.owners) {
+            if found == 0 {
+                break;
+            }
+            let bits = found_bits(entry);
+            if bits != 0 {
+                events.push(owner.token, bits);
+                if owner.leaves_with(bits) {
+                    self.leaving.push(owner.descriptor);
+                }
+                found -= 1;
+            }
+        }
+    }
+
+    #[cold]
+    fn report_in_turn(&mut self, events: &mut Events) {
+        if !self.report_round(events) {
+            for owner in &mut self.owners {
+                if owner.turn == Turn::NextRound {
+                    owner.turn = Turn::ThisRound;
+                }
+            }
+            self.report_round(events);
+        }
+        for owner in &mut self.owners {
+            if owner.turn == Turn::Reported {
+                owner.turn = Turn::NextRound;
+            }
+        }
+    }
+
+    /// Reports those whose turn it is, and says whether there was no room for all of them.
+    fn report_round(&mut self, events: &mut Events) -> bool {
+        let first = self.next.min(self.entries.len());
+        for position in (first..self.entries.len()).chain(0..first) {
+            let bits = found_bits(&self.entries[position]);
+            let owner = &mut self.owners[position];
+            if bits == 0 || owner.turn != Turn::ThisRound {
+                continue;
+            }
+            if !events.push(owner.token, bits) {
+                self.next = position;
+                return true;
+            }
+            owner.turn = Turn::Reported;
+            if owner.leaves_with(bits) {
+                self.leaving.push(owner.descriptor);
+            }
+        }
+        false
     }
 
     /// Takes out those of which the last call found nothing.

@@ -12,6 +12,7 @@ use crate::support::*;
 
 pub const CASES: &[Case] = &[
     case!(none_starves_in_a_small_batch),
+    case!(who_is_ready_again_soon_lets_the_others_have_their_turn),
     case!(one_shots_in_a_small_batch_all_fire_once needs oneshot),
     case!(edges_in_a_small_batch_all_come needs edge),
     case!(zero_counts_as_one),
@@ -51,6 +52,29 @@ fn none_starves_in_a_small_batch(backend: Backend) {
         }
         let least = (0..20).map(|number| seen.get(&number).copied().unwrap_or(0)).min();
         assert!(least >= Some(5), "with room for {capacity}: {seen:?}");
+    }
+}
+
+fn who_is_ready_again_soon_lets_the_others_have_their_turn(backend: Backend) {
+    for capacity in [1, 3, 7] {
+        let mut selector: Selector<TcpStream, u8> = open(backend);
+        let peers = many_ready(&mut selector, 20, R);
+        let mut events = Events::with_capacity(capacity);
+        let (mut seen, mut drained) = ([0; 20], Vec::<usize>::new());
+        for _ in 0..10 * 20 / capacity {
+            selector.select(&mut events, SURELY).unwrap();
+            // One wait finds them not ready, the next one does.
+            for number in drained.drain(..) {
+                (&peers[number]).write_all(b"!").unwrap();
+            }
+            for event in &events {
+                let number = usize::from(*selector[event.key].data());
+                seen[number] += 1;
+                drain(selector[event.key].source());
+                drained.push(number);
+            }
+        }
+        assert!(seen.iter().all(|&times| times >= 5), "with room for {capacity}: {seen:?}");
     }
 }
 
