@@ -1,30 +1,24 @@
 //! The load: connections that send messages, and check every byte that comes back. The same program
 //! for all servers: raw epoll, edge-triggered.
-//!
-//! Each connection has its stretch of one pattern, over and over; where a byte belongs follows from
-//! its place in the stream, so that checking is comparing memory, and a byte that is lost, doubled or
-//! another connection's is noticed.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use polyselect_benches::Pattern;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::retry_on_intr;
 use rustix::net::sockopt::set_socket_linger;
 
-/// The pattern's length, a prime, so that no two connections have the same stretch.
-const PERIOD: usize = 65_521;
-const LONGEST: usize = 64 * 1024;
 const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 
 pub struct Load {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     clients: Vec<Client>,
-    pattern: Vec<u8>,
+    pattern: Pattern,
     buffer: Vec<u8>,
     size: u64,
     pipelining: u64,
@@ -32,8 +26,7 @@ pub struct Load {
 
 struct Client {
     stream: TcpStream,
-    /// Where in the pattern its stream begins.
-    start: usize,
+    number: u64,
     /// All three count bytes since the beginning.
     wanted: u64,
     sent: u64,
@@ -63,11 +56,10 @@ impl Load {
             set_socket_linger(&stream, Some(Duration::ZERO))?;
             let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
             epoll::add(&epoll, &stream, epoll::EventData::new_u64(index as u64), flags)?;
-            let start = index * 7919 % PERIOD;
-            clients.push(Client { stream, start, wanted: 0, sent: 0, received: 0 });
+            clients.push(Client { stream, number: index as u64, wanted: 0, sent: 0, received: 0 });
         }
-        let (events, buffer) = (Vec::with_capacity(1024), vec![0; LONGEST]);
-        Ok(Self { epoll, events, clients, pattern: pattern(), buffer, size, pipelining })
+        let (events, buffer) = (Vec::with_capacity(1024), vec![0; Pattern::LONGEST]);
+        Ok(Self { epoll, events, clients, pattern: Pattern::new(), buffer, size, pipelining })
     }
 
     /// Sends so many messages, waits until all have come back, and says how long it took.
@@ -103,15 +95,11 @@ impl Load {
 }
 
 impl Client {
-    fn at(&self, position: u64) -> usize {
-        (self.start + (position % PERIOD as u64) as usize) % PERIOD
-    }
-
     /// Sends what it may, and what does not fit when there is room.
-    fn send(&mut self, pattern: &[u8]) -> io::Result<()> {
+    fn send(&mut self, pattern: &Pattern) -> io::Result<()> {
         while self.sent < self.wanted {
-            let length = (self.wanted - self.sent).min(LONGEST as u64) as usize;
-            let bytes = &pattern[self.at(self.sent)..][..length];
+            let length = (self.wanted - self.sent).min(Pattern::LONGEST as u64) as usize;
+            let bytes = pattern.part(self.number, self.sent, length);
             match (&self.stream).write(bytes) {
                 Ok(written) => self.sent += written as u64,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -122,7 +110,7 @@ impl Client {
     }
 
     /// Checks what has come, and says how many messages are complete with it.
-    fn receive(&mut self, pattern: &[u8], buffer: &mut [u8], size: u64) -> io::Result<u64> {
+    fn receive(&mut self, pattern: &Pattern, buffer: &mut [u8], size: u64) -> io::Result<u64> {
         let before = self.received;
         loop {
             let length = match (&self.stream).read(buffer) {
@@ -134,7 +122,7 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             };
-            let expected = &pattern[self.at(self.received)..][..length];
+            let expected = pattern.part(self.number, self.received, length);
             self.received += length as u64;
             if buffer[..length] != *expected || self.received > self.sent {
                 let message = "the server sends back something else than it was sent";
@@ -146,19 +134,4 @@ impl Client {
         }
         Ok(self.received / size - before / size)
     }
-}
-
-/// A period of random bytes (xorshift), and a message's length more.
-fn pattern() -> Vec<u8> {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let period = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    });
-    let mut pattern: Vec<_> = period.take(PERIOD).collect();
-    pattern.extend_from_within(..PERIOD.min(LONGEST));
-    pattern.extend_from_within(..LONGEST.saturating_sub(PERIOD));
-    pattern
 }

@@ -1,20 +1,17 @@
-//! The server's process: this program once more, with hidden arguments.
+//! The server's process.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::time::Duration;
 
-use polyselect_benches::CpuClock;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use polyselect_benches::{CpuClock, ServerProcess, end_with_parent, memory_of};
 
 use crate::servers::Contestant;
 
 /// In the server's process: accepts so many connections and serves them until all are closed.
 /// Accepting is the same for all, and over before anything is measured.
 pub fn serve(contestant: &Contestant, connections: usize) -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::TERM))?;
+    end_with_parent()?;
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     println!("{}", listener.local_addr()?);
     io::stdout().flush()?;
@@ -31,30 +28,19 @@ pub fn serve(contestant: &Contestant, connections: usize) -> io::Result<()> {
 
 /// In the generator's process: the server, which ends with it.
 pub struct Server {
-    child: Child,
+    process: ServerProcess,
     clock: CpuClock,
     pub address: SocketAddr,
 }
 
 impl Server {
     pub fn start(contestant: &Contestant, connections: usize) -> io::Result<Self> {
-        let mut child = Command::new(env::current_exe()?)
-            .args(["--serve", contestant.name, "--connections", &connections.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut address = String::new();
-        if let Some(output) = child.stdout.take() {
-            BufReader::new(output).read_line(&mut address)?;
-        }
-        let clock = CpuClock::of(child.id())?;
-        match address.trim().parse() {
-            Ok(address) => Ok(Self { child, clock, address }),
-            Err(_) => {
-                let _ = child.kill();
-                let status = child.wait()?;
-                Err(io::Error::other(format!("{} did not start: {status}", contestant.name)))
-            }
-        }
+        let connections = connections.to_string();
+        let arguments = ["--serve", contestant.name, "--connections", &connections];
+        let (process, address) =
+            ServerProcess::start(contestant.name, &arguments.map(str::to_owned))?;
+        let address = address.parse().map_err(io::Error::other)?;
+        Ok(Self { clock: CpuClock::of(process.id())?, process, address })
     }
 
     /// CPU time of its process so far.
@@ -62,36 +48,13 @@ impl Server {
         self.clock.read()
     }
 
-    /// Its memory of its own (`RssAnon`: heaps and stacks, not the program), in KiB.
+    /// Its memory of its own, in KiB.
     pub fn memory(&self) -> io::Result<f64> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = fs::read_to_string(&path)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        number.ok_or_else(|| io::Error::other(format!("{path} does not tell RssAnon")))
+        Ok(memory_of(self.process.id())? as f64)
     }
 
-    /// Waits until it has ended by itself, as it should when all connections are closed.
-    pub fn finish(mut self) -> io::Result<()> {
-        let patience = Instant::now() + Duration::from_secs(20);
-        loop {
-            match self.child.try_wait()? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(io::Error::other(format!("the server: {status}"))),
-                None if Instant::now() > patience => {
-                    let message = "the server runs on with no connection left";
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, message));
-                }
-                None => thread::sleep(Duration::from_millis(1)),
-            }
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Both fail if it has ended already, which is as well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Waits until it has ended, as it should when all connections are closed.
+    pub fn finish(self) -> io::Result<()> {
+        self.process.finish()
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// For `#[command(flatten)]`.
 #[derive(clap::Args, Debug)]
 pub struct Common {
-    /// Only these contestants, beside the first, with which all are compared.
+    /// Only these contestants; where they are compared, beside the first of all.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Append the figures to this file as well; `cargo bench` starts in the folder `benches`.
@@ -23,16 +23,24 @@ pub struct Common {
 impl Common {
     /// The contestants to run, in their order: all, or the first and those that are named.
     pub fn choose<'a, C>(&self, all: &'a [C], name: fn(&C) -> &str) -> io::Result<Vec<&'a C>> {
+        let mut chosen = self.named(all, name)?;
+        if let Some(first) = all.first()
+            && !chosen.first().is_some_and(|&chosen| std::ptr::eq(chosen, first))
+        {
+            chosen.insert(0, first);
+        }
+        Ok(chosen)
+    }
+
+    /// All contestants, or those that are named, in their order.
+    pub fn named<'a, C>(&self, all: &'a [C], name: fn(&C) -> &str) -> io::Result<Vec<&'a C>> {
         if let Some(stranger) = self.only.iter().find(|only| !all.iter().any(|c| name(c) == *only))
         {
             let names: Vec<_> = all.iter().map(name).collect();
             let message = format!("there is no {stranger:?} here, only {}", names.join(", "));
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let named = |contestant: &C| self.only.iter().any(|only| only == name(contestant));
-        let chosen = |(index, contestant): &(usize, &C)| {
-            self.only.is_empty() || *index == 0 || named(contestant)
-        };
-        Ok(all.iter().enumerate().filter(chosen).map(|(_, contestant)| contestant).collect())
+        let named = |c: &&C| self.only.is_empty() || self.only.iter().any(|only| only == name(c));
+        Ok(all.iter().filter(named).collect())
     }
 }

@@ -1,5 +1,5 @@
 //! What the benchmarks share: arguments, rounds that alternate, CPU time, what a debugger counts,
-//! tables and CSV.
+//! servers in processes of their own and bytes to send them, tables and CSV.
 //!
 //! ```text
 //! cargo bench -p polyselect-benches
@@ -16,7 +16,9 @@ mod clock;
 mod compare;
 mod counters;
 mod descriptors;
+mod pattern;
 mod poll_ring;
+mod process;
 mod report;
 
 pub use arguments::Common;
@@ -24,5 +26,7 @@ pub use clock::{CpuClock, cpu_time, timed};
 pub use compare::{Compared, Spread, alternate, compare, rounds};
 pub use counters::{figure, instructions, system_calls};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
+pub use pattern::Pattern;
 pub use poll_ring::{Completed, PollRing};
+pub use process::{ServerProcess, end_with_parent, memory_of};
 pub use report::{CSV_HEADER, Report, Setting};

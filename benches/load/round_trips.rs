@@ -1,0 +1,36 @@
+//! How many connections stay usable: the round trip of one client among ever more that are silent.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use polyselect_benches::Spread;
+
+const MESSAGE: usize = 64;
+const ROUND_TRIPS: usize = 2000;
+
+/// The medians in µs, with so many connections each time, of which there are ever more.
+pub fn round_trips(addresses: &[SocketAddr], connections: &[usize]) -> io::Result<Vec<f64>> {
+    let mut clients = Vec::new();
+    let mut medians = Vec::new();
+    for &connections in connections {
+        while clients.len() < connections {
+            let mut client = TcpStream::connect(addresses[clients.len() % addresses.len()])?;
+            client.set_nodelay(true)?;
+            // It has been accepted when it has been answered.
+            round_trip(&mut client)?;
+            clients.push(client);
+        }
+        let client = &mut clients[0];
+        let times: io::Result<Vec<_>> = (0..ROUND_TRIPS).map(|_| round_trip(client)).collect();
+        medians.push(Spread::of(times?).median);
+    }
+    Ok(medians)
+}
+
+fn round_trip(client: &mut TcpStream) -> io::Result<f64> {
+    let start = Instant::now();
+    client.write_all(&[1; MESSAGE])?;
+    client.read_exact(&mut [0; MESSAGE])?;
+    Ok(start.elapsed().as_nanos() as f64 / 1000.0)
+}
