@@ -87,6 +87,8 @@ const SUITES: &[Suite] = &[
     #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
     ("faults_ticks", faults::ticks::CASES),
     ("faults_timeouts", faults::timeouts::CASES),
+    #[cfg(target_os = "linux")]
+    ("faults_vanished", faults::vanished::CASES),
     ("level", level::CASES),
     ("lookup", lookup::CASES),
     ("oneshot", oneshot::CASES),

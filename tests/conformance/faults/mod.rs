@@ -15,3 +15,5 @@ pub mod peers;
 #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
 pub mod ticks;
 pub mod timeouts;
+#[cfg(target_os = "linux")]
+pub mod vanished;

@@ -50,6 +50,9 @@ const CASE: &str = "POLYSELECT_CONFORMANCE_CASE";
 const TAKES_ALL: &str =
     "wine takes all that is sent to a peer that does not read, so that nothing has to wait";
 
+/// With this a case ends that finds that the system lacks something, when it has said what.
+pub const SKIPPED: i32 = 77;
+
 /// What wine gets wrong, as `suite::case`, and what that is.
 const WRONG_ON_WINE: &[(&str, &str)] = &[
     (
@@ -109,6 +112,9 @@ fn run_elsewhere(backend: Backend, case: &Case, name: &str) -> Result<Completion
     let output = Command::new(env::current_exe()?).env(CASE, name).output()?;
     if output.status.success() {
         return Ok(Completion::Completed);
+    }
+    if output.status.code() == Some(SKIPPED) {
+        return Ok(Completion::ignored_with(String::from_utf8_lossy(&output.stderr).trim()));
     }
     let text = [output.stdout, output.stderr].concat();
     Err(format!("on {backend}, {}\n{}", output.status, String::from_utf8_lossy(&text)).into())

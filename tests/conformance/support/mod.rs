@@ -3,6 +3,8 @@
 #![allow(dead_code)] // Not every system has every case.
 
 pub mod harness;
+#[cfg(target_os = "linux")]
+pub mod network;
 #[cfg(unix)]
 pub mod process;
 

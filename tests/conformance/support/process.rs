@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use polyselect::{Backend, Selector};
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, kill_process, setrlimit, waitpid,
+    Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getrlimit, kill_process,
+    setrlimit, waitpid,
 };
 
 /// A child of this process that runs a piece of the case.
@@ -37,10 +38,16 @@ pub fn fork(work: impl FnOnce()) -> Child {
 impl Child {
     /// Waits for its end, and fails if it failed.
     pub fn join(self) {
+        let status = self.wait();
+        assert_eq!(status.exit_status(), Some(0), "in the child: {status:?}");
+    }
+
+    /// Waits for its end.
+    pub fn wait(self) -> WaitStatus {
         let (_, status) = waitpid(Some(self.0), WaitOptions::empty())
             .expect("is a child")
             .expect("waits until it has ended");
-        assert_eq!(status.exit_status(), Some(0), "in the child: {status:?}");
+        status
     }
 }
 

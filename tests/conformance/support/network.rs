@@ -1,0 +1,62 @@
+//! A network that can be switched off.
+
+#![allow(unsafe_code)] // Neither call has a safe form.
+
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::{io, process};
+
+use super::harness::SKIPPED;
+use super::process::fork;
+
+/// Runs a piece of the case in a fork of this process that has a network of its own, with nothing in
+/// it but loopback. Sockets from before stay in the network that they are in. Skips the case if the
+/// system does not allow it.
+pub fn in_own_network(work: impl FnOnce()) {
+    let child = fork(|| {
+        if let Err(error) = enter_own_network() {
+            eprintln!("no network of its own can be had here: {error}");
+            // SAFETY: ends the process and touches no memory.
+            unsafe { libc::_exit(SKIPPED) }
+        }
+        work();
+    });
+    let status = child.wait();
+    match status.exit_status() {
+        Some(0) => {}
+        Some(SKIPPED) => process::exit(SKIPPED),
+        _ => panic!("in the child: {status:?}"),
+    }
+}
+
+/// A namespace of users gives the right to one of networks, and is only for processes of one thread.
+fn enter_own_network() -> io::Result<()> {
+    // SAFETY: what the process has open stays what it is, and no other thread is there to be surprised.
+    if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    try_switch_loopback(true)
+}
+
+/// Switches this network on or off.
+pub fn switch_loopback(on: bool) {
+    try_switch_loopback(on).expect("could be switched on before");
+}
+
+fn try_switch_loopback(on: bool) -> io::Result<()> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+    let mut name = [0; libc::IFNAMSIZ];
+    for (place, byte) in name.iter_mut().zip(b"lo") {
+        *place = byte.cast_signed() as libc::c_char;
+    }
+    let flags = if on { libc::IFF_UP } else { 0 } as libc::c_short;
+    let request = libc::ifreq {
+        ifr_name: name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags },
+    };
+    // SAFETY: the request lives through the call, which reads it.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
