@@ -7,7 +7,7 @@ use std::time::Instant;
 use polyselect_benches::Spread;
 
 const MESSAGE: usize = 64;
-const ROUND_TRIPS: usize = 2000;
+const ROUND_TRIPS: usize = 500;
 
 /// The medians in µs, with so many connections each time, of which there are ever more.
 pub fn round_trips(addresses: &[SocketAddr], connections: &[usize]) -> io::Result<Vec<f64>> {
@@ -15,11 +15,13 @@ pub fn round_trips(addresses: &[SocketAddr], connections: &[usize]) -> io::Resul
     let mut medians = Vec::new();
     for &connections in connections {
         while clients.len() < connections {
-            let mut client = TcpStream::connect(addresses[clients.len() % addresses.len()])?;
+            let client = TcpStream::connect(addresses[clients.len() % addresses.len()])?;
             client.set_nodelay(true)?;
-            // It has been accepted when it has been answered.
-            round_trip(&mut client)?;
             clients.push(client);
+        }
+        // All have been accepted when the last of each address has been answered.
+        for client in clients.iter_mut().rev().take(addresses.len()) {
+            round_trip(client)?;
         }
         let client = &mut clients[0];
         let times: io::Result<Vec<_>> = (0..ROUND_TRIPS).map(|_| round_trip(client)).collect();
