@@ -21,7 +21,7 @@ pub(super) struct PollSet {
     /// What belongs to the entry at the same position.
     owners: Vec<Owner>,
     positions: DescriptorTable,
-    /// Where a report that had no room for all has stopped, and the next one starts.
+    /// Where the next report starts.
     next: usize,
     /// Those to take out after a walk.
     leaving: Vec<Descriptor>,
@@ -102,12 +102,32 @@ impl PollSet {
         timeout: Option<Duration>,
         mut left: impl FnMut(Descriptor),
     ) -> io::Result<()> {
-        let found = poll_all(&mut self.entries, timeout)?;
-        if found <= events.room() {
-            self.report_all(events, found);
-        } else {
+        let mut found = poll_all(&mut self.entries, timeout)?;
+        if found > events.room() {
             self.report_in_turn(events);
+            found = 0;
         }
+        // It starts where the last one ended: what is ready now is often next to what was then.
+        let len = self.entries.len();
+        let mut position = if self.next < len { self.next } else { 0 };
+        for _ in 0..len {
+            if found == 0 {
+                break;
+            }
+            let bits = found_bits(&self.entries[position]);
+            if bits != 0 {
+                let owner = &self.owners[position];
+                if !events.push(owner.token, bits) {
+                    break;
+                }
+                if owner.leaves_with(bits) {
+                    self.leaving.push(owner.descriptor);
+                }
+                found -= 1;
+            }
+            position = if position + 1 < len { position + 1 } else { 0 };
+        }
+        self.next = position;
         while let Some(descriptor) = self.leaving.pop() {
             self.remove(descriptor);
             left(descriptor);
@@ -115,23 +135,8 @@ impl PollSet {
         Ok(())
     }
 
-    fn report_all(&mut self, events: &mut Events, mut found: usize) {
-        for (entry, owner) in self.entries.iter().zip(&self.owners) {
-            if found == 0 {
-                break;
-            }
-            let bits = found_bits(entry);
-            if bits != 0 {
-                events.push(owner.token, bits);
-                if owner.leaves_with(bits) {
-                    self.leaving.push(owner.descriptor);
-                }
-                found -= 1;
-            }
-        }
-    }
-
     #[cold]
+    #[inline(never)]
     fn report_in_turn(&mut self, events: &mut Events) {
         if !self.report_round(events) {
             for owner in &mut self.owners {
