@@ -288,7 +288,7 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// The numbers are those of the order that [`EventLoop`] promises.
-    // Inlined with the wait in it: see `Mechanism::plain_epoll`.
+    // Inlined with the wait in it: see `backend/direct.rs`.
     #[inline(always)]
     fn turn_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let _turn = Turn::begin(&self.in_turn)?;

@@ -203,6 +203,7 @@ impl<S, D> Selector<S, D> {
     /// assert_eq!(selector[key].data(), &"questions");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    // Inlined with the system call in it: see `backend/direct.rs`.
     #[inline(always)]
     pub fn register(
         &mut self,
@@ -281,6 +282,7 @@ impl<S, D> Selector<S, D> {
     /// # drop((left, data)); }
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    // Inlined with the system call in it: see `backend/direct.rs`.
     #[inline(always)]
     pub fn unregister(&mut self, key: Key) -> io::Result<Registration<S, D>> {
         self.home.check()?;

@@ -37,6 +37,7 @@ impl<S, D> Selector<S, D> {
     /// assert_eq!(selector.select(&mut events, Duration::from_millis(1))?, 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    // Inlined with the system call in it: see `backend/direct.rs`.
     #[inline(always)]
     pub fn select(
         &mut self,
