@@ -13,6 +13,8 @@
 //!   what woke it was the signal of another ring. It is armed anew, or the next wave would be missed.
 //!   It also ends, at once, on files that have nothing to wait for: regular files, terminals whose
 //!   other side is gone. Arming those anew would never end.
+//! - The flag that there is work to run may stay up with nothing behind it: it is raised when work has
+//!   been queued, and by then the ring's thread may have run it. So it is no reason to enter for ever.
 //! - Priority data alone wakes no poll: the kernel leaves that flag out when it compares what happened
 //!   with what was asked for. So `IN` is asked for beside it.
 //! - A ring belongs to the thread that armed it, see [`Ring`].
@@ -136,7 +138,11 @@ impl Mechanism for Uring {
         // An enter hands out no more than a batch.
         while self.ring.has_work() {
             self.ring.enter(0, None)?;
-            self.take_completions();
+            if !self.take_completions() {
+                self.ring.enter_for_all()?;
+                self.take_completions();
+                break;
+            }
         }
         let (ring, to_arm, armings) = (&mut self.ring, &mut self.to_arm, &mut self.armings);
         let mut result = Ok(());
@@ -240,11 +246,13 @@ impl Uring {
         self.hints.get_mut(position).is_some_and(|watched| watched.state.in_flight > 0)
     }
 
-    /// Notes what the completions hint at.
-    fn take_completions(&mut self) {
+    /// Notes what the completions hint at, and says whether there were any.
+    fn take_completions(&mut self) -> bool {
+        let mut any = false;
         let overflowed = self.ring.has_overflowed();
         let (hints, to_arm, armings) = (&mut self.hints, &mut self.to_arm, &mut self.armings);
         self.ring.for_each_completion(|completion| {
+            any = true;
             let (position, arming) = split(completion.user_data());
             if arming == NO_ARMING {
                 return;
@@ -283,6 +291,7 @@ impl Uring {
                 }
             }
         });
+        any
     }
 
     /// Opens a new ring if this thread is not the one that the present ring belongs to.
