@@ -55,7 +55,8 @@ impl Waker {
 
     /// Makes the selector's wait return, or the next one if it is not waiting.
     ///
-    /// Never blocks. Costs one atomic operation, and a `write` if no wake is pending yet.
+    /// Does not block, except on Windows, where sending over loopback can take a moment. Costs one
+    /// atomic operation, and a `write` if no wake is pending yet.
     ///
     /// # Errors
     ///

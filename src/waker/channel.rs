@@ -79,8 +79,8 @@ mod system {
     }
 }
 
-/// Windows: a TCP connection over loopback, since only sockets can be waited for. Not a datagram, for
-/// a stream that takes no more is one that has something to read.
+/// Windows: a TCP connection over loopback, since only sockets can be waited for; not datagrams, which
+/// may get lost.
 #[cfg(windows)]
 mod system {
     use std::io::{self, Read, Write};
@@ -105,17 +105,16 @@ mod system {
                     break reader;
                 }
             };
+            // The writer stays blocking. A byte can be refused though all before it have been read,
+            // because they are not acknowledged yet or the send of another thread is still on its
+            // way back, and the wake would be lost; both are over in a moment.
             reader.set_nonblocking(true)?;
-            writer.set_nonblocking(true)?;
             writer.set_nodelay(true)?;
             Ok(Self { reader, writer })
         }
 
         pub(crate) fn signal(&self) -> io::Result<()> {
-            match (&self.writer).write(&[1]) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-                _ => Ok(()),
-            }
+            (&self.writer).write_all(&[1])
         }
 
         pub(crate) fn drain(&self) {
@@ -165,4 +164,44 @@ fn replace(old: &OwnedFd, new: &OwnedFd) -> io::Result<()> {
     let mut same = ManuallyDrop::new(same);
     rustix::io::dup2(new, &mut same)?;
     Ok(rustix::io::fcntl_setfd(old, FdFlags::CLOEXEC)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::Channel;
+
+    /// Wakes are joined: a signal is sent when the one before has been taken, be the thread that sent
+    /// that still on its way back.
+    #[test]
+    fn every_signal_arrives() {
+        const SIGNALS: u32 = 20_000;
+        let channel = Channel::new().unwrap();
+        let taken = AtomicU32::new(0);
+        let send_those = |remainder| {
+            for number in (remainder..SIGNALS).step_by(2) {
+                while taken.load(Ordering::Acquire) < number {
+                    thread::yield_now();
+                }
+                channel.signal().unwrap();
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| send_those(0));
+            scope.spawn(|| send_those(1));
+            let reader = channel.reader();
+            let surely = Timespec { tv_sec: 20, tv_nsec: 0 };
+            for number in 1..=SIGNALS {
+                let mut entries = [PollFd::new(&reader, PollFlags::IN)];
+                let found = poll(&mut entries, Some(&surely));
+                channel.drain();
+                taken.store(if found == Ok(1) { number } else { SIGNALS }, Ordering::Release);
+                assert_eq!(found, Ok(1), "signal {number} was lost");
+            }
+        });
+    }
 }
