@@ -125,38 +125,25 @@ impl FromStr for Report {
     type Err = io::Error;
 
     fn from_str(line: &str) -> io::Result<Self> {
-        let numbers: Result<Vec<_>, _> = line.split(' ').map(str::parse).collect();
-        match numbers.as_deref() {
-            Ok(
-                &[
-                    descriptors,
-                    timers,
-                    sources,
-                    heap,
-                    resident,
-                    open,
-                    peak,
-                    accepted,
-                    idled,
-                    reset,
-                    queued,
-                    failed,
-                ],
-            ) => Ok(Self {
-                descriptors,
-                timers,
-                sources,
-                heap,
-                resident,
-                open,
-                peak,
-                accepted,
-                idled,
-                reset,
-                queued,
-                failed,
-            }),
-            _ => Err(io::Error::other(format!("not a report: {line:?}"))),
-        }
+        let mut numbers = line.split(' ').map(str::parse);
+        let mut next = || {
+            let number = numbers.next().and_then(Result::ok);
+            number.ok_or_else(|| io::Error::other(format!("not a report: {line:?}")))
+        };
+        // In the order in which they are written.
+        Ok(Self {
+            descriptors: next()?,
+            timers: next()?,
+            sources: next()?,
+            heap: next()?,
+            resident: next()?,
+            open: next()?,
+            peak: next()?,
+            accepted: next()?,
+            idled: next()?,
+            reset: next()?,
+            queued: next()?,
+            failed: next()?,
+        })
     }
 }

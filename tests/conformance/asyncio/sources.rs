@@ -185,8 +185,7 @@ fn data_and_end_at_once_are_both_seen(backend: Backend) {
         }
         right.write_all(b"goodbye").unwrap();
         right.shutdown(Shutdown::Write).unwrap();
-        // By now data and end are one piece of news.
-        thread::sleep(Duration::from_millis(2));
+        // Over loopback both have arrived by now, and are one piece of news.
         let read = asyncio::timeout(SURELY, reader);
         assert_eq!(event_loop.block_on(read).unwrap().unwrap().unwrap(), b"goodbye");
     }

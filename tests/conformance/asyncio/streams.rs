@@ -5,8 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use polyselect::Backend;
 use polyselect::asyncio::{self, Async};
+use polyselect::{Backend, EventLoop};
 
 use super::MORE_THAN_FITS;
 use crate::case;
@@ -228,16 +228,7 @@ fn what_is_written_outside_of_a_coroutine_is_sent_by_the_next(backend: Backend) 
     let (reader, mut writer, peer) = streams();
     let error = writer.write(&content(MORE_THAN_FITS)).unwrap_err();
     assert!(error.to_string().contains("spawn or block_on"), "{error}");
-    let reading = read_to_the_end(peer);
-    let mut event_loop = open(backend, ());
-    event_loop
-        .block_on(async {
-            asyncio::timeout(SURELY, writer.flush()).await.unwrap().unwrap();
-            drop((reader, writer));
-        })
-        .unwrap();
-    event_loop.turn(Duration::ZERO).unwrap();
-    assert_eq!(reading.join().unwrap(), MORE_THAN_FITS);
+    what_is_left_is_sent(open(backend, ()), reader, writer, peer);
 }
 
 fn what_a_dropped_loop_has_left_is_sent_by_another(backend: Backend) {
@@ -246,15 +237,23 @@ fn what_a_dropped_loop_has_left_is_sent_by_another(backend: Backend) {
     first.block_on(async { writer.write(&content(MORE_THAN_FITS)).unwrap() }).unwrap();
     first.turn(Duration::ZERO).unwrap();
     drop(first);
+    what_is_left_is_sent(open(backend, ()), reader, writer, peer);
+}
+
+fn what_is_left_is_sent(
+    mut event_loop: EventLoop,
+    reader: Reader,
+    mut writer: Writer,
+    peer: TcpStream,
+) {
     let reading = read_to_the_end(peer);
-    let mut second = open(backend, ());
-    second
+    event_loop
         .block_on(async {
             asyncio::timeout(SURELY, writer.flush()).await.unwrap().unwrap();
             drop((reader, writer));
         })
         .unwrap();
-    second.turn(Duration::ZERO).unwrap();
+    event_loop.turn(Duration::ZERO).unwrap();
     assert_eq!(reading.join().unwrap(), MORE_THAN_FITS);
 }
 
