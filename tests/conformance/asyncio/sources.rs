@@ -226,9 +226,14 @@ fn a_source_that_is_always_ready_starves_nobody(backend: Backend) {
             }
         }
     });
-    let sleeping = asyncio::timeout(SURELY, asyncio::sleep(A_WHILE));
-    event_loop.block_on(sleeping).unwrap().unwrap();
-    assert!(source.get() > 0 && !reader.is_finished());
+    let sleeping = async {
+        while source.get() == 0 {
+            asyncio::yield_now().await;
+        }
+        asyncio::sleep(A_WHILE).await;
+    };
+    event_loop.block_on(asyncio::timeout(SURELY, sleeping)).unwrap().unwrap();
+    assert!(!reader.is_finished());
     drop(reader);
     event_loop.turn(Duration::ZERO).unwrap();
     writer.join().unwrap();

@@ -65,6 +65,9 @@ const WRONG_ON_WINE: &[(&str, &str)] = &[
     ("asyncio_sources::another_loop_says_that_it_is_taken", TAKES_ALL),
 ];
 
+/// Of Windows.
+const ERROR_INTERNAL_ERROR: i32 = 1359;
+
 /// A case that has not ended by then hangs.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -109,7 +112,12 @@ fn run_elsewhere(backend: Backend, case: &Case, name: &str) -> Result<Completion
     if let Some((_, reason)) = wrong {
         return Ok(Completion::ignored_with(reason));
     }
-    let output = Command::new(env::current_exe()?).env(CASE, name).output()?;
+    let run = || Command::new(env::current_exe()?).env(CASE, name).output();
+    let output = match run() {
+        // Rarely, of many thousand processes, wine does not get one started.
+        Err(error) if on_wine && error.raw_os_error() == Some(ERROR_INTERNAL_ERROR) => run()?,
+        result => result?,
+    };
     if output.status.success() {
         return Ok(Completion::Completed);
     }
