@@ -23,9 +23,10 @@
 //! while meanwhile, so that its tables have grown to what so many connections take, all of them ready
 //! at once. When it is over, the server is asked again: its descriptors, timers and registrations must
 //! be those from before, and its heap no larger, but for 16 KiB, 32 bytes for each connection that was
-//! there at once, and a byte for each that was served meanwhile. A wrong byte, a reply that does not
-//! come, an end that comes too early or not at all, an error in the server, or anything left over: the
-//! program says what, and fails.
+//! there at once, and a byte for each that was served meanwhile; if it is larger, all is done once more,
+//! and the third time in a row fails. So does, at once, a wrong byte, a reply that does not come, an end
+//! that comes too early or not at all, an error in the server, or anything else left over; the program
+//! says what it was.
 //!
 //! With `--round-trips` it measures how long one client waits for its reply among so many that are
 //! silent, beside the first number given.
@@ -135,20 +136,26 @@ fn run(
     let mut clients = Clients::new(addresses, connections, idle)?;
     // While the server sleeps all send, so that its lists are as long as they can be.
     clients.run(length / 10, || server.tell("sleep"))?;
-    let before = report_when_settled(&mut server)?;
-    let start = Instant::now();
-    let tally = clients.run(length, || Ok(()))?;
-    let took = start.elapsed();
-    drop(clients);
-    let after = report_when_settled(&mut server)?;
-    server.finish()?;
-    show(contestant, connections, took, &tally, [&fresh, &before, &after]);
-    check(&fresh, &before, &after)?;
-    if tally.too_slow > 0 && idle >= PATIENT {
-        let message = format!("{} had to wait for longer than {idle:?}", tally.too_slow);
-        return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+    let mut before = report_when_settled(&mut server)?;
+    let mut grown = Vec::new();
+    while grown.len() < LEAKS {
+        let start = Instant::now();
+        let tally = clients.run(length, || Ok(()))?;
+        let took = start.elapsed();
+        let after = report_when_settled(&mut server)?;
+        show(contestant, connections, took, &tally, [&fresh, &before, &after]);
+        check(&fresh, &before, &after)?;
+        if tally.too_slow > 0 && idle >= PATIENT {
+            let message = format!("{} had to wait for longer than {idle:?}", tally.too_slow);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+        match growth(&before, &after) {
+            None => return server.finish(),
+            Some(bytes) => grown.push(bytes),
+        }
+        before = after;
     }
-    Ok(())
+    Err(io::Error::other(format!("the heap has grown by {grown:?} bytes")))
 }
 
 /// What the server says when it has noticed that all have gone.
@@ -209,11 +216,19 @@ fn show(
 /// With less patience, a busy machine is a reason to be late.
 const PATIENT: Duration = Duration::from_secs(5);
 
-/// By so many bytes, and so many for each connection at once, a server may grow: for lists of what is
-/// ready in a turn, the longest of which may yet have come. For each connection that was served it is
-/// less than any could leave behind.
-const LISTS: u64 = 16 * 1024;
-const LISTS_A_CONNECTION: u64 = 32;
+/// The heap, if it has grown by more than lists of what is ready in a turn may: they have so many bytes,
+/// and so many for each connection at once. For each that was served it is less than any could leave
+/// behind.
+fn growth(before: &Report, after: &Report) -> Option<u64> {
+    const LISTS: u64 = 16 * 1024;
+    const LISTS_A_CONNECTION: u64 = 32;
+    let grown = after.heap.saturating_sub(before.heap);
+    let served = after.accepted - before.accepted;
+    (grown > LISTS + LISTS_A_CONNECTION * after.peak + served).then_some(grown)
+}
+
+/// The longest turn may come late, and once; what leaks does so each time.
+const LEAKS: usize = 3;
 
 fn check(fresh: &Report, before: &Report, after: &Report) -> io::Result<()> {
     let mut wrong = Vec::new();
@@ -225,11 +240,6 @@ fn check(fresh: &Report, before: &Report, after: &Report) -> io::Result<()> {
         if before != fresh || after != fresh {
             wrong.push(format!("{what}: {fresh} at first, {before} later, {after} in the end"));
         }
-    }
-    let grown = after.heap.saturating_sub(before.heap);
-    let served = after.accepted - before.accepted;
-    if grown > LISTS + LISTS_A_CONNECTION * after.peak + served {
-        wrong.push(format!("{grown} bytes allocated, with {served} connections served"));
     }
     if after.failed > 0 {
         wrong.push(format!("{} errors in the server", after.failed));
