@@ -230,10 +230,12 @@ fn a_source_that_is_always_ready_starves_nobody(backend: Backend) {
         while source.get() == 0 {
             asyncio::yield_now().await;
         }
+        let before = source.get();
         asyncio::sleep(A_WHILE).await;
+        source.get() - before
     };
-    event_loop.block_on(asyncio::timeout(SURELY, sleeping)).unwrap().unwrap();
-    assert!(!reader.is_finished());
+    let read = event_loop.block_on(asyncio::timeout(SURELY, sleeping)).unwrap().unwrap();
+    assert!(read > 0 && !reader.is_finished());
     drop(reader);
     event_loop.turn(Duration::ZERO).unwrap();
     writer.join().unwrap();

@@ -1,7 +1,9 @@
 //! Readers with a buffer, writers with a queue.
 
+use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
@@ -54,15 +56,8 @@ fn content(size: usize) -> Vec<u8> {
 
 fn lines_in_pieces_and_at_the_end(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let (mut reader, _writer, mut peer) = streams();
-    let pieces = thread::spawn(move || {
-        for piece in ["fir", "st\nsec", "ond\n\nlast", " without end"] {
-            peer.write_all(piece.as_bytes()).unwrap();
-            thread::sleep(Duration::from_millis(2));
-        }
-        peer.shutdown(Shutdown::Write).unwrap();
-    });
-    let reading = async {
+    let (mut reader, _writer, peer) = streams();
+    let mut reading = pin!(async {
         let mut lines = Vec::new();
         loop {
             match reader.read_line().await.unwrap() {
@@ -70,10 +65,24 @@ fn lines_in_pieces_and_at_the_end(backend: Backend) {
                 line => lines.push(String::from_utf8(line.to_vec()).unwrap()),
             }
         }
-    };
-    let lines = event_loop.block_on(asyncio::timeout(SURELY, reading)).unwrap().unwrap();
+    });
+    let mut pieces = ["fir", "st\nsec", "ond\n\nlast", " without end"].iter();
+    let mut peer = Some(peer);
+    let piece_by_piece = poll_fn(|context| {
+        let poll = reading.as_mut().poll(context);
+        // It has read what has come, and gets the next piece, or the end.
+        if poll.is_pending()
+            && let Some(writing) = &mut peer
+        {
+            match pieces.next() {
+                Some(piece) => writing.write_all(piece.as_bytes()).unwrap(),
+                None => peer = None,
+            }
+        }
+        poll
+    });
+    let lines = event_loop.block_on(asyncio::timeout(SURELY, piece_by_piece)).unwrap().unwrap();
     assert_eq!(lines, ["first\n", "second\n", "\n", "last without end"]);
-    pieces.join().unwrap();
 }
 
 fn a_line_that_is_too_long_is_an_error_and_stays(backend: Backend) {
