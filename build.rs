@@ -1,4 +1,4 @@
-//! Gives each mechanism that the target has a name, so that the sources can say `#[cfg(epoll)]`.
+//! Sets a cfg for each backend that the target has, so that the sources can use `#[cfg(epoll)]`.
 
 use std::env;
 
@@ -15,7 +15,8 @@ fn main() {
         ("kqueue", apple || bsd),
         ("io_uring", os == "linux" && feature("IO_URING")),
         ("mio", unix && feature("MIO")),
-        // What a mechanism of this system can do, not the mechanism itself.
+        ("select", !["illumos", "solaris"].contains(&&*os)),
+        // A flag of `poll`, not a backend.
         ("poll_rdhup", linux || ["freebsd", "illumos"].contains(&&*os)),
     ] {
         println!("cargo::rustc-check-cfg=cfg({name})");

@@ -19,21 +19,20 @@ fn mark(able: bool) -> &'static str {
 fn main() -> io::Result<()> {
     let mut refusals = Vec::new();
     println!(
-        "{:10} {:9} {:5} {:8} {:9} {:8} {:7} highest descriptor",
-        "mechanism", "available", "edge", "one-shot", "exclusive", "priority", "nesting"
+        "{:10} {:9} {:5} {:8} {:9} {:8} {:7}",
+        "backend", "available", "edge", "one-shot", "exclusive", "priority", "nesting"
     );
     for &backend in Backend::ALL {
         let opened = Selector::<io::Stdin>::with_backend(backend);
-        let abilities = backend.abilities();
+        let capabilities = backend.capabilities();
         println!(
-            "{backend:10} {:9} {:5} {:8} {:9} {:8} {:7} {}",
+            "{backend:10} {:9} {:5} {:8} {:9} {:8} {:7}",
             mark(opened.is_ok()),
-            mark(abilities.edge),
-            mark(abilities.oneshot),
-            mark(abilities.exclusive),
-            mark(abilities.priority),
-            mark(abilities.nesting),
-            abilities.descriptor_ceiling.map_or("any".to_owned(), |ceiling| ceiling.to_string()),
+            mark(capabilities.edge),
+            mark(capabilities.oneshot),
+            mark(capabilities.exclusive),
+            mark(capabilities.priority),
+            mark(capabilities.nesting),
         );
         refusals.extend(opened.err());
     }

@@ -78,7 +78,7 @@ fn main() -> io::Result<()> {
     common::start_log();
     let mut sel = Sel::with_backend(args.backend)?;
     // The third list of `select`; kqueue has nothing like it.
-    let exceptional = sel.backend().abilities().priority;
+    let exceptional = sel.backend().capabilities().priority;
     let inputs =
         if exceptional { Interest::READABLE | Interest::PRIORITY } else { Interest::READABLE };
     let server = common::listen(&args.addr, 1000)?;

@@ -92,7 +92,7 @@ fn main() -> io::Result<()> {
     let s = common::listen(&args.addr, 128)?;
     let mut rlist_and_xlist = Interest::READABLE;
     // kqueue has no exceptions.
-    rlist_and_xlist.set(Interest::PRIORITY, sel.backend().abilities().priority);
+    rlist_and_xlist.set(Interest::PRIORITY, sel.backend().capabilities().priority);
     let s = sel.register(s, rlist_and_xlist, Client::default())?;
     let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
 

@@ -96,7 +96,7 @@ fn main() -> io::Result<()> {
     common::start_log();
     let mut sel = Sel::with_backend(args.backend)?;
     let mut exceptional = Interest::PRIORITY;
-    exceptional.set(Interest::PRIORITY, sel.backend().abilities().priority); // kqueue has none
+    exceptional.set(Interest::PRIORITY, sel.backend().capabilities().priority); // kqueue has none
     // 5 in the document: of thousands that connect at once, most would have to try again.
     let server = common::listen(&args.addr, 1000)?;
     log::info!("starting up on {}", common::show(&server.local_addr()?));

@@ -1,15 +1,15 @@
-//! The number of a registered descriptor, and a table from such numbers to small integers.
+//! The descriptor of a registered source, and a table from descriptors to small integers.
 
-#![allow(unsafe_code)] // A number becomes a `BorrowedFd` here, and nowhere else.
+#![allow(unsafe_code)] // A number becomes a `BorrowedFd` or a `File` here, and nowhere else.
 
 use std::fmt;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-/// The number that a source's `as_fd` gave when it was registered.
+/// The number that a source's `as_fd` returned when it was registered.
 ///
-/// It is asked for once and remembered, since a source may answer differently later, and removing
-/// what it answers then could remove a stranger.
+/// `as_fd` is called once, because a source may return another number later, and removing that could
+/// remove another registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Descriptor(RawFd);
 
@@ -18,25 +18,39 @@ impl Descriptor {
         Self(source.as_fd().as_raw_fd())
     }
 
-    /// The same for a mechanism's own object, of a type that does not lend its descriptor.
+    /// The descriptor of a backend's kernel object, whose type does not lend it.
     #[cfg(all(mio, any(epoll, kqueue)))]
-    pub(crate) fn of_mechanism(mechanism: &impl AsRawFd) -> Self {
-        Self(mechanism.as_raw_fd())
+    pub(crate) fn of_kernel_object(object: &impl AsRawFd) -> Self {
+        Self(object.as_raw_fd())
     }
 
-    /// The descriptor, to be handed to a system call that answers `EBADF` if it is not open.
+    /// The descriptor as an argument of a system call that returns `EBADF` if it is not open.
     pub(crate) fn borrow(self) -> BorrowedFd<'static> {
         // SAFETY: the number came from a source's `as_fd`, so it is not the invalid one. A selector
         // owns its sources, lends them by shared reference only, and forgets the number before it
-        // gives a source back or drops it, so that safe code cannot close the descriptor while a
-        // mechanism holds this borrow. Where code outside the rules of I/O safety closes it all the
-        // same, the number goes to nothing but readiness calls, which then fail.
+        // returns or drops a source, so safe code cannot close the descriptor while a backend holds
+        // this borrow. If code outside the rules of I/O safety closes it, the number is an argument of
+        // readiness calls only, which then fail.
         unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 
-    /// Whether the number is higher than this.
-    pub(crate) fn is_above(self, ceiling: u32) -> bool {
-        i128::from(self.0) > i128::from(ceiling)
+    /// Whether the number can be one: negative numbers stand for folders in some system calls.
+    pub(crate) fn is_valid(self) -> bool {
+        cfg!(windows) || self.0 >= 0
+    }
+
+    /// Whether the descriptor is of a kind of file that never blocks: a regular file, a directory, or a
+    /// device. One `fstat`.
+    #[cfg(any(epoll, mio))]
+    pub(crate) fn never_blocks(self) -> bool {
+        use std::os::{fd::FromRawFd, unix::fs::FileTypeExt};
+
+        // SAFETY: as in `borrow`; this second owner is never dropped, so it does not close the descriptor.
+        let file = unsafe { std::fs::File::from_raw_fd(self.0) };
+        let file = std::mem::ManuallyDrop::new(file);
+        file.metadata().map(|metadata| metadata.file_type()).is_ok_and(|kind| {
+            kind.is_file() || kind.is_dir() || kind.is_char_device() || kind.is_block_device()
+        })
     }
 
     #[cfg(unix)]
@@ -48,7 +62,7 @@ impl Descriptor {
         self.0
     }
 
-    /// The descriptor with the number that [`number`](Self::number) gave.
+    /// The descriptor with this number, which [`number`](Self::number) returned.
     pub(crate) fn from_number(number: RawFd) -> Self {
         Self(number)
     }
@@ -66,10 +80,10 @@ impl fmt::Debug for Descriptor {
     }
 }
 
-/// From a descriptor to a position in something else.
+/// A map from descriptors to positions in another structure.
 ///
-/// Unix hands out the lowest free number, so a plain array is small and as fast as it gets: four
-/// bytes for each number up to the highest that was entered.
+/// Unix assigns the lowest free number, so an array is small: four bytes for each number up to the highest
+/// that was inserted.
 #[cfg(unix)]
 #[derive(Debug, Default)]
 pub(crate) struct DescriptorTable(Vec<u32>);
@@ -101,7 +115,7 @@ impl DescriptorTable {
     }
 }
 
-/// From a socket to a position in something else. Socket handles of Windows can be any number.
+/// A map from sockets to positions in another structure. Socket handles of Windows can be any number.
 #[cfg(windows)]
 #[derive(Debug, Default)]
 pub(crate) struct DescriptorTable(std::collections::HashMap<RawFd, u32>);
@@ -126,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_finds_what_was_entered_and_nothing_else() {
+    fn a_table_finds_the_inserted_descriptors_and_no_others() {
         let mut table = DescriptorTable::default();
         let (low, high) = (Descriptor(3), Descriptor(19_999));
         assert_eq!(table.get(high), None);

@@ -1,23 +1,23 @@
-//! Errors that hand something back, and the wording of those that many places share.
+//! Errors that return what they were given, and the messages that several places share.
 
 use std::{error, fmt, io};
 
 use crate::descriptor::Descriptor;
 use crate::key::Key;
 
-/// Why [`Selector::register`](crate::Selector::register) refused, with the source and the data,
-/// so that neither is lost.
+/// The error of [`Selector::register`](crate::Selector::register), with the source and the data, so that
+/// neither is lost.
 ///
-/// It converts to [`io::Error`], so `?` works where that is what a function returns; source and
-/// data are dropped then.
+/// It converts to [`io::Error`], so `?` works in a function that returns one; source and data are dropped
+/// then.
 ///
-/// | kind | when |
+/// | kind | condition |
 /// |---|---|
-/// | `AlreadyExists` | the selector has a registration of this descriptor |
-/// | `InvalidInput` | the descriptor is not open, cannot be watched, or the watch combines what the kernel refuses to combine |
-/// | `Unsupported` | this mechanism has no such mode, or cannot watch a descriptor with so high a number; the message names those that can |
-/// | `Other` | the selector was made before a fork and not rebuilt; or 536,870,910 registrations are alive |
-/// | as the system says | it has no memory or watches left (`ENOMEM`, `ENOSPC`), or epolls would be nested in a circle or too deep (`ELOOP`) |
+/// | `AlreadyExists` | the descriptor is already registered with this selector |
+/// | `InvalidInput` | the descriptor is not open, cannot be watched, or the kernel refuses the combination of modes |
+/// | `Unsupported` | the backend lacks the mode; the message names the backends that have it |
+/// | `Other` | a [`ForkedError`]; or 536,870,910 registrations are alive |
+/// | the system's | no memory or watches are left (`ENOMEM`, `ENOSPC`), or epolls would be nested in a circle or too deeply (`ELOOP`) |
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -28,9 +28,9 @@ use crate::key::Key;
 /// let left = Rc::new(left);
 /// let mut selector = Selector::new()?;
 /// selector.register(Rc::clone(&left), Interest::READABLE, 1)?;
-/// let error = selector.register(left, Interest::READABLE, 2).unwrap_err();
-/// assert_eq!(error.error().kind(), io::ErrorKind::AlreadyExists);
-/// let (left, data) = error.into_parts();
+/// let refused = selector.register(left, Interest::READABLE, 2).unwrap_err();
+/// let (error, left, data) = refused.into_parts();
+/// assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
 /// # drop(left); assert_eq!(data, 2); }
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -45,14 +45,25 @@ impl<S, D> RegisterError<S, D> {
         Self { error, source, data }
     }
 
-    /// What went wrong.
+    /// Returns the error.
     ///
-    /// See [`RegisterError`] for an example.
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{Interest, Selector};
+    /// # use std::{io, os::unix::net::UnixStream};
+    /// # let (left, _right) = UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// # selector.register(&left, Interest::READABLE, ())?;
+    /// let refused = selector.register(&left, Interest::READABLE, ()).unwrap_err();
+    /// assert_eq!(refused.error().kind(), io::ErrorKind::AlreadyExists);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn error(&self) -> &io::Error {
         &self.error
     }
 
-    /// What went wrong, without the rest.
+    /// Returns the error, and drops the source and the data.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -70,11 +81,11 @@ impl<S, D> RegisterError<S, D> {
         self.error
     }
 
-    /// The source and the data that were to be registered.
+    /// Returns the error, the source and the data.
     ///
     /// See [`RegisterError`] for an example.
-    pub fn into_parts(self) -> (S, D) {
-        (self.source, self.data)
+    pub fn into_parts(self) -> (io::Error, S, D) {
+        (self.error, self.source, self.data)
     }
 }
 
@@ -102,6 +113,49 @@ impl<S, D> From<RegisterError<S, D>> for io::Error {
     }
 }
 
+/// The payload of the error of a selector or event loop that was made before a `fork`, in the child.
+///
+/// Parent and child share the kernel object, so the child must not use it. The [`io::Error`] has the kind
+/// `Other`; [`rebuild`](crate::Selector::rebuild) gives the child an object of its own, and dropping is
+/// always allowed.
+///
+/// ```
+/// use polyselect::{ForkedError, Selector};
+/// use std::io;
+///
+/// fn wait<S>(selector: &mut Selector<S>, events: &mut polyselect::Events) -> io::Result<usize> {
+///     match selector.select(events, None) {
+///         Err(error) if error.get_ref().is_some_and(|payload| payload.is::<ForkedError>()) => {
+///             selector.rebuild()?;
+///             selector.select(events, None)
+///         }
+///         result => result,
+///     }
+/// }
+/// # let _ = wait::<std::net::TcpStream>;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ForkedError;
+
+impl fmt::Display for ForkedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this selector was made before a fork, and its kernel object belongs to the parent: \
+             call rebuild() in the child, or drop it",
+        )
+    }
+}
+
+impl error::Error for ForkedError {}
+
+impl From<ForkedError> for io::Error {
+    #[cold]
+    fn from(error: ForkedError) -> Self {
+        Self::other(error)
+    }
+}
+
 #[cold]
 pub(crate) fn stale_key(key: Key) -> io::Error {
     let message = format!(
@@ -114,8 +168,8 @@ pub(crate) fn stale_key(key: Key) -> io::Error {
 #[cold]
 pub(crate) fn already_registered(descriptor: Descriptor, key: Key) -> io::Error {
     let message = format!(
-        "descriptor {descriptor} is already registered, under key {key}: \
-         modify that registration, or unregister it first"
+        "descriptor {descriptor} is already registered as key {key}: \
+         call modify to change its interest, or unregister it first"
     );
     io::Error::new(io::ErrorKind::AlreadyExists, message)
 }

@@ -1,4 +1,4 @@
-//! What a wait found: [`Event`]s in [`Events`], each with its [`Ready`] flags.
+//! The result of a wait: [`Event`]s in [`Events`], each with its [`Ready`] flags.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -10,24 +10,27 @@ use crate::key::{Key, Token};
 use crate::raw_event::{self, RawEvent, RawEvents, bits};
 
 bitflags! {
-    /// What is ready, and the detail that came with it.
+    /// The readiness of a source, with its details.
     ///
-    /// `READABLE`, `WRITABLE` and `PRIORITY` are guaranteed alike on every mechanism, and only
-    /// given when they were asked for. A hang-up or an error makes what was asked for ready, so
-    /// that the read or write that follows meets it. The others are detail: given where the
-    /// mechanism can tell, whatever was asked.
+    /// `READABLE`, `WRITABLE` and `PRIORITY` mean the same on every backend, and are set only if the
+    /// [`Interest`] asks for them. A hang-up or an error satisfies `READABLE` and `WRITABLE`, because the
+    /// read or write that follows reports it without blocking. The other flags are details: they are set
+    /// where the backend can tell, whatever the interest.
     ///
     /// With B for the bits that `poll` reports:
     ///
-    /// | flag | when |
+    /// | flag | condition |
     /// |---|---|
-    /// | `READABLE` | asked for, and B has `IN`, `HUP`, `ERR` or `RDHUP` |
-    /// | `WRITABLE` | asked for, and B has `OUT` or `ERR` |
-    /// | `PRIORITY` | asked for, and B has `PRI` |
+    /// | `READABLE` | in the interest, and B has `IN`, `HUP`, `ERR` or `RDHUP` |
+    /// | `WRITABLE` | in the interest, and B has `OUT`, `HUP` or `ERR` |
+    /// | `PRIORITY` | in the interest, and B has `PRI` |
     /// | `ERROR` | B has `ERR` |
-    /// | `READ_CLOSED` | B has `HUP`; or `RDHUP`, and `READABLE` was asked for |
+    /// | `READ_CLOSED` | B has `HUP`; or `RDHUP`, and `READABLE` is in the interest |
     /// | `WRITE_CLOSED` | B has `HUP` |
-    /// | `INVALID` | B has `NVAL`, or the kernel refused a change; nothing more comes after it |
+    /// | `INVALID` | B has `NVAL`, or the kernel rejected a change; no event follows it |
+    ///
+    /// One exception: without `READABLE` in the interest the `select` backend cannot see a hang-up, unless the
+    /// kernel also calls the descriptor writable.
     ///
     /// ```
     /// use polyselect::Ready;
@@ -37,65 +40,75 @@ bitflags! {
     /// assert!(!ready.intersects(Ready::WRITABLE | Ready::ERROR));
     /// ```
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    pub struct Ready: u8 {
-        // The first six bits stand where `poll` has them, so that the common event needs no
-        // translation.
-
-        /// A read will not block: there is data, a connection, an end of stream or an error.
-        const READABLE = bits::IN as u8;
-        /// Priority data is there.
-        const PRIORITY = bits::PRI as u8;
-        /// A write will not block: there is room, or an error.
-        const WRITABLE = bits::OUT as u8;
-        /// Something went wrong; `SO_ERROR` or the next read or write says what.
-        const ERROR = bits::ERR as u8;
-        /// What is written can reach nobody any more.
-        const WRITE_CLOSED = bits::HUP as u8;
-        /// The descriptor is not open, or the kernel refused a change to what is watched. Told
-        /// once; the registration is silent then. `unregister` still gives the source back.
-        const INVALID = bits::NVAL as u8;
+    pub struct Ready: u16 {
+        /// A read does not block: there are data, a connection, the end of the stream, or an error.
+        const READABLE = 1 << 0;
+        /// There are priority data.
+        const PRIORITY = 1 << 1;
+        /// A write does not block: there is room, or an error.
+        const WRITABLE = 1 << 2;
+        /// The source has a pending error; `SO_ERROR` or the next read or write returns it.
+        const ERROR = 1 << 3;
         /// The peer has shut down its writing side; data sent before can still be read.
-        const READ_CLOSED = 0x40;
+        const READ_CLOSED = 1 << 4;
+        /// Nothing that is written can reach the peer any more.
+        const WRITE_CLOSED = 1 << 5;
+        /// The descriptor is not open, or the kernel rejected a change of the watch. Reported once; the
+        /// registration is silent until its watch is changed. `unregister` still returns the source.
+        const INVALID = 1 << 6;
     }
 }
 
+/// The common event needs no translation: these three bits have the same place on both sides.
+const PLAIN: u32 = bits::IN | bits::PRI | bits::OUT;
+const _: () = assert!(
+    Ready::READABLE.bits() as u32 == bits::IN
+        && Ready::PRIORITY.bits() as u32 == bits::PRI
+        && Ready::WRITABLE.bits() as u32 == bits::OUT
+);
+
 impl Ready {
     #[inline]
-    fn from_bits_asked(found: u32, asked: Interest) -> Self {
-        if found & !(bits::IN | bits::PRI | bits::OUT) == 0 {
-            Self::from_bits_retain(found as u8)
+    fn from_poll_bits(found: u32, interest: Interest) -> Self {
+        if found & !PLAIN == 0 {
+            Self::from_bits_retain(found as u16)
         } else {
-            Self::with_detail(found, asked)
+            Self::with_details(found, interest)
         }
     }
 
-    fn with_detail(found: u32, asked: Interest) -> Self {
+    fn with_details(found: u32, interest: Interest) -> Self {
         let has = |wanted: u32| found & wanted != 0;
+        let reads = interest.contains(Interest::READABLE);
+        let writes = interest.contains(Interest::WRITABLE);
         let mut ready = Self::empty();
-        let mut set = |flags: Self, condition: bool| ready.set(flags, condition);
-        set(
-            Self::READABLE,
-            asked.contains(Interest::READABLE)
-                && has(bits::IN | bits::HUP | bits::ERR | bits::RDHUP),
-        );
-        // Not HUP: `select` does not call the read end of a broken pipe writable, nor a pidfd.
-        set(Self::WRITABLE, asked.contains(Interest::WRITABLE) && has(bits::OUT | bits::ERR));
-        set(Self::PRIORITY, asked.contains(Interest::PRIORITY) && has(bits::PRI));
-        set(Self::ERROR, has(bits::ERR));
-        set(
-            Self::READ_CLOSED,
-            has(bits::HUP) || asked.contains(Interest::READABLE) && has(bits::RDHUP),
-        );
-        set(Self::WRITE_CLOSED, has(bits::HUP));
-        set(Self::INVALID, has(bits::NVAL));
+        ready.set(Self::READABLE, reads && has(bits::IN | bits::HUP | bits::ERR | bits::RDHUP));
+        ready.set(Self::WRITABLE, writes && has(bits::OUT | bits::HUP | bits::ERR));
+        ready.set(Self::PRIORITY, interest.contains(Interest::PRIORITY) && has(bits::PRI));
+        ready.set(Self::ERROR, has(bits::ERR));
+        ready.set(Self::READ_CLOSED, has(bits::HUP) || reads && has(bits::RDHUP));
+        ready.set(Self::WRITE_CLOSED, has(bits::HUP));
+        ready.set(Self::INVALID, has(bits::NVAL));
         ready
     }
 }
 
-/// One registration that is ready, and in what way.
+/// The readiness that an interest waits for.
+impl From<Interest> for Ready {
+    fn from(interest: Interest) -> Self {
+        let mut ready = Self::empty();
+        ready.set(Self::READABLE, interest.contains(Interest::READABLE));
+        ready.set(Self::WRITABLE, interest.contains(Interest::WRITABLE));
+        ready.set(Self::PRIORITY, interest.contains(Interest::PRIORITY));
+        ready
+    }
+}
+
+/// A registration that is ready, and its readiness.
 ///
-/// An event was true when [`select`](crate::Selector::select) returned. What the program does with
-/// earlier events of the same batch may remove the registration; its key finds nothing then.
+/// An event of a level-triggered registration was true when [`select`](crate::Selector::select) returned;
+/// an edge may be spurious. The handling of earlier events in the same batch may have unregistered the
+/// source: its key then finds nothing.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -119,17 +132,41 @@ impl Ready {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Whose event this is.
+    /// The key of the registration.
     pub key: Key,
-    /// What is ready.
+    /// The readiness.
     pub ready: Ready,
 }
 
 impl Event {
+    /// Makes an event, so that a function that handles events can be tested by itself.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use polyselect::{Event, Interest, Ready, Selector};
+    /// # use std::os::unix::net::UnixStream;
+    ///
+    /// fn wants_to_read(event: Event) -> bool {
+    ///     event.is_readable() && !event.is_error()
+    /// }
+    ///
+    /// # let (left, _right) = UnixStream::pair()?;
+    /// # let mut selector = Selector::new()?;
+    /// let key = selector.register(left, Interest::READABLE, ())?;
+    /// assert!(wants_to_read(Event::new(key, Ready::READABLE)));
+    /// assert!(!wants_to_read(Event::new(key, Ready::READABLE | Ready::ERROR)));
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn new(key: Key, ready: Ready) -> Self {
+        Self { key, ready }
+    }
+
     #[inline]
     fn from_raw(raw: &RawEvent) -> Self {
         let (token, found) = raw_event::read(raw);
-        Self { key: token.key(), ready: Ready::from_bits_asked(found, token.asked()) }
+        Self { key: token.key(), ready: Ready::from_poll_bits(found, token.interest()) }
     }
 }
 
@@ -151,27 +188,27 @@ macro_rules! tests_for {
 }
 
 tests_for! {
-    /// Whether [`Ready::READABLE`] is set.
+    /// Returns whether [`Ready::READABLE`] is set.
     is_readable = READABLE;
-    /// Whether [`Ready::WRITABLE`] is set.
+    /// Returns whether [`Ready::WRITABLE`] is set.
     is_writable = WRITABLE;
-    /// Whether [`Ready::PRIORITY`] is set.
+    /// Returns whether [`Ready::PRIORITY`] is set.
     is_priority = PRIORITY;
-    /// Whether [`Ready::ERROR`] is set.
+    /// Returns whether [`Ready::ERROR`] is set.
     is_error = ERROR;
-    /// Whether [`Ready::READ_CLOSED`] is set.
+    /// Returns whether [`Ready::READ_CLOSED`] is set.
     is_read_closed = READ_CLOSED;
-    /// Whether [`Ready::WRITE_CLOSED`] is set.
+    /// Returns whether [`Ready::WRITE_CLOSED`] is set.
     is_write_closed = WRITE_CLOSED;
-    /// Whether [`Ready::INVALID`] is set.
+    /// Returns whether [`Ready::INVALID`] is set.
     is_invalid = INVALID;
 }
 
-/// Room for the events of one [`select`](crate::Selector::select), reused from call to call.
+/// The events of one [`select`](crate::Selector::select), in memory that is reused from call to call.
 ///
-/// When more is ready than there is room for, the rest comes with the next calls, and the mechanism
-/// takes turns so that nobody is left out. The memory is what was asked for at the start; `select`
-/// allocates nothing here.
+/// The capacity bounds what a kernel is asked for in one call: epoll and kqueue return the rest with the
+/// next calls, in turn. A backend that has looked at every source (poll, select) reports all that are
+/// ready, and the memory grows if that is more than the capacity; it never shrinks.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -187,14 +224,13 @@ tests_for! {
 /// ```
 pub struct Events {
     raw: RawEvents,
-    /// How many of `raw` are this batch's.
+    /// How many places of `raw` belong to this batch.
     len: usize,
-    /// How many may be.
-    limit: usize,
+    capacity: usize,
 }
 
 impl Events {
-    /// Room for `capacity` events; zero counts as one.
+    /// Makes room for `capacity` events; zero counts as one.
     ///
     /// ```
     /// use polyselect::Events;
@@ -203,11 +239,11 @@ impl Events {
     /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        let limit = capacity.max(1);
-        Self { raw: RawEvents::new(limit), len: 0, limit }
+        let capacity = capacity.max(1);
+        Self { raw: RawEvents::new(capacity + 1), len: 0, capacity }
     }
 
-    /// How many events one wait can return.
+    /// Returns how many events a kernel is asked for in one call.
     ///
     /// ```
     /// use polyselect::Events;
@@ -217,10 +253,10 @@ impl Events {
     #[inline]
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.raw.as_slice().len()
+        self.capacity
     }
 
-    /// How many events the last wait returned.
+    /// Returns how many events the last wait returned.
     ///
     /// ```
     /// use polyselect::Events;
@@ -233,7 +269,7 @@ impl Events {
         self.len
     }
 
-    /// Whether the last wait returned no event.
+    /// Returns whether the last wait returned no event.
     ///
     /// ```
     /// use polyselect::Events;
@@ -246,8 +282,8 @@ impl Events {
         self.len == 0
     }
 
-    /// The events of the last wait, in the order the mechanism gave them. See [`Event`] for an
-    /// example with a `for` loop over `&events`.
+    /// Walks the events of the last wait, in the order in which the backend reported them. See [`Event`]
+    /// for an example with a `for` loop over `&events`.
     ///
     /// ```
     /// use polyselect::Events;
@@ -256,10 +292,10 @@ impl Events {
     /// ```
     #[inline]
     pub fn iter(&self) -> EventsIter<'_> {
-        EventsIter { raw: self.raw.as_slice()[..self.len].iter() }
+        EventsIter { raw: self.batch().iter() }
     }
 
-    /// Forgets the events of the last wait; `select` does so by itself.
+    /// Removes the events of the last wait; `select` does so itself.
     ///
     /// ```
     /// use polyselect::Events;
@@ -273,46 +309,38 @@ impl Events {
         self.len = 0;
     }
 
-    /// The event at this position, counted from zero.
+    #[inline]
+    fn batch(&self) -> &[RawEvent] {
+        &self.raw.as_slice()[..self.len]
+    }
+
+    /// The event at this index, counted from zero.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<Event> {
-        self.raw.as_slice()[..self.len].get(index).map(Event::from_raw)
+        self.batch().get(index).map(Event::from_raw)
     }
 
-    /// How many events still fit.
-    #[inline]
+    /// How many events a kernel is asked for: one more than the capacity, because the waker's event is
+    /// removed before the user sees the batch.
+    #[cfg(any(kqueue, mio))]
     pub(crate) fn room(&self) -> usize {
-        self.limit - self.len
+        self.capacity + 1
     }
 
-    /// Adds an event with `poll`'s bits, and says whether there was room for it.
-    pub(crate) fn push(&mut self, token: Token, found: u32) -> bool {
-        let fits = self.room() > 0;
-        if fits {
-            self.raw.set(self.len, token, found);
-            self.len += 1;
-        }
-        fits
+    /// Adds an event with `poll`'s bits.
+    pub(crate) fn push(&mut self, token: Token, found: u32) {
+        self.raw.set(self.len, token, found);
+        self.len += 1;
     }
 
-    /// Runs `report` as if there were room for so many only.
-    #[cfg(any(epoll, mio))]
-    pub(crate) fn with_room<R>(&mut self, room: usize, report: impl FnOnce(&mut Self) -> R) -> R {
-        let limit = self.limit;
-        self.limit = limit.min(self.len + room);
-        let result = report(self);
-        self.limit = limit;
-        result
-    }
-
-    /// Lets a kernel write events itself, as many as there is room for; `write` says how many.
+    /// Lets a kernel write events; `write` returns how many.
     #[inline(always)]
     #[cfg(epoll)]
     pub(crate) fn fill<E>(
         &mut self,
-        write: impl FnOnce(&mut [rustix::event::epoll::Event]) -> Result<usize, E>,
+        write: impl FnOnce(&mut [RawEvent]) -> Result<usize, E>,
     ) -> Result<(), E> {
-        self.len += write(&mut self.raw.as_mut_slice()[self.len..self.limit])?;
+        self.len += write(self.raw.places(self.len, self.capacity + 1))?;
         Ok(())
     }
 
@@ -320,27 +348,30 @@ impl Events {
         self.raw.token(index)
     }
 
-    /// Takes out the events for which `keep` is false; the others keep their order.
+    #[inline]
+    pub(crate) fn has_waker(&self) -> bool {
+        self.batch().iter().any(|raw| raw_event::read(raw).0 == Token::WAKER)
+    }
+
+    /// Removes the waker's event; returns whether there was one.
+    pub(crate) fn remove_waker(&mut self) -> bool {
+        let before = self.len;
+        if self.has_waker() {
+            self.retain(|token| token != Token::WAKER);
+        }
+        self.len < before
+    }
+
+    /// Removes the events for which `keep` is false; the others keep their order.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(Token) -> bool) {
         let mut kept = 0;
         for index in 0..self.len {
-            let (token, found) = (self.raw.token(index), self.raw.bits(index));
-            if keep(token) {
-                self.raw.set(kept, token, found);
+            if keep(self.raw.token(index)) {
+                self.raw.shift(index..index + 1, kept);
                 kept += 1;
             }
         }
         self.len = kept;
-    }
-
-    /// Joins the last event to an earlier one of the same registration, if there is one.
-    pub(crate) fn merge_last(&mut self) {
-        let Some(last) = self.len.checked_sub(1) else { return };
-        let (token, found) = (self.raw.token(last), self.raw.bits(last));
-        if let Some(earlier) = (0..last).find(|&index| self.raw.token(index).key() == token.key()) {
-            self.raw.set(earlier, token, self.raw.bits(earlier) | found);
-            self.len = last;
-        }
     }
 }
 
@@ -360,7 +391,7 @@ impl<'a> IntoIterator for &'a Events {
     }
 }
 
-/// Walks [`Events`], see [`Events::iter`].
+/// An iterator over [`Events`]: [`Events::iter`].
 ///
 /// ```
 /// use polyselect::Events;
@@ -407,15 +438,15 @@ mod tests {
         for found in (0..0x40).chain(0x2000..0x2040) {
             for asked in (0..8).map(Interest::from_bits_truncate) {
                 let has = |wanted: u32| found & wanted != 0;
-                // What was not asked for is not reported by the kernel either.
+                // The kernel reports these three only if they are in the interest.
                 let reported = |interest, bit| !has(bit) || asked.contains(interest);
                 if !(reported(R, bits::IN) && reported(W, bits::OUT) && reported(P, bits::PRI)) {
                     continue;
                 }
-                let ready = Ready::from_bits_asked(found, asked);
+                let ready = Ready::from_poll_bits(found, asked);
                 let expected = [
                     (Ready::READABLE, asked.contains(R) && has(0x01 | 0x10 | 0x08 | 0x2000)),
-                    (Ready::WRITABLE, asked.contains(W) && has(0x04 | 0x08)),
+                    (Ready::WRITABLE, asked.contains(W) && has(0x04 | 0x08 | 0x10)),
                     (Ready::PRIORITY, asked.contains(P) && has(0x02)),
                     (Ready::ERROR, has(0x08)),
                     (Ready::READ_CLOSED, has(0x10) || asked.contains(R) && has(0x2000)),
@@ -446,11 +477,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_batch_takes_no_more() {
-        let mut events = batch(2, &[1, 2, 3]);
-        assert_eq!(slots(&events), [1, 2]);
-        assert!(!events.push(Token::WAKER, bits::IN));
-        assert_eq!(events.room(), 0);
+    fn a_batch_grows_beyond_its_capacity() {
+        let all: Vec<_> = (0..100).collect();
+        let events = batch(2, &all);
+        assert_eq!((events.capacity(), events.len()), (2, 100));
+        assert_eq!(slots(&events), (0..100).collect::<Vec<_>>());
     }
 
     #[test]
@@ -461,13 +492,17 @@ mod tests {
     }
 
     #[test]
-    fn merging_joins_flags_of_one_registration_only() {
-        let mut events = batch(8, &[1, 2]);
-        events.merge_last();
-        assert_eq!(slots(&events), [1, 2]);
-        events.push(Token::new(Key::new(1, 1), R | W), bits::OUT);
-        events.merge_last();
-        let first = events.iter().next().unwrap();
-        assert_eq!((events.len(), first.ready), (2, Ready::READABLE | Ready::WRITABLE));
+    fn the_event_of_the_waker_is_removed_and_the_order_kept() {
+        for position in 0..4 {
+            let mut events = Events::with_capacity(1);
+            for index in 0..4 {
+                let token = Token::new(Key::new(index, 1), R);
+                events.push(if index == position { Token::WAKER } else { token }, bits::IN);
+            }
+            assert!(events.remove_waker());
+            assert!(!events.remove_waker());
+            let expected: Vec<_> = (0..4).filter(|&index| index != position as usize).collect();
+            assert_eq!(slots(&events), expected);
+        }
     }
 }

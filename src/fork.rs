@@ -7,6 +7,8 @@
 
 use std::io;
 
+use crate::error::ForkedError;
+
 #[cfg(unix)]
 mod count {
     use std::sync::Once;
@@ -61,17 +63,9 @@ impl HomeProcess {
         self.0 == count::forks()
     }
 
-    /// An error in a forked child.
+    /// Fails in a forked child.
     #[inline]
     pub(crate) fn check(self) -> io::Result<()> {
-        if self.is_here() { Ok(()) } else { Err(elsewhere()) }
+        if self.is_here() { Ok(()) } else { Err(ForkedError.into()) }
     }
-}
-
-#[cold]
-fn elsewhere() -> io::Error {
-    io::Error::other(
-        "this selector was made before a fork, and its kernel object belongs to the parent: \
-         in the child call rebuild() first, or drop it",
-    )
 }

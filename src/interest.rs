@@ -1,15 +1,17 @@
-//! What a registration asks for: [`Interest`], and with a delivery mode, [`Watch`].
+//! [`Interest`]: what a registration is watched for; with a delivery mode, [`Watch`].
 
 use std::fmt;
 
 use bitflags::bitflags;
 
+use crate::raw_event::bits;
+
 bitflags! {
-    /// The directions a registration asks to be told about.
+    /// The directions in which a registration is watched.
     ///
     /// A set of flags, combined with `|` and tested with [`contains`](Self::contains). The empty set
     /// pauses a registration: nothing is reported for it, not even a hang-up, until
-    /// [`Selector::modify`](crate::Selector::modify) asks for something again.
+    /// [`Selector::modify`](crate::Selector::modify) sets another interest.
     ///
     /// | flag | Python | poll |
     /// |---|---|---|
@@ -27,17 +29,34 @@ bitflags! {
     /// ```
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct Interest: u8 {
-        /// Data can be read, a connection accepted, or the end of the stream seen.
+        /// Data can be read, a connection accepted, or the end of the stream reached.
         const READABLE = 0b001;
-        /// Priority data is there: a TCP urgent byte, a change on some `/proc` and `/sys` files.
+        /// Priority data: a TCP urgent byte, a change of some `/proc` and `/sys` files.
         const PRIORITY = 0b010;
-        /// There is room to write, or a connection that was being opened is open.
+        /// There is room to write, or a pending `connect` has ended.
         const WRITABLE = 0b100;
     }
 }
 
 impl Interest {
-    /// This interest, edge-triggered: told when readiness *changes*, not while it lasts.
+    /// The interest as bits of `poll`. `RDHUP` belongs to `READABLE`, and is ignored where the kernel has
+    /// no such bit.
+    #[inline]
+    pub(crate) const fn poll_bits(self) -> u32 {
+        let mut asked = 0;
+        if self.contains(Self::READABLE) {
+            asked |= bits::IN | bits::RDHUP;
+        }
+        if self.contains(Self::WRITABLE) {
+            asked |= bits::OUT;
+        }
+        if self.contains(Self::PRIORITY) {
+            asked |= bits::PRI;
+        }
+        asked
+    }
+
+    /// Returns this interest, edge-triggered: reported when readiness *changes*, not while it lasts.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -50,7 +69,7 @@ impl Interest {
         Watch::level(self).edge()
     }
 
-    /// This interest, one-shot: told once, then silent until `modify` arms it again.
+    /// Returns this interest, one-shot: reported once, then silent until `modify` re-arms it.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -63,8 +82,8 @@ impl Interest {
         Watch::level(self).oneshot()
     }
 
-    /// This interest, exclusive: of several selectors that watch one descriptor (a listener, say),
-    /// an event wakes at least one, and not necessarily all.
+    /// Returns this interest, exclusive: if several selectors watch one descriptor (a listener, say), an
+    /// event wakes at least one of them, and not necessarily all.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -80,13 +99,13 @@ impl Interest {
 
 /// An [`Interest`] and the mode in which it is delivered.
 ///
-/// Wherever a `Watch` is taken, a plain `Interest` does as well: that is level-triggered delivery,
-/// an event in every [`select`](crate::Selector::select) for as long as the descriptor is ready.
-/// The mode belongs to the registration: [`modify`](crate::Selector::modify) changes the interest
-/// and keeps the mode.
+/// A plain `Interest` converts into a level-triggered `Watch`: an event in every
+/// [`select`](crate::Selector::select) for as long as the descriptor is ready.
+/// [`modify`](crate::Selector::modify) changes the interest of a registration and keeps its mode;
+/// [`set_watch`](crate::Selector::set_watch) changes both.
 ///
-/// Which modes a mechanism has, its [`Abilities`](crate::Abilities) say; asking for another is an
-/// error of [`register`](crate::Selector::register) that names the mechanisms that have it.
+/// [`Capabilities`](crate::Capabilities) lists the modes of a backend. A mode that the backend lacks is an
+/// `Unsupported` error, whose message names the backends that have it.
 ///
 /// ```
 /// use polyselect::{Interest, Watch};
@@ -111,7 +130,7 @@ impl Watch {
         Self(interest.bits() & INTEREST)
     }
 
-    /// The directions that are asked for.
+    /// Returns the directions.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -123,11 +142,11 @@ impl Watch {
         Interest::from_bits_truncate(self.0)
     }
 
-    /// The same, edge-triggered.
+    /// Returns the same watch, edge-triggered.
     ///
-    /// An event says that readiness changed; work until `WouldBlock`, or the rest stays unseen.
-    /// At least the direction that changed is reported, others may be, and an edge may be reported
-    /// more than once. `modify`, also to the same interest, reports present readiness again.
+    /// An event reports that readiness changed: continue until `WouldBlock`, because the rest is not
+    /// reported. At least the direction that changed is reported, others may be, and an edge may be
+    /// reported more than once. `modify`, also to the same interest, reports present readiness again.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -139,8 +158,8 @@ impl Watch {
         Self(self.0 | EDGE)
     }
 
-    /// The same, one-shot: after an event the registration is silent, hang-ups included, until
-    /// `modify` arms it again; the interest may be the same as before.
+    /// Returns the same watch, one-shot: after an event the registration is silent, hang-ups included,
+    /// until `modify` re-arms it; the interest may be the same as before.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -152,11 +171,11 @@ impl Watch {
         Self(self.0 | ONESHOT)
     }
 
-    /// The same, exclusive, see [`Interest::exclusive`].
+    /// Returns the same watch, exclusive: see [`Interest::exclusive`].
     ///
-    /// Linux has this for `READABLE` and `WRITABLE`, level- or edge-triggered
-    /// (`EPOLLEXCLUSIVE`); `register` and `modify` refuse it together with `PRIORITY` or one-shot.
-    /// [`Ready::READ_CLOSED`](crate::Ready::READ_CLOSED) is not told of a half-closed peer then.
+    /// Linux has this for `READABLE` and `WRITABLE`, level- or edge-triggered (`EPOLLEXCLUSIVE`);
+    /// together with `PRIORITY` or one-shot it is an `InvalidInput` error.
+    /// [`Ready::READ_CLOSED`](crate::Ready::READ_CLOSED) does not report a half-closed peer then.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -168,7 +187,7 @@ impl Watch {
         Self(self.0 | EXCLUSIVE)
     }
 
-    /// Whether this is edge-triggered.
+    /// Returns whether this is edge-triggered.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -180,7 +199,7 @@ impl Watch {
         self.0 & EDGE != 0
     }
 
-    /// Whether this is one-shot.
+    /// Returns whether this is one-shot.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -192,7 +211,7 @@ impl Watch {
         self.0 & ONESHOT != 0
     }
 
-    /// Whether this is exclusive.
+    /// Returns whether this is exclusive.
     ///
     /// ```
     /// use polyselect::Interest;
@@ -209,8 +228,15 @@ impl Watch {
         Self(self.0 & !INTEREST | interest.bits() & INTEREST)
     }
 
-    /// Whether a change to what is watched already has an effect: it reports an edge again, and
-    /// arms a one-shot again.
+    /// Whether every backend can watch in this way.
+    #[inline]
+    pub(crate) const fn is_plain(self) -> bool {
+        const PLAIN: u8 = Interest::READABLE.union(Interest::WRITABLE).bits();
+        self.0 & !PLAIN == 0
+    }
+
+    /// Whether setting the same watch again has an effect: it reports an edge again and re-arms a
+    /// one-shot.
     pub(crate) const fn repeats(self) -> bool {
         self.0 & (EDGE | ONESHOT) != 0
     }

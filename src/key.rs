@@ -1,4 +1,4 @@
-//! [`Key`], the user's handle of a registration, and the token that stands for it in a mechanism.
+//! [`Key`], the user's handle of a registration, and the token that stands for it in a backend.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,8 +72,8 @@ pub(crate) fn next_generation() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The 64 bits that a mechanism keeps for a registration and hands back with each of its events:
-/// the key, and what was asked for, without which a hang-up cannot be told as readiness.
+/// The 64 bits that a backend stores for a registration and returns with each of its events: the key, and
+/// the interest, which decides what a hang-up makes ready.
 ///
 /// From the top: 32 bits of generation, 3 of interest, 29 of slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,19 +83,19 @@ const SLOT_BITS: u32 = 29;
 const SLOT_MASK: u32 = (1 << SLOT_BITS) - 1;
 
 impl Token {
-    /// The waker's, which no registration gets: its slot is above [`Token::MAX_SLOT`].
+    /// The waker's token; its slot is above [`Token::MAX_SLOT`], so no registration has it.
     pub(crate) const WAKER: Self = Self(SLOT_MASK as u64);
 
-    /// Of what a mechanism watches for itself.
+    /// The token of a descriptor that a backend watches for itself.
     #[cfg_attr(not(kqueue), allow(dead_code))]
-    pub(crate) const NOBODY: Self = Self(SLOT_MASK as u64 - 1);
+    pub(crate) const INTERNAL: Self = Self(SLOT_MASK as u64 - 1);
 
     /// The highest slot that a registration may have.
     pub(crate) const MAX_SLOT: usize = SLOT_MASK as usize - 2;
 
     #[inline]
-    pub(crate) const fn new(key: Key, asked: Interest) -> Self {
-        let low = (asked.bits() as u32) << SLOT_BITS | key.slot;
+    pub(crate) const fn new(key: Key, interest: Interest) -> Self {
+        let low = (interest.bits() as u32) << SLOT_BITS | key.slot;
         Self((key.generation as u64) << 32 | low as u64)
     }
 
@@ -105,7 +105,7 @@ impl Token {
     }
 
     #[inline]
-    pub(crate) const fn asked(self) -> Interest {
+    pub(crate) const fn interest(self) -> Interest {
         Interest::from_bits_truncate((self.0 as u32 >> SLOT_BITS) as u8)
     }
 
@@ -132,7 +132,7 @@ mod tests {
                     let (key, asked) =
                         (Key::new(slot, generation), Interest::from_bits_truncate(bits));
                     let token = Token::from_u64(Token::new(key, asked).to_u64());
-                    assert_eq!((token.key(), token.asked()), (key, asked));
+                    assert_eq!((token.key(), token.interest()), (key, asked));
                     assert_ne!(token, Token::WAKER);
                 }
             }

@@ -41,7 +41,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! - **What to ask for** is an [`Interest`]; [`modify`](Selector::modify) changes it. Delivery is
+//! - **What to ask for** is an [`Interest`]; [`modify`](Selector::modify) and [`set_watch`](Selector::set_watch) change it. Delivery is
 //!   level-triggered: told again for as long as it lasts. [`edge`](Interest::edge),
 //!   [`oneshot`](Interest::oneshot) and [`exclusive`](Interest::exclusive) make a [`Watch`] of it.
 //! - **The selector owns the source**, or what the source's type says: `Rc<TcpStream>` is shared,
@@ -129,7 +129,7 @@ module [`asyncio`] has the rest, by the names of Python's:
 //! [`Selector::new`] takes the best [`Backend`] that the system has, or the one that the environment
 //! variable `POLYSELECT_BACKEND` names; [`with_backend`](Selector::with_backend) takes the one that is
 //! asked for, and [`rebuild_with`](Selector::rebuild_with) changes it while everything is registered.
-//! [`Abilities`] are what mechanisms differ in. [`busy_poll`](Selector::busy_poll) trades processor time
+//! [`Capabilities`] are what backends differ in. [`set_busy_poll`](Selector::set_busy_poll) trades processor time
 //! for latency.
 //!
 //! | cargo feature | default | brings |
@@ -155,7 +155,7 @@ module [`asyncio`] has the rest, by the names of Python's:
 //! # What is promised
 //!
 //! - Safe code cannot close a registered descriptor, and no event reaches the wrong registration.
-//! - The same program means the same on every mechanism, but for what [`Abilities`] lists.
+//! - The same program means the same on every mechanism, except for what [`Capabilities`] lists.
 //! - A timeout is never cut short, and a wake is never lost.
 #![doc = ""]
 #![doc = include_str!("../docs/rustdoc_links.md")]
@@ -179,21 +179,23 @@ mod interest;
 mod key;
 mod raw_event;
 mod registration;
-mod selector;
+pub mod selector;
 pub mod signal;
+mod source;
 mod waker;
 mod write_queue;
 
-pub use backend::{Abilities, Backend, ParseBackendError};
-pub use error::RegisterError;
-pub use event::{Event, Events, EventsIter, Ready};
+pub use backend::{Backend, Capabilities, ParseBackendError};
+pub use error::{ForkedError, RegisterError};
+pub use event::{Event, Events, Ready};
 #[cfg(unix)]
 pub use event_loop::ChildKey;
 pub use event_loop::{EventLoop, Listener, Next, Remote, SignalKey, Sources, Stats, TimerKey};
 pub use interest::{Interest, Watch};
 pub use key::Key;
 pub use registration::{Registration, RegistrationMut};
-pub use selector::{Drain, Iter, IterMut, Selector};
+pub use selector::Selector;
+pub use source::Source;
 pub use waker::Waker;
 pub use write_queue::WriteQueue;
 

@@ -1,5 +1,5 @@
-//! A batch of events as a mechanism writes it: a token and `poll`'s bits each, decoded only when
-//! looked at. On Linux the layout is epoll's, so that the kernel writes straight into it.
+//! A batch of events as a backend writes it: a token and `poll`'s bits each, decoded when it is read.
+//! On Linux the layout is epoll's, so that the kernel writes into it directly.
 
 #![allow(unsafe_code)] // `Send` and `Sync` for a union with a pointer that is never used.
 
@@ -15,7 +15,7 @@ pub(crate) mod bits {
     pub(crate) const NVAL: u32 = 0x20;
     pub(crate) const RDHUP: u32 = 0x2000;
 
-    /// All of them; a kernel has more.
+    /// All of them; kernels define more.
     #[cfg(epoll)]
     pub(crate) const ALL: u32 = IN | PRI | OUT | ERR | HUP | NVAL | RDHUP;
 }
@@ -65,11 +65,11 @@ mod layout {
 
 pub(crate) use layout::{RawEvent, read};
 
-/// A fixed number of events.
-pub(crate) struct RawEvents(Box<[RawEvent]>);
+/// The events of a batch; those behind its length are room for a kernel to write into.
+pub(crate) struct RawEvents(Vec<RawEvent>);
 
-// SAFETY: what makes epoll's event neither `Send` nor `Sync` is the pointer in its data; all that is
-// ever stored there is the integer of a `Token`.
+// SAFETY: `epoll::Event` is neither `Send` nor `Sync` because its data may be a pointer; the data of
+// these is the integer of a `Token`.
 #[cfg(epoll)]
 unsafe impl Send for RawEvents {}
 // SAFETY: as above.
@@ -78,7 +78,7 @@ unsafe impl Sync for RawEvents {}
 
 impl RawEvents {
     pub(crate) fn new(len: usize) -> Self {
-        Self(vec![layout::write(Token::WAKER, 0); len].into_boxed_slice())
+        Self(vec![layout::write(Token::WAKER, 0); len])
     }
 
     #[inline]
@@ -86,12 +86,26 @@ impl RawEvents {
         &self.0
     }
 
+    /// `len` places from `start` on.
+    #[inline(always)]
     #[cfg(epoll)]
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [RawEvent] {
-        &mut self.0
+    pub(crate) fn places(&mut self, start: usize, len: usize) -> &mut [RawEvent] {
+        if self.0.len() < start + len {
+            self.grow(start + len);
+        }
+        &mut self.0[start..start + len]
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        self.0.resize(len, layout::write(Token::WAKER, 0));
     }
 
     pub(crate) fn set(&mut self, index: usize, token: Token, found: u32) {
+        if index >= self.0.len() {
+            // The vector doubles its memory, but `resize` alone would add one place at a time.
+            self.grow((index + 1).max(2 * self.0.len()));
+        }
         self.0[index] = layout::write(token, found);
     }
 
@@ -99,7 +113,8 @@ impl RawEvents {
         read(&self.0[index]).0
     }
 
-    pub(crate) fn bits(&self, index: usize) -> u32 {
-        read(&self.0[index]).1
+    /// Moves the events of `from` to the places that begin at `to`.
+    pub(crate) fn shift(&mut self, from: std::ops::Range<usize>, to: usize) {
+        self.0.copy_within(from, to);
     }
 }

@@ -1,14 +1,15 @@
-//! The record of a registration, as the selector keeps it and as it lends it.
+//! [`Registration`]: an entry of the selector, as it is kept and as it is lent.
 
 use std::fmt;
 
 use crate::descriptor::Descriptor;
 use crate::interest::{Interest, Watch};
+use crate::key::{Key, Token};
 
-/// A source, the data that goes with it, and what is watched: Python's `SelectorKey`.
+/// A source, the data that belongs to it, and its watch: Python's `SelectorKey`.
 ///
 /// A selector lends it by shared reference ([`get`](crate::Selector::get),
-/// [`iter`](crate::Selector::iter)) and gives it away when the registration ends
+/// [`iter`](crate::Selector::iter)) and returns it when the registration ends
 /// ([`unregister`](crate::Selector::unregister), [`drain`](crate::Selector::drain)).
 ///
 /// ```
@@ -30,18 +31,18 @@ pub struct Registration<S, D = ()> {
     pub(crate) data: D,
     pub(crate) descriptor: Descriptor,
     pub(crate) generation: u32,
-    /// What is asked for.
+    /// The watch that the user has set.
     pub(crate) watch: Watch,
-    /// What the mechanism has been told; differs from `watch` until the next wait.
-    pub(crate) applied: Interest,
+    /// The watch that the backend has; differs from `watch` until the next wait.
+    pub(crate) applied: Watch,
     /// Whether the selector's list of changes has this.
-    pub(crate) changed: bool,
-    /// Whether this is a one-shot that fired and has not been armed again.
-    pub(crate) spent: bool,
+    pub(crate) is_changed: bool,
+    /// Whether this is a one-shot that has fired and was not re-armed.
+    pub(crate) has_fired: bool,
 }
 
 impl<S, D> Registration<S, D> {
-    /// The source.
+    /// Returns the source.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -50,7 +51,7 @@ impl<S, D> Registration<S, D> {
     /// # let (left, _right) = UnixStream::pair()?;
     /// # let mut selector = Selector::new()?;
     /// # let key = selector.register(left, Interest::READABLE, ())?;
-    /// // `&UnixStream` is `Read` and `Write`, so a shared reference is enough to talk.
+    /// // `&UnixStream` is `Read` and `Write`, so a shared reference is enough.
     /// let mut stream = selector[key].source();
     /// stream.write_all(b"hello")?;
     /// # }
@@ -61,7 +62,7 @@ impl<S, D> Registration<S, D> {
         &self.source
     }
 
-    /// The data; [`get_mut`](crate::Selector::get_mut) lends it to be changed.
+    /// Returns the data; [`get_mut`](crate::Selector::get_mut) lends it by unique reference.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -78,7 +79,7 @@ impl<S, D> Registration<S, D> {
         &self.data
     }
 
-    /// The interest that was last asked for.
+    /// Returns the interest that was set last.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -96,7 +97,7 @@ impl<S, D> Registration<S, D> {
         self.watch.interest()
     }
 
-    /// The interest together with the mode of delivery.
+    /// Returns the interest with the mode of delivery.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -113,7 +114,7 @@ impl<S, D> Registration<S, D> {
         self.watch
     }
 
-    /// The source and the data.
+    /// Returns the source and the data.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -127,6 +128,15 @@ impl<S, D> Registration<S, D> {
     /// ```
     pub fn into_parts(self) -> (S, D) {
         (self.source, self.data)
+    }
+
+    pub(crate) fn key(&self, slot: usize) -> Key {
+        Key::new(slot as u32, self.generation)
+    }
+
+    /// The token with which the backend is to watch.
+    pub(crate) fn token(&self, slot: usize) -> Token {
+        Token::new(self.key(slot), self.watch.interest())
     }
 
     #[inline]
@@ -148,10 +158,9 @@ impl<S, D> fmt::Debug for Registration<S, D> {
     }
 }
 
-/// A registration lent to be changed: the data by unique reference, the source by shared reference.
+/// A registration with its data lent by unique reference, and its source by shared reference.
 ///
-/// The source stays out of reach for a change because a record with another source in it would
-/// break what the selector promises: what it watches is open for as long as it is watched.
+/// The source cannot be replaced, because then the selector would watch a descriptor that it does not own.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -176,7 +185,7 @@ pub struct RegistrationMut<'a, S, D = ()> {
     pub source: &'a S,
     /// The data.
     pub data: &'a mut D,
-    /// The interest that was last asked for; [`modify`](crate::Selector::modify) changes it.
+    /// The interest that was set last; [`modify`](crate::Selector::modify) changes it.
     pub interest: Interest,
 }
 

@@ -1,44 +1,41 @@
-//! [`Selector`]: what is registered, and the wait.
-//!
-//! All bookkeeping is here, so that a mechanism is told only what to watch and asked only to wait.
+//! [`Selector`] and its iterators.
 
-mod changes;
-mod map;
-mod nesting;
+// All bookkeeping is here, so that a backend only updates and waits.
+
+mod lookup;
+mod modify;
 mod rebuild;
 mod wait;
 
 use std::time::Duration;
 use std::{fmt, io};
 
-use rustix::fd::AsFd;
 use slab::Slab;
 
-use crate::backend::{Backend, Mechanism, check_open};
+use crate::backend::{AnyPoller, Backend, check_open};
 use crate::descriptor::{Descriptor, DescriptorTable};
 use crate::error::{self, RegisterError};
 use crate::fork::HomeProcess;
 use crate::interest::{Interest, Watch};
 use crate::key::{Key, Token, next_generation};
 use crate::registration::Registration;
+use crate::source::Source;
 use crate::waker::Waker;
-use nesting::Nest;
 
-pub use map::{Drain, Iter, IterMut};
+pub use crate::event::EventsIter;
+pub use lookup::{Drain, Iter, IterMut};
 
-/// Watches sources and says which of them are ready: Python's `selectors.DefaultSelector`.
+/// Watches sources and reports which of them are ready: Python's `selectors.DefaultSelector`.
 ///
-/// `S` is the kind of source, `D` the data that goes with each. What `S` is decides who owns:
-/// `TcpStream` (the selector does), `Rc<TcpStream>` (it is shared), `&TcpStream` (it is borrowed,
-/// and the compiler sees to it that it lives long enough), `socket2::Socket` or an enum (many kinds
-/// in one selector), `Box<dyn MyStream>` where `trait MyStream: AsFd`. On Unix a source is what is
-/// [`AsFd`], on Windows what is `AsSocket`.
+/// `S` is the type of the sources, `D` the data that belongs to each. `S` decides the ownership:
+/// `TcpStream` (the selector owns it), `Rc<TcpStream>` (shared), `&TcpStream` (borrowed, and the compiler
+/// checks that it lives long enough), `socket2::Socket` or an enum (several kinds in one selector),
+/// `Box<dyn MyStream>` where `trait MyStream: AsFd`. See [`Source`].
 ///
-/// While a source is registered it is lent by shared reference only, so safe code cannot close it
-/// behind the selector's back; [`unregister`](Self::unregister) gives it back, and dropping the
-/// selector drops it.
+/// While a source is registered it is lent by shared reference only, so safe code cannot close it;
+/// [`unregister`](Self::unregister) returns it, and dropping the selector drops it.
 ///
-/// A server that echoes, the callback of each source being its data, as in Python:
+/// An echo server, in which the data of each source is its callback, as in Python:
 ///
 /// ```no_run
 /// # #[cfg(unix)] {
@@ -88,38 +85,40 @@ pub use map::{Drain, Iter, IterMut};
 /// ```
 ///
 /// A selector may move between threads. In a child of `fork` it can only be
-/// [rebuilt](Self::rebuild) or dropped; everything else that asks the kernel is an error there.
+/// [rebuilt](Self::rebuild) or dropped; every other call that needs the kernel returns a
+/// [`ForkedError`](crate::ForkedError).
 pub struct Selector<S, D = ()> {
-    // Fields are dropped in this order: the kernel's object before the sources it watches.
-    mechanism: Box<dyn Mechanism>,
-    nest: Option<Nest>,
+    // Fields are dropped in this order: the kernel object before the sources that it watches.
+    poller: AnyPoller,
     registrations: Slab<Registration<S, D>>,
     /// From a descriptor to the slot of its registration.
     descriptors: DescriptorTable,
-    /// Slots whose watch the mechanism has not been told of yet.
+    /// Slots whose change has not been sent to the backend yet.
     changes: Vec<u32>,
-    /// Those whose change the kernel refused, and who have not been told.
-    refused: Vec<Key>,
+    /// Keys whose change the kernel rejected; each is still owed an `INVALID` event.
+    rejected: Vec<Key>,
     waker: Option<Waker>,
     backend: Backend,
     home: HomeProcess,
     /// How many registrations are one-shot.
     oneshots: usize,
     /// Whether the kernel may still report a registration that is gone.
-    stale_events: bool,
+    has_stale_events: bool,
+    /// Whether another loop may watch the kernel object, so that changes cannot be deferred.
+    is_nested: bool,
     interruptible: bool,
     busy_poll: Duration,
 }
 
 impl<S, D> Selector<S, D> {
-    /// A selector on the best mechanism of this system, or on the one that the environment variable
+    /// Opens a selector on the best backend of this system, or on the one that the environment variable
     /// `POLYSELECT_BACKEND` names.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if the variable names no backend, `Unsupported` if it names one that this
-    /// system lacks; the message lists those there are. And what opening the mechanism gives:
-    /// too many descriptors are open (`EMFILE`, `ENFILE`), there is no memory (`ENOMEM`).
+    /// `InvalidInput` if the variable is not the name of a backend, `Unsupported` if this system lacks the
+    /// backend; the message lists those that exist. And the errors of opening the backend: too many
+    /// descriptors are open (`EMFILE`, `ENFILE`), or there is no memory (`ENOMEM`).
     ///
     /// ```
     /// use polyselect::{Interest, Selector};
@@ -131,16 +130,16 @@ impl<S, D> Selector<S, D> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new() -> io::Result<Self> {
-        let (backend, mechanism) = Backend::open_preferred()?;
-        Ok(Self::on(backend, mechanism))
+        let (backend, poller) = Backend::open_preferred()?;
+        Ok(Self::on(backend, poller))
     }
 
-    /// A selector on this mechanism.
+    /// Opens a selector on `backend`.
     ///
     /// # Errors
     ///
-    /// `Unsupported` if this system lacks it; the message lists those it has. Else as
-    /// [`new`](Self::new).
+    /// `Unsupported` if this system lacks the backend; the message lists those it has. And the errors of
+    /// opening it, as in [`new`](Self::new).
     ///
     /// ```
     /// use polyselect::{Backend, Selector};
@@ -153,26 +152,26 @@ impl<S, D> Selector<S, D> {
         Ok(Self::on(backend, backend.open()?))
     }
 
-    pub(crate) fn on(backend: Backend, mechanism: Box<dyn Mechanism>) -> Self {
+    pub(crate) fn on(backend: Backend, poller: AnyPoller) -> Self {
         log::debug!("selector on {backend}");
         Self {
-            mechanism,
-            nest: None,
+            poller,
             registrations: Slab::new(),
             descriptors: DescriptorTable::default(),
             changes: Vec::new(),
-            refused: Vec::new(),
+            rejected: Vec::new(),
             waker: None,
             backend,
             home: HomeProcess::here(),
             oneshots: 0,
-            stale_events: false,
+            has_stale_events: false,
+            is_nested: false,
             interruptible: false,
             busy_poll: Duration::ZERO,
         }
     }
 
-    /// The mechanism in use.
+    /// Returns the backend.
     ///
     /// See [`with_backend`](Self::with_backend) for an example.
     #[must_use]
@@ -180,18 +179,18 @@ impl<S, D> Selector<S, D> {
         self.backend
     }
 
-    /// Starts watching a source, and takes it over. In effect at once.
+    /// Registers a source, which the selector owns from then on. Takes effect immediately.
     ///
     /// `watch` is an [`Interest`], or with a mode other than level-triggered a [`Watch`]. An empty
-    /// interest registers a source that is watched for nothing yet. Does not block; on epoll it is
-    /// one `epoll_ctl`.
+    /// interest registers a source that is not watched yet. Does not block; on epoll it is one
+    /// `epoll_ctl`.
     ///
-    /// The source need not be non-blocking, but what is done with it after an event should be: another
-    /// process may be quicker.
+    /// The source can be blocking, but then a read or write after an event may block, because another thread
+    /// or process may have consumed the readiness.
     ///
     /// # Errors
     ///
-    /// [`RegisterError`] lists them, and hands source and data back. Nothing is registered then.
+    /// [`RegisterError`] lists them, and returns source and data. Nothing is registered then.
     ///
     /// ```
     /// use polyselect::{Interest, Selector};
@@ -203,7 +202,7 @@ impl<S, D> Selector<S, D> {
     /// assert_eq!(selector[key].data(), &"questions");
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    // Inlined with the system call in it: see `backend/direct.rs`.
+    // Inlined with epoll's system call: see `backend/epoll.rs`.
     #[inline(always)]
     pub fn register(
         &mut self,
@@ -212,7 +211,7 @@ impl<S, D> Selector<S, D> {
         data: D,
     ) -> Result<Key, RegisterError<S, D>>
     where
-        S: AsFd,
+        S: Source,
     {
         let (descriptor, watch) = (Descriptor::of(&source), watch.into());
         match self.admit(descriptor, watch) {
@@ -223,13 +222,12 @@ impl<S, D> Selector<S, D> {
                     descriptor,
                     generation: key.generation(),
                     watch,
-                    applied: watch.interest(),
-                    changed: false,
-                    spent: false,
+                    applied: watch,
+                    is_changed: false,
+                    has_fired: false,
                 });
                 debug_assert_eq!(slot, key.slot());
                 self.oneshots += usize::from(watch.is_oneshot());
-                self.refresh_nest();
                 log::trace!("{key} registered: descriptor {descriptor}, {watch:?}");
                 Ok(key)
             }
@@ -237,14 +235,17 @@ impl<S, D> Selector<S, D> {
         }
     }
 
-    /// Everything of `register` that can fail: what is left is to fill the slot of the key.
+    /// The part of `register` that can fail; what remains is to fill the slot of the key.
     #[inline(always)]
     fn admit(&mut self, descriptor: Descriptor, watch: Watch) -> io::Result<Key> {
         self.home.check()?;
+        if !descriptor.is_valid() {
+            return Err(error::not_open(descriptor));
+        }
         if let Some(slot) = self.descriptors.get(descriptor) {
             return Err(error::already_registered(descriptor, self.key_at(slot)));
         }
-        self.backend.check(descriptor, watch)?;
+        self.backend.check(watch)?;
         let slot = self.registrations.vacant_key();
         if slot > Token::MAX_SLOT {
             return Err(io::Error::other("a selector holds at most 536,870,910 registrations"));
@@ -254,21 +255,24 @@ impl<S, D> Selector<S, D> {
             check_open(descriptor)?;
         } else {
             let token = Token::new(key, watch.interest());
-            self.mechanism.update_directly(descriptor, token, Interest::empty(), watch)?;
+            self.poller.update(descriptor, token, Interest::empty(), watch)?;
         }
         self.descriptors.insert(descriptor, slot);
         Ok(key)
     }
 
-    /// Stops watching, and gives source and data back. In effect at once: when it returns, the kernel
-    /// holds no reference to the file, and events of this key that were collected already find
-    /// nothing. Does not block; on epoll it is one `epoll_ctl`.
+    /// Unregisters a source and returns it with its data. Takes effect immediately: when it returns, the
+    /// kernel holds no reference to the file, and events of this key that are still in a batch find nothing.
+    ///
+    /// Does not block; on epoll it is one `epoll_ctl`. Exception: on io_uring, after the selector has moved
+    /// to another thread, it can block for some milliseconds, at most 50, until the kernel has released
+    /// the files of the ring of the thread before.
     ///
     /// # Errors
     ///
-    /// `NotFound` if the key names no registration here; `Other` after a fork. What the kernel may
-    /// say to the removal (the descriptor was closed behind the selector's back) is no error: the
-    /// source comes back all the same.
+    /// `NotFound` if the key names no registration of this selector; [`ForkedError`](crate::ForkedError).
+    /// An error of the kernel (because the descriptor was closed, for example) is not returned: the source
+    /// is.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -282,7 +286,7 @@ impl<S, D> Selector<S, D> {
     /// # drop((left, data)); }
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    // Inlined with the system call in it: see `backend/direct.rs`.
+    // Inlined with epoll's system call: see `backend/epoll.rs`.
     #[inline(always)]
     pub fn unregister(&mut self, key: Key) -> io::Result<Registration<S, D>> {
         self.home.check()?;
@@ -292,37 +296,44 @@ impl<S, D> Selector<S, D> {
         }
     }
 
-    /// Ends the registration in this slot, which is occupied.
+    /// Removes the registration of an occupied slot.
     #[inline(always)]
     fn remove(&mut self, slot: usize) -> Registration<S, D> {
         let registration = self.registrations.remove(slot);
         let Registration { descriptor, watch, applied, .. } = registration;
-        let key = Key::new(slot as u32, registration.generation);
-        if !applied.is_empty() {
-            let nothing = watch.with_interest(Interest::empty());
-            let token = Token::new(key, Interest::empty());
-            if let Err(error) = self.mechanism.update_directly(descriptor, token, applied, nothing)
-            {
-                log::debug!("{key}: removal of descriptor {descriptor} was refused: {error}");
-                self.stale_events = true;
-            }
-        }
+        self.withdraw(registration.key(slot), descriptor, applied);
         self.descriptors.remove(descriptor);
         self.oneshots -= usize::from(watch.is_oneshot());
-        self.refresh_nest();
-        log::trace!("{key} unregistered: descriptor {descriptor}");
+        log::trace!("{} unregistered: descriptor {descriptor}", registration.key(slot));
         registration
     }
 
-    /// Something to end the wait with from other threads; see [`Waker`] for an example.
+    /// Makes the backend forget a descriptor, whatever the kernel says.
+    #[inline(always)]
+    fn withdraw(&mut self, key: Key, descriptor: Descriptor, applied: Watch) {
+        let (old, nothing) = (applied.interest(), Interest::empty());
+        if !old.is_empty()
+            && let Err(error) = self.poller.update(
+                descriptor,
+                Token::new(key, nothing),
+                old,
+                applied.with_interest(nothing),
+            )
+        {
+            log::debug!("{key}: the kernel refused to remove descriptor {descriptor}: {error}");
+            self.has_stale_events = true;
+        }
+    }
+
+    /// Returns a handle with which other threads end the wait; see [`Waker`] for an example.
     ///
-    /// The first call opens what carries the wakes (an eventfd, a pipe, or on Windows a connection
-    /// over loopback); later calls hand out the same. Does not block.
+    /// The first call opens a channel (an eventfd, a pipe, or on Windows a connection over loopback);
+    /// later calls return the same. Does not block.
     ///
     /// # Errors
     ///
-    /// `Other` after a fork; too many descriptors are open (`EMFILE`, `ENFILE`), or there is no
-    /// memory (`ENOMEM`).
+    /// [`ForkedError`](crate::ForkedError); too many descriptors are open (`EMFILE`, `ENFILE`), or there is
+    /// no memory (`ENOMEM`).
     ///
     /// ```
     /// # use polyselect::Selector;
@@ -337,16 +348,84 @@ impl<S, D> Selector<S, D> {
         }
         self.home.check()?;
         let waker = Waker::new()?;
-        watch_waker(&mut *self.mechanism, &waker)?;
+        watch_waker(&mut self.poller, &waker)?;
         self.waker = Some(waker.clone());
-        self.refresh_nest();
         Ok(waker)
+    }
+
+    /// Returns a duplicate of the backend's kernel object: a descriptor that is readable while a registration
+    /// is ready. With it this selector can be registered with another selector or any other loop.
+    ///
+    /// When it is readable, call [`select`](Self::select) with [`Duration::ZERO`]. It may be readable once
+    /// more than there are events: a `select` that returns none resets it. Only waiting for readability is
+    /// allowed. From the first call on, changes are applied immediately, because an outer loop may be
+    /// waiting; that costs a system call for each, also for those that cancel out.
+    ///
+    /// Files that are always ready (regular files, `/dev/null`) do not show in it, nor does the `INVALID` event
+    /// of a rejected change: the next `select` returns them. A
+    /// [`rebuild`](Self::rebuild) makes it stale: it is never readable again, and a new one must be
+    /// registered. Dropping the selector has the same effect. One `dup`; does not block.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the backend has no kernel object that can be watched
+    /// ([`Capabilities::nesting`](crate::Capabilities::nesting)); the message names the backends that have.
+    /// [`ForkedError`](crate::ForkedError). Too many descriptors are open (`EMFILE`), or there is no memory.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use polyselect::{Backend, Events, Interest, Selector};
+    /// use std::{io::Write, os::unix::net::UnixStream, time::Duration};
+    ///
+    /// let (mut left, right) = UnixStream::pair()?;
+    /// let mut inner = Selector::with_backend(Backend::Epoll)?;
+    /// inner.register(right, Interest::READABLE, ())?;
+    ///
+    /// let mut outer = Selector::with_backend(Backend::Poll)?;
+    /// outer.register(inner.descriptor()?, Interest::READABLE, "the inner selector")?;
+    /// left.write_all(b"!")?;
+    /// let mut events = Events::with_capacity(8);
+    /// assert_eq!(outer.select(&mut events, None)?, 1);
+    /// assert_eq!(inner.select(&mut events, Duration::ZERO)?, 1);
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn descriptor(&mut self) -> io::Result<std::os::fd::OwnedFd> {
+        self.home.check()?;
+        if !self.backend.capabilities().nesting {
+            return Err(self.backend.unsupported("nesting", |can| can.nesting));
+        }
+        let descriptor = self.poller.descriptor()?;
+        self.is_nested = true;
+        self.apply_changes();
+        Ok(descriptor)
+    }
+
+    /// Empties the kernel object, which lives on in duplicates that other loops may watch.
+    fn silence_duplicates(&mut self) {
+        if !self.is_nested || !self.home.is_here() {
+            return;
+        }
+        let nothing = Interest::empty();
+        for (slot, registration) in &self.registrations {
+            let (token, old) = (registration.token(slot), registration.applied);
+            if !old.interest().is_empty() {
+                let removal = old.with_interest(nothing);
+                // A closed descriptor cannot be removed.
+                let _ = self.poller.update(registration.descriptor, token, old.interest(), removal);
+            }
+        }
+        if let Some(waker) = &self.waker {
+            let (read, removal) = (Interest::READABLE, nothing.into());
+            let _ = self.poller.update(waker.descriptor(), Token::WAKER, read, removal);
+        }
     }
 }
 
-fn watch_waker(mechanism: &mut dyn Mechanism, waker: &Waker) -> io::Result<()> {
+fn watch_waker(poller: &mut AnyPoller, waker: &Waker) -> io::Result<()> {
     let watch = Interest::READABLE.into();
-    mechanism.update(waker.descriptor(), Token::WAKER, Interest::empty(), watch)
+    poller.update(waker.descriptor(), Token::WAKER, Interest::empty(), watch)
 }
 
 impl<S, D> fmt::Debug for Selector<S, D> {
@@ -358,13 +437,10 @@ impl<S, D> fmt::Debug for Selector<S, D> {
     }
 }
 
-/// Having this makes the compiler check that a borrowed source outlives the selector.
+/// Because of this the compiler checks that a borrowed source outlives the selector.
 impl<S, D> Drop for Selector<S, D> {
     fn drop(&mut self) {
-        log::trace!(
-            "selector on {} dropped, {} registered",
-            self.backend,
-            self.registrations.len()
-        );
+        self.silence_duplicates();
+        log::trace!("selector on {} dropped, {} registered", self.backend, self.len());
     }
 }

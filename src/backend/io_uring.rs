@@ -1,23 +1,25 @@
 //! io_uring: Linux 5.13 and later.
 //!
 //! A multishot poll is armed for each registration, and the kernel queues a completion when it fires;
-//! changes go over with the wait. Where it surprises:
+//! changes are submitted with the wait. Surprises:
 //!
-//! - What is queued is the past: a completion may tell of data that was read since. So completions
-//!   only hint where to look, see [`Hints`].
-//! - An armed poll keeps the file open: the peer of a socket that is closed sees no end of the stream.
-//!   So `unregister` cancels it and waits for its last completion.
-//! - The completion of a cancellation may come before or after the last one of what it cancels, and
-//!   an old one may come when a slot has long been reused. So every arming has a number of its own.
-//! - A poll ends (its completion lacks the `MORE` flag) when the completion queue overflows, and when
-//!   what woke it was the signal of another ring. It is armed anew, or the next wave would be missed.
-//!   It also ends, at once, on files that have nothing to wait for: regular files, terminals whose
-//!   other side is gone. Arming those anew would never end.
-//! - The flag that there is work to run may stay up with nothing behind it: it is raised when work has
-//!   been queued, and by then the ring's thread may have run it. So it is no reason to enter for ever.
-//! - Priority data alone wakes no poll: the kernel leaves that flag out when it compares what happened
-//!   with what was asked for. So `IN` is asked for beside it.
-//! - A ring belongs to the thread that armed it, see [`Ring`].
+//! - A completion describes the past: it may report data that have been read since. So completions only
+//!   hint where to look, see [`LevelEmulation`].
+//! - An armed poll keeps the file open: the peer of a socket that is closed sees no end of the stream. So
+//!   `unregister` cancels the poll and waits for its last completion. If that fails, the ring is closed,
+//!   which releases all files, and the next wait opens another.
+//! - The completion of a cancellation may come before or after the last one of its target, and an old one
+//!   may come when a position has long been reused. So every arming has a number of its own.
+//! - A poll ends (its completion lacks the `MORE` flag) when the completion queue overflows, or when it was
+//!   woken by the signal of another ring. It is armed again, or the next event would be missed. A poll also
+//!   ends, at once, on files that have nothing to wait for: regular files, terminals whose other side is
+//!   gone. Arming those again would never end.
+//! - The flag that there is work to run may stay set without work: it is set after the work was queued,
+//!   and by then the ring's thread may have run it. So it is no reason to enter forever.
+//! - Priority data alone wake no poll, because the kernel omits that flag when it compares an event with the
+//!   mask. So `IN` is in the mask beside it.
+//! - A ring belongs to the thread that opened it, see [`Ring`]. If another thread uses the selector, the
+//!   next wait opens a ring there and arms all polls again.
 
 mod ring;
 #[cfg(test)]
@@ -26,66 +28,62 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
-use io_uring::{cqueue, opcode, types};
-use rustix::event::{EventfdFlags, epoll, eventfd};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::event::epoll;
 use rustix::io::Errno;
 
-use super::Mechanism;
-use super::hints::{Hints, Silenced, Watched};
+use super::level_emulation::{Entry, LevelEmulation, Silent};
 use super::poll_set::check_open;
+use super::{AnyPoller, Poller};
 use crate::descriptor::Descriptor;
 use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 use crate::raw_event::bits;
-use ring::{Departed, Ring, Sizes};
+use ring::{Completion, Departed, NO_ARMING, PollName, Ring, Sizes};
 
-pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
+pub(super) fn open() -> io::Result<AnyPoller> {
     open_with(Sizes::LARGE)
 }
 
-fn open_with(sizes: Sizes) -> io::Result<Box<dyn Mechanism>> {
-    Ok(Box::new(Uring {
-        ring: Ring::open(sizes)?,
-        hints: Hints::default(),
+fn open_with(sizes: Sizes) -> io::Result<AnyPoller> {
+    Ok(AnyPoller::other(Uring {
+        ring: Some(Ring::open(sizes)?),
+        sizes,
+        entries: LevelEmulation::default(),
         to_arm: Vec::new(),
-        armings: 0,
-        departed: Vec::new(),
-        signal: None,
+        armings: NO_ARMING,
+        departed: None,
     }))
 }
 
 #[derive(Debug)]
 struct Uring {
-    ring: Ring,
-    hints: Hints<Poll>,
-    /// What goes over with the next wait: position and arming.
-    to_arm: Vec<(u32, u32)>,
+    /// `None` from a failure or a change of threads until the next wait.
+    ring: Option<Ring>,
+    sizes: Sizes,
+    entries: LevelEmulation<Poll>,
+    /// Polls that are armed with the next wait, unless they have been changed since.
+    to_arm: Vec<PollName>,
     /// The number of the last arming.
     armings: u32,
-    /// Rings of threads that this one has left, which may not have let their files go.
-    departed: Vec<Departed>,
-    /// Becomes readable with a completion; for nesting.
-    signal: Option<OwnedFd>,
+    /// The ring of the thread before this one, which may still hold files.
+    departed: Option<Departed>,
 }
 
-/// The multishot poll of a registration.
+/// The multishot poll of an entry.
 #[derive(Debug, Default)]
 struct Poll {
-    /// The number of the arming that counts; zero while there is none.
+    /// The number of the present arming, or [`NO_ARMING`].
     arming: u32,
-    /// Whether that one is with the kernel.
+    /// Whether the present ring has it.
     armed: bool,
     /// Whether it has had a completion.
     answered: bool,
-    /// Whether that was the last, for the file has nothing to wait for.
+    /// Whether that was the last, because the file has nothing to wait for.
     static_readiness: bool,
-    /// How many armings, this and cancelled ones, have not had their last completion.
-    in_flight: u32,
 }
 
-impl Mechanism for Uring {
+impl Poller for Uring {
     fn update(
         &mut self,
         descriptor: Descriptor,
@@ -93,277 +91,214 @@ impl Mechanism for Uring {
         old: Interest,
         new: Watch,
     ) -> io::Result<()> {
-        let position = self.hints.find(descriptor);
+        let position = self.entries.position(descriptor);
         if new.interest().is_empty() {
-            return position.map_or(Ok(()), |position| self.remove(position));
+            position.into_iter().for_each(|position| self.remove(position));
+            return Ok(());
         }
         if old.is_empty() {
             check_open(descriptor)?;
         }
         let position = match position {
             Some(position) => {
-                self.settle_thread()?;
-                self.disarm(position)?;
-                self.hints.change(position, token, new);
+                self.disarm(position);
+                self.entries.change(position, token, new);
                 position
             }
-            None => self.hints.insert(descriptor, token, new, Poll::default()),
+            None => self.entries.insert(descriptor, token, new, Poll::default()),
         };
-        self.arm_with_next_wait(position);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.settle_thread()?;
-        self.arm()?;
-        self.quieten();
-        if self.ring.has_work() {
-            self.ring.enter(0, None)?;
+        if let Some(entry) = self.entries.get_mut(position) {
+            queue_arming(&mut self.to_arm, &mut self.armings, &mut entry.state, position);
         }
-        // What they hint at shows as a hidden event.
-        self.take_completions();
         Ok(())
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        self.settle_thread()?;
         self.arm()?;
-        self.quieten();
-        if self.hints.is_idle() && self.ring.is_empty() && timeout != Some(Duration::ZERO) {
-            self.ring.enter(1, timeout)?;
-        } else if self.ring.has_work() {
-            self.ring.enter(0, None)?;
+        let ring = self.ring.as_mut().expect("arm has opened one");
+        if self.entries.is_idle() && ring.is_empty() && timeout != Some(Duration::ZERO) {
+            ring.enter(1, timeout)?;
+        } else if ring.has_work() {
+            ring.enter(0, None)?;
         }
-        self.take_completions();
-        // An enter hands out no more than a batch.
-        while self.ring.has_work() {
-            self.ring.enter(0, None)?;
-            if !self.take_completions() {
-                self.ring.enter_for_all()?;
-                self.take_completions();
-                break;
-            }
-        }
-        let (ring, to_arm, armings) = (&mut self.ring, &mut self.to_arm, &mut self.armings);
-        let mut result = Ok(());
-        self.hints.report(events, |watched, position, why| match why {
-            Silenced::Spent => {
-                if let Err(error) = cancel(ring, watched, position) {
-                    result = Err(error);
-                }
-            }
-            Silenced::Cooled if watched.state.armed || watched.state.static_readiness => {}
-            Silenced::Cooled => queue_arming(to_arm, armings, &mut watched.state, position),
-        })?;
-        result
-    }
-
-    fn descriptor(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
-        if self.signal.is_none() {
-            let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            self.settle_thread()?;
-            self.ring.signal_with(&signal)?;
-            self.signal = Some(signal);
-        }
-        Ok(self.signal.as_ref().map(AsFd::as_fd))
-    }
-
-    fn has_hidden_event(&self) -> bool {
-        !self.hints.is_idle()
+        self.take_completions()?;
+        self.report(events)
     }
 }
 
 impl Uring {
-    fn arm_with_next_wait(&mut self, position: usize) {
-        if let Some(watched) = self.hints.get_mut(position) {
-            queue_arming(&mut self.to_arm, &mut self.armings, &mut watched.state, position);
-        }
-    }
-
-    /// Puts all that waits for it into the submission queue.
+    /// Opens a ring if this thread has none, and arms the polls that wait for it.
     fn arm(&mut self) -> io::Result<()> {
-        while let Some((position, arming)) = self.to_arm.pop() {
-            let position = position as usize;
-            let Some(watched) = self.hints.get_mut(position) else { continue };
-            if watched.state.arming != arming || watched.state.armed {
-                continue; // it was changed or removed since
+        if !self.has_ring_here() {
+            self.abandon_ring();
+        }
+        if self.ring.is_none() {
+            self.ring = Some(Ring::open(self.sizes)?);
+        }
+        let Some(ring) = &mut self.ring else { return Ok(()) };
+        while let Some(&name) = self.to_arm.last() {
+            if let Some(entry) = self.entries.get_mut(name.position as usize)
+                && entry.state.arming == name.arming
+                && !entry.state.armed
+            {
+                let mut asked = entry.watch.interest().poll_bits();
+                if asked & bits::PRI != 0 {
+                    asked |= bits::IN;
+                }
+                ring.arm(name, entry.descriptor, asked)?;
+                entry.state = Poll { arming: name.arming, armed: true, ..Poll::default() };
             }
-            let number = types::Fd(watched.descriptor.borrow().as_raw_fd());
-            let entry = opcode::PollAdd::new(number, asked_bits(watched.watch.interest()))
-                .multi(true)
-                .build()
-                .user_data(user_data(position, arming));
-            self.ring.push(&entry)?;
-            watched.state.armed = true;
-            watched.state.answered = false;
-            watched.state.static_readiness = false;
-            watched.state.in_flight += 1;
+            self.to_arm.pop();
         }
         Ok(())
     }
 
-    /// Takes the signal back. Completions are taken after that, so that one that comes meanwhile
-    /// signals anew.
-    fn quieten(&self) {
-        if let Some(signal) = &self.signal {
-            let _ = rustix::io::read(signal, &mut [0; 8]);
+    fn has_ring_here(&self) -> bool {
+        self.ring.as_ref().is_some_and(Ring::is_of_this_thread)
+    }
+
+    /// Closes the ring, which releases all files: at once if it belongs to this thread, else some time
+    /// after. The next wait arms all polls again, in another ring.
+    fn abandon_ring(&mut self) {
+        if self.has_ring_here() {
+            self.ring = None;
+        } else if let Some(ring) = self.ring.take() {
+            // At most one is left behind, so that the number of descriptors stays constant.
+            self.departed = None;
+            self.departed = Some(ring.leave());
+        }
+        self.to_arm.clear();
+        for (position, entry) in self.entries.iter_mut() {
+            let is_wanted = entry.state.arming != NO_ARMING;
+            entry.state = Poll::default();
+            if is_wanted {
+                queue_arming(&mut self.to_arm, &mut self.armings, &mut entry.state, position);
+            }
         }
     }
 
-    /// Has a poll cancelled with the next enter.
-    fn disarm(&mut self, position: usize) -> io::Result<()> {
-        match self.hints.get_mut(position) {
-            Some(watched) => cancel(&mut self.ring, watched, position),
-            None => Ok(()),
+    /// Cancels the poll of an entry with the next enter.
+    fn disarm(&mut self, position: usize) {
+        let is_here = self.has_ring_here();
+        let (Some(entry), Some(ring)) = (self.entries.get_mut(position), &mut self.ring) else {
+            return;
+        };
+        if entry.state.armed && !(is_here && cancel(ring, entry, position).is_ok()) {
+            self.abandon_ring();
+        }
+        if let Some(entry) = self.entries.get_mut(position) {
+            entry.state = Poll::default();
         }
     }
 
-    /// Forgets a registration, when the kernel has let its file go.
-    fn remove(&mut self, position: usize) -> io::Result<()> {
-        self.settle_thread()?;
-        let mut result = self.disarm(position);
-        // The poll, or else its cancellation, has a completion at once, so the first enter does not
-        // sleep. Mostly it is the last of the poll; if not, everything there is is asked for.
-        let mut enters = 0;
-        while result.is_ok() && self.is_in_flight(position) {
-            result = match enters {
-                0 => self.ring.enter(1, None),
-                1..1000 => self.ring.enter_for_all(),
-                _ => Err(io::Error::other("io_uring does not let go of a file")),
-            };
-            if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
-                result = Ok(());
-            }
-            self.take_completions();
-            enters += 1;
+    /// Removes an entry. The kernel holds its file no longer then, whatever fails.
+    fn remove(&mut self, position: usize) {
+        self.disarm(position);
+        let is_here = self.has_ring_here();
+        if let Some(ring) = &mut self.ring
+            && ring.is_in_flight(position)
+            && !(is_here && ring.release(position).is_ok())
+        {
+            self.abandon_ring();
         }
-        self.hints.remove(position);
-        self.departed.drain(..).for_each(Departed::join);
-        result
+        self.departed = None;
+        self.entries.remove(position);
     }
 
-    fn is_in_flight(&mut self, position: usize) -> bool {
-        self.hints.get_mut(position).is_some_and(|watched| watched.state.in_flight > 0)
+    /// Takes all completions; a single enter makes the kernel queue one portion of them.
+    fn take_completions(&mut self) -> io::Result<()> {
+        self.take_queued_completions();
+        while let Some(ring) = &mut self.ring
+            && ring.has_work()
+        {
+            ring.enter(0, None)?;
+            if !self.take_queued_completions() {
+                if let Some(ring) = &mut self.ring {
+                    ring.enter_for_all()?;
+                }
+                self.take_queued_completions();
+                break;
+            }
+        }
+        Ok(())
     }
 
-    /// Notes what the completions hint at, and says whether there were any.
-    fn take_completions(&mut self) -> bool {
-        let mut any = false;
-        let overflowed = self.ring.has_overflowed();
-        let (hints, to_arm, armings) = (&mut self.hints, &mut self.to_arm, &mut self.armings);
-        self.ring.for_each_completion(|completion| {
-            any = true;
-            let (position, arming) = split(completion.user_data());
-            if arming == NO_ARMING {
-                return;
+    fn take_queued_completions(&mut self) -> bool {
+        let Some(ring) = &mut self.ring else { return false };
+        let overflowed = ring.has_overflowed();
+        let (entries, to_arm, armings) = (&mut self.entries, &mut self.to_arm, &mut self.armings);
+        ring.take_completions(|completion| {
+            let Completion { name, result, is_last } = completion;
+            let position = name.position as usize;
+            let Some(entry) = entries.get_mut(position) else { return };
+            let (state, is_edge) = (&mut entry.state, entry.watch.is_edge());
+            if state.arming != name.arming {
+                return; // It has been cancelled.
             }
-            let Some(watched) = hints.get_mut(position) else { return };
-            let (state, is_edge) = (&mut watched.state, watched.watch.is_edge());
-            let ended = !cqueue::more(completion.flags());
-            state.in_flight -= u32::from(ended);
-            if state.arming != arming {
-                return; // cancelled since
-            }
-            state.armed &= !ended;
-            let first = !std::mem::replace(&mut state.answered, true);
-            let result = completion.result();
-            if ended && first && !overflowed {
+            state.armed &= !is_last;
+            let is_first = !std::mem::replace(&mut state.answered, true);
+            if is_last && is_first && !overflowed {
                 let hung_up = result > 0 && result.unsigned_abs() & bits::HUP != 0;
-                state.static_readiness = hung_up || !can_be_polled(watched.descriptor);
+                state.static_readiness = hung_up || !can_be_polled(entry.descriptor);
             }
             match result {
                 found @ 0.. => {
-                    // What is level-triggered is armed anew when it has cooled down.
-                    if ended && is_edge && !state.static_readiness {
+                    // A level-triggered entry is armed again when it has cooled down.
+                    if is_last && is_edge && !state.static_readiness {
                         queue_arming(to_arm, armings, state, position);
                     }
-                    hints.hint(position, found.unsigned_abs() & bits::ALL);
+                    entries.hint(position, found.unsigned_abs() & bits::ALL);
                 }
-                // Not by us: the thread that armed it has ended.
+                // The thread that armed it has ended.
                 error if error == -libc::ECANCELED => {
                     queue_arming(to_arm, armings, state, position);
                 }
+                // A file without a poll operation and an interest that it can never satisfy.
                 error if error == -libc::EINVAL => {}
                 error => {
                     let error = io::Error::from_raw_os_error(-error);
-                    log::debug!("descriptor {}: polling failed: {error}", watched.descriptor);
-                    hints.hint(position, bits::NVAL);
+                    log::debug!("descriptor {}: polling failed: {error}", entry.descriptor);
+                    entries.hint(position, bits::NVAL);
                 }
             }
-        });
-        any
+        })
     }
 
-    /// Opens a new ring if this thread is not the one that the present ring belongs to.
-    fn settle_thread(&mut self) -> io::Result<()> {
-        if self.ring.is_of_this_thread() {
-            return Ok(());
-        }
-        log::debug!("io_uring: another thread, another ring");
-        let ring = self.ring.open_another()?;
-        if let Some(signal) = &self.signal {
-            ring.signal_with(signal)?;
-        }
-        self.departed.push(std::mem::replace(&mut self.ring, ring).leave());
-        self.to_arm.clear();
-        for (position, watched) in self.hints.iter_mut() {
-            let wanted = watched.state.arming != NO_ARMING;
-            watched.state = Poll::default();
-            if wanted {
-                queue_arming(&mut self.to_arm, &mut self.armings, &mut watched.state, position);
+    fn report(&mut self, events: &mut Events) -> io::Result<()> {
+        let mut is_broken = false;
+        let (ring, to_arm, armings) = (&mut self.ring, &mut self.to_arm, &mut self.armings);
+        let result = self.entries.report(events, |entry, position, why| match why {
+            Silent::Fired => {
+                is_broken |=
+                    ring.as_mut().is_some_and(|ring| cancel(ring, entry, position).is_err());
+                entry.state = Poll::default();
             }
+            Silent::Cooled if entry.state.armed || entry.state.static_readiness => {}
+            Silent::Cooled => queue_arming(to_arm, armings, &mut entry.state, position),
+        });
+        if is_broken {
+            self.abandon_ring();
         }
-        Ok(())
+        result
     }
 }
 
-/// The arming of completions that nobody waits for.
-const NO_ARMING: u32 = 0;
-
-fn user_data(position: usize, arming: u32) -> u64 {
-    u64::from(arming) << 32 | position as u64
-}
-
-fn split(user_data: u64) -> (usize, u32) {
-    (user_data as u32 as usize, (user_data >> 32) as u32)
-}
-
-fn queue_arming(
-    to_arm: &mut Vec<(u32, u32)>,
-    armings: &mut u32,
-    state: &mut Poll,
-    position: usize,
-) {
+fn queue_arming(to_arm: &mut Vec<PollName>, armings: &mut u32, state: &mut Poll, position: usize) {
     *armings = armings.checked_add(1).unwrap_or(NO_ARMING + 1);
-    state.arming = *armings;
-    to_arm.push((position as u32, state.arming));
+    *state = Poll { arming: *armings, ..Poll::default() };
+    to_arm.push(PollName { position: position as u32, arming: *armings });
 }
 
-fn cancel(ring: &mut Ring, watched: &mut Watched<Poll>, position: usize) -> io::Result<()> {
-    let arming = std::mem::replace(&mut watched.state.arming, NO_ARMING);
-    if std::mem::take(&mut watched.state.armed) {
-        ring.cancel(user_data(position, arming), user_data(0, NO_ARMING))?;
+fn cancel(ring: &mut Ring, entry: &Entry<Poll>, position: usize) -> io::Result<()> {
+    if !entry.state.armed {
+        return Ok(());
     }
-    Ok(())
+    ring.cancel(PollName { position: position as u32, arming: entry.state.arming })
 }
 
-/// Whether readiness of a file can change, as epoll sees it. Asked only of what ended at once.
+/// Whether the readiness of a file can change, as epoll sees it. Checked only if a poll ended at once.
 fn can_be_polled(descriptor: Descriptor) -> bool {
     let Ok(epoll) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return true };
     let (data, flags) = (epoll::EventData::new_u64(0), epoll::EventFlags::empty());
     epoll::add(&epoll, descriptor.borrow(), data, flags) != Err(Errno::PERM)
-}
-
-fn asked_bits(interest: Interest) -> u32 {
-    let mut asked = 0;
-    if interest.contains(Interest::READABLE) {
-        asked |= bits::IN | bits::RDHUP;
-    }
-    if interest.contains(Interest::WRITABLE) {
-        asked |= bits::OUT;
-    }
-    if interest.contains(Interest::PRIORITY) {
-        asked |= bits::PRI | bits::IN;
-    }
-    asked
 }

@@ -13,7 +13,7 @@
 
 #![allow(unsafe_code)] // `kevent` is unsafe in rustix.
 
-mod book;
+mod filters;
 
 use std::ffi::c_void;
 use std::io;
@@ -23,20 +23,20 @@ use rustix::buffer::spare_capacity;
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent_timespec, kqueue};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::Mechanism;
 use super::poll_set::{PollSet, to_timespec};
+use super::{AnyPoller, Poller};
 use crate::descriptor::Descriptor;
 use crate::error;
 use crate::event::Events;
 use crate::fork::HomeProcess;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
-use book::{Action, Answer, Book, Change, Filter, Verdict, verdict};
+use filters::{Action, Answer, Change, Filter, Filters, Verdict, verdict};
 
-pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
-    Ok(Box::new(Kqueue {
+pub(super) fn open() -> io::Result<AnyPoller> {
+    Ok(AnyPoller::other(Kqueue {
         queue: Queue::open()?,
-        book: Book::default(),
+        filters: Filters::default(),
         batch: Batch(Vec::new()),
         refused: PollSet::default(),
     }))
@@ -45,13 +45,13 @@ pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
 #[derive(Debug)]
 struct Kqueue {
     queue: Queue,
-    book: Book,
+    filters: Filters,
     batch: Batch,
     /// What kqueue does not watch.
     refused: PollSet,
 }
 
-impl Mechanism for Kqueue {
+impl Poller for Kqueue {
     fn update(
         &mut self,
         descriptor: Descriptor,
@@ -67,24 +67,29 @@ impl Mechanism for Kqueue {
             }
             return Ok(());
         }
-        let was_watched = self.book.contains(descriptor);
-        let changes = self.book.plan(descriptor, token, new);
-        match verdict(&changes, &self.queue.apply(&changes)?) {
+        let was_watched = self.filters.contains(descriptor);
+        let changes = self.filters.plan(descriptor, token, new);
+        let receipts = self.queue.apply(&changes).inspect_err(|_| {
+            if !was_watched {
+                self.filters.forget(descriptor);
+            }
+        })?;
+        match verdict(&changes, &receipts) {
             Verdict::Accepted => Ok(()),
             Verdict::WrongKind => {
                 let nothing = new.with_interest(Interest::empty());
-                let undo = self.book.plan(descriptor, token, nothing);
+                let undo = self.filters.plan(descriptor, token, nothing);
                 self.queue.apply(&undo)?;
                 if new.is_edge() {
                     return Err(super::Backend::Kqueue
-                        .unable("edge-triggered delivery for this kind of file", |_| false));
+                        .unsupported("edge-triggered delivery for this kind of file", |_| false));
                 }
                 self.refused.insert(descriptor, token, new);
                 Ok(())
             }
             Verdict::Refused(number) => {
                 if !was_watched {
-                    self.book.forget(descriptor);
+                    self.filters.forget(descriptor);
                 }
                 match number {
                     libc::EBADF => Err(error::not_open(descriptor)),
@@ -100,61 +105,41 @@ impl Mechanism for Kqueue {
         } else {
             let this = Descriptor::of(&self.queue.as_fd());
             let watch = Interest::READABLE.into();
-            self.refused.insert(this, Token::NOBODY, watch);
+            self.refused.insert(this, Token::INTERNAL, watch);
             let result = self.refused.wait(events, timeout, drop);
             self.refused.remove(this);
             result?;
-            events.retain(|token| token != Token::NOBODY);
+            events.retain(|token| token != Token::INTERNAL);
             Some(Duration::ZERO)
         };
-        if events.room() == 0 {
-            return Ok(());
-        }
         let answers = self.queue.wait(&mut self.batch, events.room(), timeout)?;
-        let silencing = self.book.report(answers, events);
+        let silencing = self.filters.report(answers, events);
         if !silencing.is_empty() {
             self.queue.apply(&silencing)?;
         }
         Ok(())
     }
 
-    fn descriptor(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
-        Ok(Some(self.queue.as_fd()))
-    }
-
-    /// Those that `poll` watches show in nothing of kqueue's.
-    fn has_hidden_event(&self) -> bool {
-        !self.refused.is_empty()
+    fn descriptor(&mut self) -> io::Result<OwnedFd> {
+        self.queue.as_fd().try_clone_to_owned()
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Queue {
+struct Queue {
     descriptor: Option<OwnedFd>,
     home: HomeProcess,
 }
 
 impl Queue {
-    pub(crate) fn open() -> io::Result<Self> {
+    fn open() -> io::Result<Self> {
         let descriptor = kqueue()?;
         rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
         Ok(Self { descriptor: Some(descriptor), home: HomeProcess::here() })
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_ref().expect("taken by drop alone").as_fd()
-    }
-
-    /// Watches a descriptor that belongs to the caller for being readable; for nesting.
-    pub(crate) fn watch(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-        let (filter, action) = (Filter::Read, Action::Add { edge: false });
-        let descriptor = Descriptor::of(&descriptor);
-        let changes = [Change { descriptor, filter, action, name: 0 }];
-        match verdict(&changes, &self.apply(&changes)?) {
-            Verdict::Accepted => Ok(()),
-            Verdict::WrongKind => Err(io::ErrorKind::Unsupported.into()),
-            Verdict::Refused(number) => Err(io::Error::from_raw_os_error(number)),
-        }
     }
 
     /// Hands over changes, and returns a receipt for each.

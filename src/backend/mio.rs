@@ -1,27 +1,27 @@
-//! mio: every Unix that it supports, by whatever that system has.
+//! The crate mio: every Unix that it supports, by the best interface of that system.
 //!
-//! mio is edge-triggered; what is level-triggered here is made so by [`Hints`]. One-shot is ours too:
-//! what has fired is deregistered until it is changed. Where it surprises:
+//! mio is edge-triggered; [`LevelEmulation`] makes level-triggered delivery of it. One-shots are ours, too: an
+//! entry that has fired is deregistered until it is changed. Surprises:
 //!
-//! - `is_readable` is also true for priority data alone, and a hang-up shows only as both directions
-//!   being closed.
-//! - On Linux its timeouts are rounded up to milliseconds, so that the rest of less than one is slept
-//!   in `ppoll` on its descriptor.
-//! - It hands through what the system's own mechanism refuses, such as regular files on Linux.
+//! - `is_readable` is also true for priority data alone, and a hang-up shows only as both directions being
+//!   closed.
+//! - On Linux mio rounds timeouts up to milliseconds, so a rest of less than one is waited for with `ppoll` on
+//!   mio's descriptor.
+//! - What the system's own interface refuses, such as regular files on Linux, mio refuses with its error.
 
 use std::io;
-#[cfg(any(epoll, kqueue))]
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::unix::SourceFd;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 
-use super::Mechanism;
 use super::always_ready::AlwaysReady;
-use super::hints::{Hints, Silenced, Watched};
+use super::level_emulation::{Entry, LevelEmulation, Silent};
 #[cfg(epoll)]
 use super::poll_set::{readable_within, split_timeout};
+use super::{AnyPoller, Poller};
 use crate::descriptor::Descriptor;
 use crate::error;
 use crate::event::Events;
@@ -29,12 +29,13 @@ use crate::interest::{Interest, Watch};
 use crate::key::Token;
 use crate::raw_event::bits;
 
-pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
-    Ok(Box::new(Mio {
+pub(super) fn open() -> io::Result<AnyPoller> {
+    Ok(AnyPoller::other(Mio {
         poll: mio::Poll::new()?,
-        batch: mio::Events::with_capacity(1024),
-        hints: Hints::default(),
+        batch: mio::Events::with_capacity(0),
+        entries: LevelEmulation::default(),
         always_ready: AlwaysReady::default(),
+        is_nested: false,
     }))
 }
 
@@ -42,14 +43,25 @@ pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
 struct Mio {
     poll: mio::Poll,
     batch: mio::Events,
-    hints: Hints<Registered>,
+    entries: LevelEmulation<Registered>,
     always_ready: AlwaysReady,
+    /// Whether another loop watches mio's descriptor.
+    is_nested: bool,
 }
 
-/// Whether mio has it; a one-shot that has fired was taken out.
-type Registered = bool;
+#[derive(Clone, Copy, Debug)]
+struct Registered {
+    /// Whether mio has the entry.
+    in_mio: bool,
+    /// Whether the entry is a one-shot that has fired.
+    has_fired: bool,
+}
 
-impl Mechanism for Mio {
+impl Registered {
+    const ARMED: Self = Self { in_mio: true, has_fired: false };
+}
+
+impl Poller for Mio {
     fn update(
         &mut self,
         descriptor: Descriptor,
@@ -61,7 +73,7 @@ impl Mechanism for Mio {
             self.always_ready.set(descriptor, token, new);
             return Ok(());
         }
-        match (self.hints.find(descriptor), new.interest().is_empty()) {
+        match (self.entries.position(descriptor), new.interest().is_empty()) {
             (None, true) => Ok(()),
             (None, false) => self.add(descriptor, token, new),
             (Some(position), true) => self.remove(position),
@@ -70,88 +82,85 @@ impl Mechanism for Mio {
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let idle = self.hints.is_idle() && !self.always_ready.is_ready();
-        self.collect(if idle { timeout } else { Some(Duration::ZERO) })?;
+        let is_idle = self.entries.is_idle() && !self.always_ready.is_ready();
+        self.collect(events.room(), if is_idle { timeout } else { Some(Duration::ZERO) })?;
         for event in &self.batch {
-            self.hints.hint(event.token().0, found_bits(event));
+            let position = event.token().0;
+            if self.entries.get_mut(position).is_some_and(|entry| !entry.state.has_fired) {
+                self.entries.hint(position, found_bits(event));
+            }
         }
         let registry = self.poll.registry();
-        let share = self.always_ready.share(events.room());
-        events.with_room(events.room() - share, |events| {
-            self.hints.report(events, |watched, _, why| {
-                if why == Silenced::Spent {
-                    deregister(registry, watched);
-                }
-            })
+        self.entries.report(events, |entry, _, why| {
+            if why == Silent::Fired {
+                entry.state = Registered { in_mio: !deregister(registry, entry), has_fired: true };
+            }
         })?;
         self.always_ready.report(events);
-        Ok(())
+        if self.is_nested { self.show_all_in_mio() } else { Ok(()) }
     }
 
     #[cfg(any(epoll, kqueue))]
-    fn descriptor(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
-        Ok(Some(Descriptor::of_mechanism(&self.poll).borrow()))
-    }
-
-    fn has_hidden_event(&self) -> bool {
-        !self.hints.is_idle() || self.always_ready.is_ready()
+    fn descriptor(&mut self) -> io::Result<OwnedFd> {
+        let descriptor = Descriptor::of_kernel_object(&self.poll).borrow().try_clone_to_owned()?;
+        self.is_nested = true;
+        self.show_all_in_mio()?;
+        Ok(descriptor)
     }
 }
 
 impl Mio {
     fn add(&mut self, descriptor: Descriptor, token: Token, watch: Watch) -> io::Result<()> {
-        let position = self.hints.insert(descriptor, token, watch, true);
         let number = descriptor.number();
-        let (name, interest) = (mio::Token(position), to_mio(watch.interest()));
+        let (name, interest) = (mio::Token(self.entries.next_position()), to_mio(watch.interest()));
         let registry = self.poll.registry();
         let mut result = SourceFd(&number).register(registry, name, interest);
-        if raw_error(&result) == Some(libc::EEXIST) {
-            // The entry of an earlier registration, closed behind its selector's back and now open
-            // again as a duplicate of the same file.
+        if errno(&result) == Some(Errno::EXIST) {
+            // The entry of an earlier registration, whose descriptor was closed behind its selector's
+            // back and is now a duplicate of the same file.
             result = SourceFd(&number).reregister(registry, name, interest);
         }
-        let Err(refusal) = result else { return Ok(()) };
-        self.hints.remove(position);
-        match refusal.raw_os_error() {
-            Some(libc::EPERM) => {
+        match errno(&result) {
+            Some(Errno::PERM) if descriptor.never_blocks() => {
                 self.always_ready.set(descriptor, token, watch);
                 Ok(())
             }
-            Some(libc::EBADF) => Err(error::not_open(descriptor)),
-            _ => Err(refusal),
+            Some(Errno::BADF) => Err(error::not_open(descriptor)),
+            _ => {
+                result?;
+                self.entries.insert(descriptor, token, watch, Registered::ARMED);
+                Ok(())
+            }
         }
     }
 
     fn change(&mut self, position: usize, token: Token, watch: Watch) -> io::Result<()> {
-        self.hints.change(position, token, watch);
-        let Some(watched) = self.hints.get_mut(position) else { return Ok(()) };
-        let number = watched.descriptor.number();
-        let (name, interest) = (mio::Token(position), to_mio(watch.interest()));
+        self.entries.change(position, token, watch);
         let registry = self.poll.registry();
-        if watched.state {
-            SourceFd(&number).reregister(registry, name, interest)
-        } else {
-            SourceFd(&number).register(registry, name, interest)?;
-            watched.state = true;
-            Ok(())
-        }
+        self.entries.get_mut(position).map_or(Ok(()), |entry| rearm(registry, entry, position))
     }
 
     fn remove(&mut self, position: usize) -> io::Result<()> {
-        let Some(watched) = self.hints.get_mut(position) else { return Ok(()) };
-        let number = watched.descriptor.number();
-        let result =
-            if watched.state { SourceFd(&number).deregister(self.poll.registry()) } else { Ok(()) };
-        self.hints.remove(position);
+        let Some(entry) = self.entries.get_mut(position) else { return Ok(()) };
+        let number = entry.descriptor.number();
+        let result = if entry.state.in_mio {
+            SourceFd(&number).deregister(self.poll.registry())
+        } else {
+            Ok(())
+        };
+        self.entries.remove(position);
         result
     }
 
-    /// Lets mio wait; what it has found is in the batch.
-    fn collect(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Lets mio wait; the batch holds what it has found.
+    fn collect(&mut self, room: usize, timeout: Option<Duration>) -> io::Result<()> {
+        if self.batch.capacity() < room {
+            self.batch = mio::Events::with_capacity(room);
+        }
         #[cfg(epoll)]
         let timeout = match timeout {
             Some(timeout) => {
-                let this = Descriptor::of_mechanism(&self.poll).borrow();
+                let this = Descriptor::of_kernel_object(&self.poll).borrow();
                 let (milliseconds, rest) = split_timeout(timeout);
                 if milliseconds.is_zero() && !rest.is_zero() && !readable_within(this, rest)? {
                     self.batch.clear();
@@ -163,22 +172,53 @@ impl Mio {
         };
         self.poll.poll(&mut self.batch, timeout)
     }
-}
 
-fn raw_error(result: &io::Result<()>) -> Option<i32> {
-    result.as_ref().err().and_then(io::Error::raw_os_error)
-}
-
-fn deregister(registry: &mio::Registry, watched: &mut Watched<Registered>) {
-    watched.state = false;
-    let number = watched.descriptor.number();
-    if let Err(error) = SourceFd(&number).deregister(registry) {
-        log::debug!("descriptor {number}: could not be deregistered: {error}");
+    /// Registers every hot entry again, so that mio's descriptor is readable if one of them is ready. Without
+    /// this the descriptor shows changes only.
+    fn show_all_in_mio(&mut self) -> io::Result<()> {
+        while let Some(position) = self.entries.any_hot() {
+            if let Some(entry) = self.entries.get_mut(position) {
+                rearm(self.poll.registry(), entry, position)?;
+            }
+            self.entries.cool(position);
+        }
+        Ok(())
     }
 }
 
+fn errno(result: &io::Result<()>) -> Option<Errno> {
+    result.as_ref().err().and_then(Errno::from_io_error)
+}
+
+/// Makes mio report an entry that is ready, whether it has reported it before or not.
+fn rearm(
+    registry: &mio::Registry,
+    entry: &mut Entry<Registered>,
+    position: usize,
+) -> io::Result<()> {
+    let number = entry.descriptor.number();
+    let (name, interest) = (mio::Token(position), to_mio(entry.watch.interest()));
+    if entry.state.in_mio {
+        SourceFd(&number).reregister(registry, name, interest)?;
+    } else {
+        SourceFd(&number).register(registry, name, interest)?;
+    }
+    entry.state = Registered::ARMED;
+    Ok(())
+}
+
+/// Returns whether mio has the entry no more.
+fn deregister(registry: &mio::Registry, entry: &Entry<Registered>) -> bool {
+    let number = entry.descriptor.number();
+    let result = SourceFd(&number).deregister(registry);
+    if let Err(error) = &result {
+        log::debug!("descriptor {number} could not be deregistered: {error}");
+    }
+    result.is_ok()
+}
+
 fn to_mio(interest: Interest) -> mio::Interest {
-    // Priority has no constant on systems without it; asking for it is refused before.
+    // Systems without priority have no constant for it; such an interest is refused earlier.
     #[cfg(epoll)]
     const PRIORITY: mio::Interest = mio::Interest::PRIORITY;
     #[cfg(not(epoll))]

@@ -1,32 +1,31 @@
-//! poll: every system; on Windows, under the name of `WSAPoll`.
+//! poll: every system; on Windows it is `WSAPoll`.
 //!
-//! The set is ours and handed over whole with each call, so that a wait costs what is registered.
-//! Where it surprises:
+//! The whole set is an argument of each call, so a wait costs what is registered. Surprises:
 //!
-//! - More entries than the process may have descriptors (a limit lowered later) are `EINVAL`: they
-//!   go over in pieces.
-//! - A number that is not open is no error of the call but `NVAL` in its entry, at once and for ever:
-//!   such an entry is told once and leaves the set.
+//! - More entries than the process may have descriptors (a limit lowered later) are `EINVAL`: the set is
+//!   polled in pieces.
+//! - A descriptor that is not open is `NVAL` in its entry, immediately and forever: such an entry is
+//!   reported once and leaves the set.
 //! - `WSAPoll` refuses an empty set, and `POLLPRI`.
 
 use std::io;
 use std::time::Duration;
 
-use super::Mechanism;
 use super::poll_set::{PollSet, check_open};
+use super::{AnyPoller, Poller};
 use crate::descriptor::Descriptor;
 use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 
-pub(super) fn open() -> io::Result<Box<dyn Mechanism>> {
-    Ok(Box::new(Poll::default()))
+pub(super) fn open() -> io::Result<AnyPoller> {
+    Ok(AnyPoller::other(Poll::default()))
 }
 
 #[derive(Debug, Default)]
 struct Poll(PollSet);
 
-impl Mechanism for Poll {
+impl Poller for Poll {
     fn update(
         &mut self,
         descriptor: Descriptor,

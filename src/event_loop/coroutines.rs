@@ -292,7 +292,7 @@ impl<T: 'static> EventLoop<T> {
         match watched.state().take_order() {
             Order::Nothing => {}
             Order::Register(interest) => {
-                let is_edge = self.selector.backend().abilities().edge;
+                let is_edge = self.selector.backend().capabilities().edge;
                 let level = Watch::from(interest);
                 let watch = if is_edge { level.edge() } else { level };
                 match self.insert(Rc::new(Watcher(Rc::clone(watched))), watch) {

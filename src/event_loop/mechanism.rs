@@ -16,18 +16,18 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// Looks for events without sleeping for so long, before each sleep. As
-    /// [`Selector::busy_poll`](crate::Selector::busy_poll).
+    /// [`Selector::set_busy_poll`](crate::Selector::set_busy_poll).
     ///
     /// ```
     /// use polyselect::EventLoop;
     /// use std::time::Duration;
     ///
     /// let mut event_loop = EventLoop::new(())?;
-    /// event_loop.busy_poll(Duration::from_micros(50));
+    /// event_loop.set_busy_poll(Duration::from_micros(50));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn busy_poll(&mut self, duration: Duration) {
-        self.selector.busy_poll(duration);
+    pub fn set_busy_poll(&mut self, duration: Duration) {
+        self.selector.set_busy_poll(duration);
     }
 
     /// Makes the loop usable in a forked child, where before that everything but dropping it is an

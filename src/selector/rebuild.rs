@@ -1,30 +1,31 @@
-//! A new kernel object for a selector that goes on: after a fork, or on another mechanism.
+//! A new kernel object for a selector: after a fork, or on another backend.
 
 use std::io;
 
 use super::{Selector, watch_waker};
-use crate::backend::{Backend, Mechanism};
+use crate::backend::{AnyPoller, Backend};
 use crate::fork::HomeProcess;
 use crate::interest::Interest;
-use crate::key::{Key, Token};
+use crate::key::Key;
 
 impl<S, D> Selector<S, D> {
-    /// Opens the mechanism anew and registers everything there; for a child of `fork`.
+    /// Opens the backend again and registers all sources there; for a child of `fork`.
     ///
-    /// After a fork, parent and child share the kernel object, and what one does with it the other
-    /// gets to feel. So in the child nothing works that asks the kernel until this was called (or
-    /// the selector is dropped, which leaves the parent's alone). Wakers that were cloned before
-    /// the fork wake this selector from then on; they no longer have to do with the parent's.
-    /// A descriptor for nesting must be asked for again.
+    /// After a fork, parent and child share the kernel object, and the changes of one affect the other. So
+    /// in the child every call that needs the kernel fails until this is called (or the selector is
+    /// dropped, which leaves the parent's registrations alone). Wakers that were cloned before the fork
+    /// then wake this selector, and no longer the parent's. A descriptor that
+    /// [`descriptor`](Self::descriptor) returned earlier is stale.
     ///
-    /// Keys stay valid. One-shots that have fired stay so, edges that are ready are reported once
-    /// more. Costs one system call or more for each registration, and does not block.
+    /// Keys stay valid. One-shots that have fired stay so; edges that are ready are reported again. Costs at
+    /// least one system call for each registration. Does not block, except on io_uring, where it can block
+    /// for some milliseconds, at most 50.
     ///
     /// # Errors
     ///
-    /// As [`with_backend`](Self::with_backend) and [`register`](Self::register). Everything is as
-    /// it was then. A descriptor that was closed behind the selector's back is no error: it gets an
-    /// `INVALID` event.
+    /// The errors of [`with_backend`](Self::with_backend) and [`register`](Self::register); the selector is
+    /// unchanged then. A descriptor that was closed behind the selector's back is not an error: its
+    /// registration gets an `INVALID` event.
     ///
     /// ```
     /// # use polyselect::Selector;
@@ -36,14 +37,13 @@ impl<S, D> Selector<S, D> {
         self.rebuild_with(self.backend)
     }
 
-    /// Moves to another mechanism, with all that is registered, all or nothing. Else it does what
-    /// [`rebuild`](Self::rebuild) does.
+    /// Moves all registrations to another backend, or none of them. Otherwise like
+    /// [`rebuild`](Self::rebuild).
     ///
     /// # Errors
     ///
-    /// As [`rebuild`](Self::rebuild); and `Unsupported` if this system lacks the mechanism, or the
-    /// mechanism what one of the registrations needs, or nesting when
-    /// [`descriptor`](Self::descriptor) was asked for. Everything is as it was then.
+    /// The errors of [`rebuild`](Self::rebuild), and `Unsupported` if this system lacks the backend, or the
+    /// backend lacks the mode of a registration. The selector is unchanged then.
     ///
     /// ```
     /// use polyselect::{Backend, Selector};
@@ -55,64 +55,57 @@ impl<S, D> Selector<S, D> {
     /// ```
     pub fn rebuild_with(&mut self, backend: Backend) -> io::Result<()> {
         for (_, registration) in &self.registrations {
-            backend.check(registration.descriptor, registration.watch)?;
+            backend.check(registration.watch)?;
         }
-        let forked = !self.home.is_here();
-        // In a child the nest is the parent's.
-        let nest = self.nest.as_ref().filter(|_| !forked);
-        if nest.is_some() && !backend.abilities().nesting {
-            return Err(backend.unable("nesting", |abilities| abilities.nesting));
-        }
-        let mut mechanism = backend.open()?;
+        let mut poller = backend.open()?;
         if let Some(waker) = &self.waker {
             #[cfg(unix)]
-            if forked {
+            if !self.home.is_here() {
                 waker.renew()?;
             }
-            watch_waker(&mut *mechanism, waker)?;
+            watch_waker(&mut poller, waker)?;
         }
-        let not_open = self.hand_over(&mut *mechanism)?;
-        if let Some(nest) = nest {
-            nest.attach(&mut *mechanism)?;
-        }
+        let not_open = self.hand_over(&mut poller)?;
 
         // Nothing fails from here on.
-        self.nest.take_if(|_| forked);
+        self.silence_duplicates();
+        self.is_nested = false;
         self.changes.clear();
         for (_, registration) in &mut self.registrations {
-            registration.spent &= !registration.changed;
-            registration.changed = false;
-            let watched = !registration.spent;
-            registration.applied =
-                if watched { registration.watch.interest() } else { Interest::empty() };
+            registration.has_fired &= !registration.is_changed;
+            registration.is_changed = false;
+            registration.applied = registration.watch;
+            if registration.has_fired {
+                registration.applied = registration.watch.with_interest(Interest::empty());
+            }
         }
         for key in not_open {
-            self.registrations[key.slot()].applied = Interest::empty();
-            self.refused.push(key);
+            let registration = &mut self.registrations[key.slot()];
+            registration.applied = registration.watch.with_interest(Interest::empty());
+            self.rejected.push(key);
         }
-        self.mechanism = mechanism;
+        self.poller = poller;
         self.backend = backend;
         self.home = HomeProcess::here();
-        self.stale_events = false;
-        self.refresh_nest();
+        self.has_stale_events = false;
         log::debug!("selector rebuilt on {backend}");
         Ok(())
     }
 
-    /// Registers everything that is watched; returns what turned out not to be open.
-    fn hand_over(&self, mechanism: &mut dyn Mechanism) -> io::Result<Vec<Key>> {
+    /// Registers everything that is watched with `poller`; returns the keys whose descriptor is not open.
+    fn hand_over(&self, poller: &mut AnyPoller) -> io::Result<Vec<Key>> {
         let mut not_open = Vec::new();
         for (slot, registration) in &self.registrations {
-            let armed = !registration.spent || registration.changed;
-            if !armed || registration.watch.interest().is_empty() {
+            let is_armed = !registration.has_fired || registration.is_changed;
+            if !is_armed || registration.watch.interest().is_empty() {
                 continue;
             }
-            let key = Key::new(slot as u32, registration.generation);
-            let token = Token::new(key, registration.watch.interest());
-            let nothing = Interest::empty();
-            match mechanism.update(registration.descriptor, token, nothing, registration.watch) {
+            let (descriptor, token) = (registration.descriptor, registration.token(slot));
+            match poller.update(descriptor, token, Interest::empty(), registration.watch) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => not_open.push(key),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    not_open.push(registration.key(slot));
+                }
                 Err(error) => return Err(error),
             }
         }

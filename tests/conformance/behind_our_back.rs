@@ -49,7 +49,7 @@ fn a_descriptor_that_is_not_open_is_refused(backend: Backend) {
         let error = selector.register(left, watch, "data").unwrap_err();
         assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(&format!("descriptor {number} is not open")), "{error}");
-        let (left, data) = error.into_parts();
+        let (_, left, data) = error.into_parts();
         assert_eq!((left.0.as_raw_fd(), data, selector.len()), (number, "data", 0));
         expect_silence(&mut selector);
     }
@@ -188,7 +188,7 @@ fn a_number_reused_and_registered_again(backend: Backend) {
     // While the old one is registered the number is taken.
     let error = selector.register(unclosed(fresh), R, ()).unwrap_err();
     assert_eq!(error.error().kind(), ErrorKind::AlreadyExists);
-    let (fresh, ()) = error.into_parts();
+    let (_, fresh, ()) = error.into_parts();
     selector.unregister(key).unwrap();
     let key = selector.register(fresh, R, ()).unwrap();
     expect_silence(&mut selector);

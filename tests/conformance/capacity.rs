@@ -1,4 +1,4 @@
-//! When more is ready than there is room for: the rest comes next time, and none starves.
+//! More is ready than the capacity: the rest comes with the next waits, and no source starves.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::support::*;
 
 pub const CASES: &[Case] = &[
     case!(none_starves_in_a_small_batch),
-    case!(who_is_ready_again_soon_lets_the_others_have_their_turn),
+    case!(sources_that_are_ready_again_soon_do_not_starve_the_others),
     case!(one_shots_in_a_small_batch_all_fire_once needs oneshot),
     case!(edges_in_a_small_batch_all_come needs edge),
     case!(zero_counts_as_one),
@@ -45,7 +45,8 @@ fn none_starves_in_a_small_batch(backend: Backend) {
         let mut seen = BTreeMap::new();
         for _ in 0..10 * 20 / capacity {
             let count = selector.select(&mut events, SURELY).unwrap();
-            assert!(count >= 1 && count <= capacity);
+            // A backend that has looked at all of them reports all of them.
+            assert!(count >= capacity, "{count} of {capacity}");
             for event in &events {
                 *seen.entry(*selector[event.key].data()).or_insert(0) += 1;
             }
@@ -55,18 +56,22 @@ fn none_starves_in_a_small_batch(backend: Backend) {
     }
 }
 
-fn who_is_ready_again_soon_lets_the_others_have_their_turn(backend: Backend) {
+fn sources_that_are_ready_again_soon_do_not_starve_the_others(backend: Backend) {
     for capacity in [1, 3, 7] {
         let mut selector: Selector<TcpStream, u8> = open(backend);
         let peers = many_ready(&mut selector, 20, R);
         let mut events = Events::with_capacity(capacity);
         let (mut seen, mut drained) = ([0; 20], Vec::<usize>::new());
         for _ in 0..10 * 20 / capacity {
-            selector.select(&mut events, SURELY).unwrap();
-            // One wait finds them not ready, the next one does.
-            for number in drained.drain(..) {
-                (&peers[number]).write_all(b"!").unwrap();
+            let send_again = |drained: &mut Vec<usize>| {
+                drained.drain(..).for_each(|number| (&peers[number]).write_all(b"!").unwrap());
+            };
+            if drained.len() == peers.len() {
+                send_again(&mut drained); // None of them is ready.
             }
+            // One wait does not find the drained ones ready, and the next one does.
+            selector.select(&mut events, SURELY).unwrap();
+            send_again(&mut drained);
             for event in &events {
                 let number = usize::from(*selector[event.key].data());
                 seen[number] += 1;
@@ -107,7 +112,7 @@ fn zero_counts_as_one(backend: Backend) {
     let mut selector: Selector<TcpStream, u8> = open(backend);
     let _peers = many_ready(&mut selector, 2, R);
     let mut events = Events::with_capacity(0);
-    assert_eq!(selector.select(&mut events, SURELY).unwrap(), 1);
+    assert!(selector.select(&mut events, SURELY).unwrap() >= 1);
 }
 
 fn the_waker_takes_no_place(backend: Backend) {
@@ -119,7 +124,7 @@ fn the_waker_takes_no_place(backend: Backend) {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..30 {
             waker.wake().unwrap();
-            assert_eq!(selector.select(&mut events, SURELY).unwrap(), capacity);
+            assert!(selector.select(&mut events, SURELY).unwrap() >= capacity);
             for event in &events {
                 assert_eq!(event.ready, Ready::READABLE);
                 seen.insert(*selector[event.key].data());
@@ -129,7 +134,6 @@ fn the_waker_takes_no_place(backend: Backend) {
     }
 }
 
-/// The place of the waker is filled by looking again; who is seen twice is still one event.
 fn a_wake_does_not_double_an_event(backend: Backend) {
     let mut selector: Selector<TcpStream, u8> = open(backend);
     let _peers = many_ready(&mut selector, 1, R);

@@ -53,7 +53,7 @@ fn modify_reports_what_is_ready_again(backend: Backend) {
     for interest in [R, R | W, R] {
         selector.modify(key, interest).unwrap();
         assert!(selector[key].watch().is_edge());
-        wait_until(&mut selector, key, Ready::from_bits_truncate(interest.bits()));
+        wait_until(&mut selector, key, Ready::from(interest));
         settle(&mut selector);
     }
     // There and back before the next wait reports it again as well.
@@ -75,7 +75,7 @@ fn rebuilding_reports_what_is_ready_again(backend: Backend) {
     right.write_all(b"!").unwrap();
     wait_until(&mut selector, key, Ready::READABLE);
     settle(&mut selector);
-    for target in Backend::available().filter(|target| target.abilities().edge) {
+    for target in Backend::available().filter(|target| target.capabilities().edge) {
         selector.rebuild_with(target).unwrap();
         wait_until(&mut selector, key, Ready::READABLE);
         settle(&mut selector);

@@ -129,7 +129,7 @@ fn a_reset_makes_what_was_asked_for_ready(backend: Backend) {
         let mut selector = open(backend);
         let key = selector.register(left, interest, ()).unwrap();
         reset(right);
-        let asked = Ready::from_bits_truncate(interest.bits());
+        let asked = Ready::from(interest);
         wait_until(&mut selector, key, asked);
         let others = (Ready::READABLE | Ready::WRITABLE | Ready::PRIORITY) - asked;
         let ready = expect_one(&mut selector, key);
@@ -169,7 +169,7 @@ fn a_connection_that_is_refused_is_ready_with_an_error(backend: Backend) {
     for interest in [R, W, R | W] {
         let mut selector = open(backend);
         let key = selector.register(connecting(address), interest, ()).unwrap();
-        wait_until(&mut selector, key, Ready::from_bits_truncate(interest.bits()));
+        wait_until(&mut selector, key, Ready::from(interest));
         let error = selector[key].source().take_error().unwrap();
         assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::ConnectionRefused));
     }

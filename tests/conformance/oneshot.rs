@@ -94,7 +94,7 @@ fn stays_spent_when_the_selector_is_rebuilt(backend: Backend) {
     let armed = selector.register(other, R.oneshot(), ()).unwrap();
     right.write_all(b"!").unwrap();
     assert_eq!(expect_one(&mut selector, spent), Ready::READABLE);
-    for target in Backend::available().filter(|target| target.abilities().oneshot) {
+    for target in Backend::available().filter(|target| target.capabilities().oneshot) {
         selector.rebuild_with(target).unwrap();
         expect_silence(&mut selector);
         selector.rebuild_with(backend).unwrap();

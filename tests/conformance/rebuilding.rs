@@ -61,7 +61,7 @@ fn what_the_other_cannot_do_leaves_everything_as_it_was(backend: Backend) {
     let mut selector = open(backend);
     let edge = selector.register(edge, R.edge(), ()).unwrap();
     let level = selector.register(level, R, ()).unwrap();
-    for target in Backend::available().filter(|target| !target.abilities().edge) {
+    for target in Backend::available().filter(|target| !target.capabilities().edge) {
         let error = selector.rebuild_with(target).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(target.name()), "{error}");

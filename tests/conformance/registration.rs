@@ -33,8 +33,8 @@ fn twice_is_refused_and_everything_handed_back(backend: Backend) {
     let key = selector.register(Rc::clone(&left), W, "first").unwrap();
     let error = selector.register(Rc::clone(&left), R, "second").unwrap_err();
     assert_eq!(error.error().kind(), io::ErrorKind::AlreadyExists);
-    assert!(error.to_string().contains(&format!("under key {key}")), "{error}");
-    let (source, data) = error.into_parts();
+    assert!(error.to_string().contains(&format!("as key {key}")), "{error}");
+    let (_, source, data) = error.into_parts();
     assert!(Rc::ptr_eq(&source, &left) && data == "second");
     assert_eq!((selector.len(), selector[key].interest()), (1, W));
     assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
@@ -121,13 +121,13 @@ fn what_cancels_out_changes_nothing(backend: Backend) {
 }
 
 fn modes_that_are_missing_are_refused_by_name(backend: Backend) {
-    let abilities = backend.abilities();
+    let capabilities = backend.capabilities();
     let mut selector = open(backend);
     for (watch, able) in [
-        (R.edge(), abilities.edge),
-        (R.oneshot(), abilities.oneshot),
-        (R.exclusive(), abilities.exclusive),
-        (P.into(), abilities.priority),
+        (R.edge(), capabilities.edge),
+        (R.oneshot(), capabilities.oneshot),
+        (R.exclusive(), capabilities.exclusive),
+        (P.into(), capabilities.priority),
     ] {
         let (left, _right) = pair();
         let address = left.local_addr().unwrap();
@@ -142,16 +142,16 @@ fn modes_that_are_missing_are_refused_by_name(backend: Backend) {
                 assert!(error.to_string().contains(&format!("backend {backend} ")), "{error}");
                 for other in Backend::available() {
                     let able = match () {
-                        () if watch.is_edge() => other.abilities().edge,
-                        () if watch.is_oneshot() => other.abilities().oneshot,
-                        () if watch.is_exclusive() => other.abilities().exclusive,
-                        () => other.abilities().priority,
+                        () if watch.is_edge() => other.capabilities().edge,
+                        () if watch.is_oneshot() => other.capabilities().oneshot,
+                        () if watch.is_exclusive() => other.capabilities().exclusive,
+                        () => other.capabilities().priority,
                     };
                     let named =
                         error.to_string().split([' ', ',']).any(|word| word == other.name());
                     assert!(named || !able, "{other} is missing in {error}");
                 }
-                let (left, data) = error.into_parts();
+                let (_, left, data) = error.into_parts();
                 assert_eq!((left.local_addr().unwrap(), data), (address, "data"));
             }
         }

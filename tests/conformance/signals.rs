@@ -66,7 +66,7 @@ fn the_switch_makes_a_wait_return_early(backend: Backend) {
             assert_eq!(selector.select(&mut events, timeout).unwrap(), 0);
             assert!(start.elapsed() < SURELY);
         }
-        selector.busy_poll(Duration::from_millis(1));
+        selector.set_busy_poll(Duration::from_millis(1));
         assert_eq!(selector.select(&mut events, None).unwrap(), 0);
     }
     selector.set_interruptible(false);

@@ -102,7 +102,7 @@ fn busy_polling_changes_nothing_but_speed(backend: Backend) {
     let mut selector = open(backend);
     let key = selector.register(left, R, ()).unwrap();
     for busy in [Duration::from_micros(50), Duration::from_millis(5), Duration::MAX] {
-        selector.busy_poll(busy);
+        selector.set_busy_poll(busy);
         for timeout in TIMEOUTS {
             let waited = timed(&mut selector, timeout);
             assert!(waited >= timeout, "{waited:?} instead of {timeout:?}, busy for {busy:?}");
@@ -117,6 +117,6 @@ fn busy_polling_changes_nothing_but_speed(backend: Backend) {
         right = thread.join().unwrap();
         drain(selector[key].source());
     }
-    selector.busy_poll(Duration::ZERO);
+    selector.set_busy_poll(Duration::ZERO);
     expect_silence(&mut selector);
 }

@@ -31,14 +31,14 @@ fn lists_each() -> Result<(), Failed> {
         .collect();
     for backend in Backend::ALL {
         let available = if backend.is_available() { "yes" } else { "-" };
-        let edge = if backend.abilities().edge { "yes" } else { "-" };
+        let edge = if backend.capabilities().edge { "yes" } else { "-" };
         assert_eq!(rows[backend.name()][..2], [available, edge], "{out}");
         if !backend.is_available() {
             let reason = format!("backend {backend} is not available on this system");
             assert!(out.contains(&reason), "{out}");
         }
     }
-    let best = Backend::available().next().ok_or("no mechanism at all")?;
+    let best = Backend::available().next().ok_or("no backend at all")?;
     assert!(out.contains(&format!("Selector::new() takes {best}: the first")), "{out}");
     Ok(())
 }

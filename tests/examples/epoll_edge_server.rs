@@ -9,14 +9,14 @@ use crate::support::subject::{Subject, connect};
 static SUBJECT: Subject = Subject { example: "epoll_edge_server", answer: |_| b"OK".to_vec() };
 
 fn with_edges() -> impl Iterator<Item = Backend> {
-    Backend::available().filter(|backend| backend.abilities().edge)
+    Backend::available().filter(|backend| backend.capabilities().edge)
 }
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = SUBJECT.trials(with_edges());
     trials.extend(SUBJECT.own(&[("says_once_that_there_is_work", says_once_that_there_is_work)]));
     trials.extend(SUBJECT.own_on(with_edges(), "one_edge_is_drained", one_edge_is_drained));
-    let without_edges = Backend::available().filter(|backend| !backend.abilities().edge);
+    let without_edges = Backend::available().filter(|backend| !backend.capabilities().edge);
     trials.extend(SUBJECT.own_on(without_edges, "is_refused_a_client", is_refused));
     trials
 }
@@ -61,7 +61,7 @@ fn one_edge_is_drained(backend: Backend) -> Result<(), Failed> {
 fn is_refused(backend: Backend) -> Result<(), Failed> {
     let output = SUBJECT.command(backend).output()?;
     let error = String::from_utf8(output.stderr)?;
-    let expected = format!("backend {backend} cannot do edge-triggered delivery");
+    let expected = format!("backend {backend} does not support edge-triggered delivery");
     assert!(!output.status.success() && error.contains(&expected), "{error}");
     Ok(())
 }

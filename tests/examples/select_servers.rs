@@ -15,7 +15,7 @@ static SELECT_OK: Subject = Subject { example: "select_ok_server", answer: |_| b
 static POLL_OK: Subject = Subject { example: "poll_ok_server", answer: |_| b"OK".to_vec() };
 
 fn with_priority() -> impl Iterator<Item = Backend> {
-    Backend::available().filter(|backend| backend.abilities().priority)
+    Backend::available().filter(|backend| backend.capabilities().priority)
 }
 
 pub fn trials() -> Vec<Trial> {

@@ -146,7 +146,7 @@ impl Run {
         };
         let source = self.subjects[place].source().clone();
         let taken = self.registered[place].is_some();
-        let able = !watch.is_edge() || self.selector.backend().abilities().edge;
+        let able = !watch.is_edge() || self.selector.backend().capabilities().edge;
         match self.selector.register(source, watch, place) {
             Ok(_) if taken => Err("registered twice".into()),
             Ok(_) if !able => Err("took a mode that it lacks".into()),
@@ -195,7 +195,7 @@ impl Run {
     }
 
     fn rebuild(&mut self, backend: Backend) -> Outcome {
-        let able = backend.abilities().edge
+        let able = backend.capabilities().edge
             || self.registered.iter().flatten().all(|registered| !registered.watch.is_edge());
         match self.selector.rebuild_with(backend) {
             Ok(()) if !able => return Err(format!("{backend} took an edge")),
@@ -243,7 +243,15 @@ impl Run {
     /// What this one has to report, room being there.
     fn must_report(&self, place: usize) -> Ready {
         let Some(registered) = &self.registered[place] else { return Ready::empty() };
-        let truth = self.subjects[place].truth(registered.watch.interest()) & GUARANTEED;
+        let interest = registered.watch.interest();
+        let mut truth = self.subjects[place].truth(interest);
+        if self.selector.backend() == Backend::Select
+            && !interest.contains(Interest::READABLE)
+            && truth.contains(Ready::WRITE_CLOSED)
+        {
+            truth -= Ready::WRITABLE; // It may not see the hang-up.
+        }
+        let truth = truth & GUARANTEED;
         let due = if registered.watch.is_edge() { registered.due } else { GUARANTEED };
         if registered.armed { truth & due } else { Ready::empty() }
     }
@@ -264,7 +272,7 @@ impl Run {
         if !ready.contains(must) {
             return Err(format!("{must:?} is missing: {found}"));
         }
-        let asked = Ready::from_bits_truncate(interest.bits());
+        let asked = Ready::from(interest);
         if !asked.contains(ready & GUARANTEED) {
             return Err(format!("not asked for: {found}"));
         }

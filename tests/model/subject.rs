@@ -188,7 +188,7 @@ impl Subject {
         let some = self.waiting > 0;
         match self.kind {
             Kind::Stream => (Some(some || self.ended), self.full.map(|full| !full)),
-            Kind::PipeReader => (Some(some || self.ended), Some(false)),
+            Kind::PipeReader => (Some(some || self.ended), Some(gone)),
             // Asked whether it is readable, a writing end answers when it is broken.
             Kind::PipeWriter => (Some(gone), self.full.map(|full| !full)),
             Kind::Counter => (Some(some), Some(true)),
@@ -218,7 +218,10 @@ fn truth(descriptor: BorrowedFd<'_>, interest: Interest) -> Ready {
     let asks = |flag| interest.contains(flag);
     let mut ready = Ready::empty();
     ready.set(Ready::READABLE, asks(Interest::READABLE) && has(PollFlags::IN | end));
-    ready.set(Ready::WRITABLE, asks(Interest::WRITABLE) && has(PollFlags::OUT | PollFlags::ERR));
+    ready.set(
+        Ready::WRITABLE,
+        asks(Interest::WRITABLE) && has(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR),
+    );
     ready.set(Ready::PRIORITY, asks(Interest::PRIORITY) && has(PollFlags::PRI));
     ready.set(Ready::ERROR, has(PollFlags::ERR));
     let half = asks(Interest::READABLE) && has(PollFlags::RDHUP);

@@ -40,7 +40,7 @@ pub fn select(streams: Vec<TcpStream>) -> io::Result<()> {
 /// Looks for 50 µs before each sleep.
 pub fn epoll_busy(streams: Vec<TcpStream>) -> io::Result<()> {
     let mut selector = Selector::with_backend(Backend::Epoll)?;
-    selector.busy_poll(Duration::from_micros(50));
+    selector.set_busy_poll(Duration::from_micros(50));
     serve(selector, Interest::READABLE.into(), streams)
 }
 

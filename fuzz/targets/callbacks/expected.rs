@@ -29,7 +29,7 @@ pub struct Source {
 
 impl Source {
     fn ready(&self) -> Ready {
-        let mut ready = Ready::from_bits_truncate(self.interest.bits());
+        let mut ready = Ready::from(self.interest);
         ready.set(Ready::READABLE, ready.contains(Ready::READABLE) && self.count > 0);
         // Such a descriptor has nothing to do with priority.
         ready & (Ready::READABLE | Ready::WRITABLE)

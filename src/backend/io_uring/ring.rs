@@ -1,14 +1,14 @@
-//! The ring itself: opening, entering, leaving.
+//! A ring of multishot polls: opening, entering, and closing it so that it holds no file any more.
 //!
-//! A ring belongs to the thread that armed it: another one may not enter it, and when the thread ends
-//! all polls are cancelled. The kernel's error for an enter from elsewhere cannot be relied on, so the
-//! thread is compared before each.
+//! A ring belongs to the thread that opened it: another thread may not enter it, and when the thread ends
+//! all polls are cancelled. The kernel's error for an enter from another thread is not reliable, so the
+//! thread is compared before each enter.
 
 #![allow(unsafe_code)] // Pushing an entry is unsafe in io-uring.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use std::{fmt, io};
+use std::time::{Duration, Instant};
+use std::{fmt, io, mem};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -16,16 +16,17 @@ use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::super::poll_set::to_timespec;
+use crate::descriptor::Descriptor;
 use crate::fork::HomeProcess;
 use crate::raw_event::bits;
 
 /// How many entries the queues have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
-    /// So many changes fit into one enter.
+    /// As many changes fit into one enter.
     pub(super) submissions: u32,
-    /// So many completions may wait; those that do not fit end their polls, which are armed anew then.
-    /// The table in which the kernel looks up what to cancel has its size from this as well.
+    /// As many completions fit; one that does not fit ends its poll, which is then armed again. The size
+    /// of the kernel's table for cancellations follows from this, too.
     pub(super) completions: u32,
 }
 
@@ -33,17 +34,49 @@ impl Sizes {
     pub(super) const LARGE: Self = Self { submissions: 512, completions: 16_384 };
 }
 
+/// A poll is named by the position of its entry and the number of its arming, because a completion may
+/// arrive when the position has long been reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PollName {
+    pub(super) position: u32,
+    /// Never [`NO_ARMING`].
+    pub(super) arming: u32,
+}
+
+/// The arming of completions that belong to no poll.
+pub(super) const NO_ARMING: u32 = 0;
+
+impl PollName {
+    fn to_u64(self) -> u64 {
+        u64::from(self.arming) << 32 | u64::from(self.position)
+    }
+
+    fn from_u64(data: u64) -> Self {
+        Self { position: data as u32, arming: (data >> 32) as u32 }
+    }
+}
+
+/// A completion of a poll.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Completion {
+    pub(super) name: PollName,
+    pub(super) result: i32,
+    /// Whether the poll has ended.
+    pub(super) is_last: bool,
+}
+
 pub(super) struct Ring {
     ring: IoUring,
     /// Dropped after the ring, see [`Sentinel`].
     sentinel: Sentinel,
-    sizes: Sizes,
     thread: u64,
     home: HomeProcess,
-    /// Whether completions were put aside for want of room in the last enter, or before it.
+    /// Whether completions did not fit into the queue during the last enter, or before it.
     overflowed: bool,
-    /// Whether anything has ever been handed over.
-    entered: bool,
+    /// Completions that were taken out of the kernel's queue early.
+    taken: Vec<Completion>,
+    /// How many polls of each position have not had their last completion.
+    in_flight: Vec<u32>,
 }
 
 impl fmt::Debug for Ring {
@@ -51,6 +84,10 @@ impl fmt::Debug for Ring {
         f.debug_struct("Ring").field("thread", &self.thread).finish_non_exhaustive()
     }
 }
+
+/// How long to wait until a ring holds no file any more: mostly some milliseconds. A forked child that
+/// holds the ring can delay it forever.
+const LONGEST_RELEASE: Duration = Duration::from_millis(50);
 
 impl Ring {
     pub(super) fn open(sizes: Sizes) -> io::Result<Self> {
@@ -71,72 +108,117 @@ impl Ring {
         {
             return Err(refused("the kernel is older than 5.13"));
         }
-        let (sentinel, guard) = Sentinel::new()?;
+        let (reader, writer) = io::pipe()?;
         let mut ring = Self {
             ring,
-            sentinel,
-            sizes,
+            sentinel: Sentinel(Some(reader.into())),
             thread: this_thread(),
             home: HomeProcess::here(),
             overflowed: false,
-            entered: false,
+            taken: Vec::new(),
+            in_flight: Vec::new(),
         };
-        ring.push(&guard)?;
+        let number = types::Fd(writer.as_raw_fd());
+        ring.push(&opcode::PollAdd::new(number, bits::ERR).multi(true).build())?;
+        // From here on only the ring holds the writing end, which a forked child could inherit otherwise.
+        ring.enter(0, None)?;
         Ok(ring)
-    }
-
-    /// Another one like this, for this thread.
-    pub(super) fn open_another(&self) -> io::Result<Self> {
-        Self::open(self.sizes)
     }
 
     pub(super) fn is_of_this_thread(&self) -> bool {
         self.thread == this_thread()
     }
 
-    /// Puts an entry into the submission queue; if that is full, its content goes over first.
-    pub(super) fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
-        loop {
-            // SAFETY: entries are polls and cancellations, which point to no memory.
-            if unsafe { self.ring.submission().push(entry) }.is_ok() {
-                return Ok(());
-            }
-            match self.ring.submit() {
-                Err(error) if !is_busy(&error) => return Err(error),
-                _ => {}
-            }
+    /// Arms a multishot poll with the next enter.
+    pub(super) fn arm(
+        &mut self,
+        name: PollName,
+        descriptor: Descriptor,
+        asked: u32,
+    ) -> io::Result<()> {
+        let number = types::Fd(descriptor.borrow().as_raw_fd());
+        let entry = opcode::PollAdd::new(number, asked).multi(true).build();
+        self.push(&entry.user_data(name.to_u64()))?;
+        let position = name.position as usize;
+        if self.in_flight.len() <= position {
+            self.in_flight.resize(position + 1, 0);
         }
+        self.in_flight[position] += 1;
+        Ok(())
     }
 
-    /// Cancels what was pushed under `target`. Where the kernel can, only a cancellation that finds
-    /// nothing has a completion.
-    pub(super) fn cancel(&mut self, target: u64, user_data: u64) -> io::Result<()> {
-        let mut entry = opcode::AsyncCancel::new(target).build().user_data(user_data);
+    /// Cancels a poll with the next enter. Where the kernel can skip it, a cancellation has no completion
+    /// of its own.
+    pub(super) fn cancel(&mut self, name: PollName) -> io::Result<()> {
+        let mut entry = opcode::AsyncCancel::new(name.to_u64()).build();
         if self.ring.params().is_feature_skip_cqe_on_success() {
             entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
         }
         self.push(&entry)
     }
 
-    /// Whether entering would do anything without waiting.
+    /// Whether the kernel may hold the file of a poll of this position, armed or cancelled.
+    pub(super) fn is_in_flight(&self, position: usize) -> bool {
+        self.in_flight.get(position).is_some_and(|&count| count > 0)
+    }
+
+    /// Waits until the kernel holds no file of the polls of this position, which are cancelled.
+    pub(super) fn release(&mut self, position: usize) -> io::Result<()> {
+        let mut deadline = None;
+        self.take_early();
+        while self.is_in_flight(position) {
+            // The poll or its cancellation has a completion at once, so the first enter does not sleep.
+            // Mostly it is the last one of the poll; if not, the kernel is asked for everything it has.
+            let result = match deadline {
+                None => self.enter(1, None),
+                Some(_) => self.enter_for_all(),
+            };
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => self.take_early(),
+            }
+            if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + LONGEST_RELEASE) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an entry into the submission queue; if the queue is full, the kernel takes its content first.
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        // SAFETY: entries are polls and cancellations, which point to no memory.
+        let try_push = |ring: &mut IoUring| unsafe { ring.submission().push(entry) }.is_ok();
+        // After a second refusal nothing has made room, and the caller has to report it.
+        for _ in 0..2 {
+            if try_push(&mut self.ring) {
+                return Ok(());
+            }
+            match self.ring.submit() {
+                Err(error) if !is_busy(&error) => return Err(error),
+                _ => self.take_early(),
+            }
+        }
+        if try_push(&mut self.ring) { Ok(()) } else { Err(Errno::BUSY.into()) }
+    }
+
+    /// Whether an enter would do anything without waiting.
     pub(super) fn has_work(&mut self) -> bool {
         let submission = self.ring.submission();
         !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
     }
 
-    /// Whether no completion waits to be taken.
+    /// Whether no completion is waiting to be taken.
     pub(super) fn is_empty(&mut self) -> bool {
-        self.ring.completion().is_empty()
+        self.taken.is_empty() && self.ring.completion().is_empty()
     }
 
     pub(super) fn has_overflowed(&self) -> bool {
         self.overflowed
     }
 
-    /// Hands over what was pushed, and waits for so many completions.
+    /// Submits the pushed entries and waits for `want` completions.
     pub(super) fn enter(&mut self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
         debug_assert!(self.is_of_this_thread());
-        self.entered = true;
         let overflow_before = self.ring.submission().cq_overflow();
         let submitter = self.ring.submitter();
         let result = match timeout {
@@ -154,53 +236,70 @@ impl Ring {
         }
     }
 
-    /// Lets the kernel hand out everything that it has.
+    /// Lets the kernel put everything that it has into the completion queue.
     pub(super) fn enter_for_all(&mut self) -> io::Result<()> {
         self.enter(self.ring.params().cq_entries() as usize, Some(Duration::ZERO))
     }
 
-    pub(super) fn for_each_completion(&mut self, take: impl FnMut(cqueue::Entry)) {
-        self.ring.completion().for_each(take);
+    /// Takes the completions of polls; returns whether there was any completion.
+    pub(super) fn take_completions(&mut self, mut take: impl FnMut(Completion)) -> bool {
+        let mut any = !self.taken.is_empty();
+        self.taken.drain(..).for_each(&mut take);
+        let in_flight = &mut self.in_flight;
+        for entry in self.ring.completion() {
+            any = true;
+            of_poll(&entry, in_flight).into_iter().for_each(&mut take);
+        }
+        any
     }
 
-    /// Makes an eventfd readable with each completion.
-    pub(super) fn signal_with(&self, signal: &OwnedFd) -> io::Result<()> {
-        self.ring.submitter().register_eventfd(signal.as_raw_fd())
+    fn take_early(&mut self) {
+        let in_flight = &mut self.in_flight;
+        let polls = self.ring.completion().filter_map(|entry| of_poll(&entry, in_flight));
+        self.taken.extend(polls);
     }
 
-    /// Gives up a ring of another thread.
+    /// Closes a ring that belongs to another thread.
     pub(super) fn leave(mut self) -> Departed {
-        Departed(self.sentinel.reader.take())
+        Departed(mem::take(&mut self.sentinel))
     }
 
-    /// Cancels everything, and waits until that is done.
+    /// Cancels everything and waits until that is done.
     fn cancel_all(&mut self) -> io::Result<()> {
-        self.sentinel.writer = None;
         let everything = types::CancelBuilder::any().all();
         self.push(&opcode::AsyncCancel2::new(everything).build())?;
-        let mut refused = false;
-        for _ in 0..1000 {
+        let deadline = Instant::now() + LONGEST_RELEASE;
+        let mut is_refused = false;
+        while !is_refused && !self.sentinel.is_released() && Instant::now() < deadline {
             self.enter(1, Some(Duration::ZERO))?;
-            self.for_each_completion(|completion| {
-                // Kernels before 5.19 cannot do it.
-                refused |= completion.result() == -libc::EINVAL;
-            });
-            if refused || self.sentinel.is_released() {
-                break;
+            for entry in self.ring.completion() {
+                // Kernels before 5.19 cannot cancel everything.
+                is_refused |= entry.result() == -libc::EINVAL;
             }
         }
         Ok(())
     }
 }
 
-/// By itself, closing a ring lets the files go only some milliseconds later.
+fn of_poll(entry: &cqueue::Entry, in_flight: &mut [u32]) -> Option<Completion> {
+    let name = PollName::from_u64(entry.user_data());
+    if name.arming == NO_ARMING {
+        return None;
+    }
+    let is_last = !cqueue::more(entry.flags());
+    if is_last {
+        in_flight[name.position as usize] -= 1;
+    }
+    Some(Completion { name, result: entry.result(), is_last })
+}
+
+/// Without a cancellation, the kernel releases the files some milliseconds after the ring was closed.
 impl Drop for Ring {
     fn drop(&mut self) {
         if !self.home.is_here() {
-            // The parent's: closing is all that may be done, and it releases nothing.
-            self.sentinel.reader = None;
-        } else if self.entered
-            && self.is_of_this_thread()
+            // The ring is the parent's: it may only be closed, which releases nothing.
+            drop(self.sentinel.0.take());
+        } else if self.is_of_this_thread()
             && let Err(error) = self.cancel_all()
         {
             log::debug!("io_uring: cancelling: {error}");
@@ -208,66 +307,44 @@ impl Drop for Ring {
     }
 }
 
-/// Tells when a ring has let its files go.
+/// Shows when a ring has released its files.
 ///
-/// The ring polls the writing end of a pipe, which keeps that open. When nobody else does, the reading
-/// end hangs up as soon as the ring has cancelled its polls, which it does all together.
-struct Sentinel {
-    writer: Option<OwnedFd>,
-    reader: Option<OwnedFd>,
-}
+/// This is the reading end of a pipe whose writing end is held by a poll of the ring alone. The ring
+/// releases all its files together, and the pipe hangs up then.
+#[derive(Debug, Default)]
+struct Sentinel(Option<OwnedFd>);
 
 impl Sentinel {
-    /// With the entry that makes the ring keep it.
-    fn new() -> io::Result<(Self, squeue::Entry)> {
-        let (reader, writer) = io::pipe()?;
-        let writer = OwnedFd::from(writer);
-        let number = types::Fd(writer.as_raw_fd());
-        let guard = opcode::PollAdd::new(number, bits::ERR).multi(true).build();
-        Ok((Self { writer: Some(writer), reader: Some(reader.into()) }, guard))
+    fn is_released(&self) -> bool {
+        self.is_released_within(Duration::ZERO)
     }
 
-    fn is_released(&self) -> bool {
-        self.reader.as_ref().is_none_or(|reader| hangs_up_within(reader, Duration::ZERO))
+    fn is_released_within(&self, timeout: Duration) -> bool {
+        let Some(reader) = &self.0 else { return true };
+        let mut entry = [PollFd::new(reader, PollFlags::empty())];
+        loop {
+            match poll(&mut entry, Some(&to_timespec(timeout))) {
+                Err(Errno::INTR) => {}
+                found => return found.is_ok_and(|found| found > 0),
+            }
+        }
     }
 }
 
 impl Drop for Sentinel {
     fn drop(&mut self) {
-        self.writer = None;
-        Departed(self.reader.take()).join();
+        if !self.is_released_within(LONGEST_RELEASE) {
+            log::warn!("io_uring: a closed ring still holds its files, probably in a forked child");
+        }
     }
 }
 
-/// A ring of another thread that was left, and may still hold files.
+/// A closed ring of another thread. Dropping this waits until the ring has released its files: mostly some
+/// milliseconds, at most 50.
 #[derive(Debug)]
-pub(super) struct Departed(Option<OwnedFd>);
+pub(super) struct Departed(#[allow(dead_code)] Sentinel);
 
-impl Departed {
-    /// Waits until it holds none: some milliseconds, most of the time.
-    pub(super) fn join(self) {
-        // A process that was forked from this one may hold the ring as long as it likes.
-        const LONGEST: Duration = Duration::from_secs(1);
-
-        if let Some(reader) = self.0
-            && !hangs_up_within(&reader, LONGEST)
-        {
-            log::warn!("io_uring: a ring that was left still holds its files");
-        }
-    }
-}
-
-fn hangs_up_within(reader: &OwnedFd, timeout: Duration) -> bool {
-    let mut entry = [PollFd::new(reader, PollFlags::empty())];
-    loop {
-        match poll(&mut entry, Some(&to_timespec(timeout))) {
-            Err(Errno::INTR) => {}
-            found => return found.is_ok_and(|found| found > 0),
-        }
-    }
-}
-
-/// A number for this thread that no other one ever has.
+/// A number for this thread that no other thread ever has.
 fn this_thread() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     thread_local! {

@@ -203,7 +203,7 @@ fn a_loop_that_was_put_aside_runs_on(backend: Backend) {
     for _ in 0..3 {
         let (left, right) = pair();
         // Edges, so that an event that gets lost does not come again.
-        let watch = if backend.abilities().edge {
+        let watch = if backend.capabilities().edge {
             Interest::WRITABLE.edge()
         } else {
             Interest::WRITABLE.oneshot()

@@ -96,10 +96,10 @@ fn what_cannot_be_registered_is_given_back(backend: Backend) {
     event_loop.register(Rc::clone(&left), Interest::READABLE, callback).unwrap();
     let error = event_loop.register(Rc::clone(&left), Interest::READABLE, callback).unwrap_err();
     assert_eq!(error.error().kind(), io::ErrorKind::AlreadyExists);
-    let (source, _callback) = error.into_parts();
+    let (_, source, _callback) = error.into_parts();
     assert!(Rc::ptr_eq(&source, &left));
     let error = event_loop.register_with(source, Interest::READABLE, |_key| callback).unwrap_err();
-    assert!(Rc::ptr_eq(&error.into_parts().0, &left));
+    assert!(Rc::ptr_eq(&error.into_parts().1, &left));
     assert_eq!((event_loop.len(), Rc::strong_count(&left)), (1, 2));
 }
 

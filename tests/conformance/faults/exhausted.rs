@@ -145,7 +145,7 @@ fn a_child_that_cannot_be_watched_is_given_back(backend: Backend) {
     };
     let error = without_descriptors(|| event_loop.watch_child(child, count)).unwrap_err();
     expect_too_many(error.error());
-    let (child, count) = error.into_parts();
+    let (_, child, count) = error.into_parts();
     assert_eq!(child.id(), id);
     event_loop.watch_child(child, count).unwrap();
     event_loop.run().unwrap();

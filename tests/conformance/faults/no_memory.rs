@@ -87,7 +87,7 @@ fn what_cannot_be_registered_is_given_back(backend: Backend) {
         Ok(other) => assert!(selector.contains(other)),
         Err(error) => {
             expect_no_memory(error.error());
-            let (other, data) = error.into_parts();
+            let (_, other, data) = error.into_parts();
             assert_eq!(data, "other");
             assert_eq!(other.peer_addr().unwrap(), other_peer.local_addr().unwrap());
             assert_eq!(selector.len(), 1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{env, process, thread};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use polyselect::{Abilities, Backend};
+use polyselect::{Backend, Capabilities};
 
 pub type Suite = (&'static str, &'static [Case]);
 
@@ -20,10 +20,10 @@ pub struct Case {
 /// What a mechanism must be able to do, in words and as a question.
 pub struct Needs {
     pub what: &'static str,
-    pub met: fn(Abilities) -> bool,
+    pub met: fn(Capabilities) -> bool,
 }
 
-/// A case by the name of its function, with the abilities it needs.
+/// A case by the name of its function, with the capabilities it needs.
 #[macro_export]
 macro_rules! case {
     ($name:ident) => {
@@ -33,12 +33,12 @@ macro_rules! case {
             run: $name,
         }
     };
-    ($name:ident needs $($ability:ident)+) => {
+    ($name:ident needs $($capability:ident)+) => {
         $crate::support::harness::Case {
             name: stringify!($name),
             needs: $crate::support::harness::Needs {
-                what: stringify!($($ability)+),
-                met: |abilities| $(abilities.$ability)&&+,
+                what: stringify!($($capability)+),
+                met: |capabilities| $(capabilities.$capability)&&+,
             },
             run: $name,
         }
@@ -104,7 +104,7 @@ pub fn run_all(suites: &'static [Suite]) -> ExitCode {
 
 /// Runs a case in a process of its own.
 fn run_elsewhere(backend: Backend, case: &Case, name: &str) -> Result<Completion, Failed> {
-    if !(case.needs.met)(backend.abilities()) {
+    if !(case.needs.met)(backend.capabilities()) {
         return Ok(Completion::ignored_with(format!("{backend} lacks: {}", case.needs.what)));
     }
     let on_wine = cfg!(windows) && env::var_os("WINEPREFIX").is_some();

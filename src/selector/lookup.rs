@@ -1,21 +1,22 @@
-//! Looking up and walking what is registered: Python's `get_key` and `get_map`.
+//! Looking up and walking registrations: Python's `get_key` and `get_map`.
 
 use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
 use std::ops::Index;
 
-use rustix::fd::AsFd;
-
 use super::Selector;
 use crate::descriptor::Descriptor;
 use crate::key::Key;
 use crate::registration::{Registration, RegistrationMut};
+use crate::source::Source;
 
 impl<S, D> Selector<S, D> {
-    /// The registration that a key names, if there is one (still, and here).
+    /// Returns the registration that a key names; `None` if it was unregistered or belongs to another
+    /// selector.
     ///
-    /// An earlier event of the batch may have removed it, so this is how to begin with an event.
+    /// The handling of an event begins with this, because an earlier event of the batch may have removed the
+    /// registration.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -36,7 +37,7 @@ impl<S, D> Selector<S, D> {
             .filter(|registration| registration.generation == key.generation())
     }
 
-    /// The same, with the data to be changed.
+    /// Returns the registration that a key names, with its data lent by unique reference.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -59,7 +60,7 @@ impl<S, D> Selector<S, D> {
             .map(Registration::as_view)
     }
 
-    /// Several registrations at once; `None` if a key names none, or two name the same.
+    /// Returns several registrations at once; `None` if a key names no registration, or two keys are equal.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -86,7 +87,7 @@ impl<S, D> Selector<S, D> {
         Some(found.map(Registration::as_view))
     }
 
-    /// Whether the key names a registration here.
+    /// Returns whether the key names a registration of this selector.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -103,7 +104,7 @@ impl<S, D> Selector<S, D> {
         self.get(key).is_some()
     }
 
-    /// The key under which a source is registered, found by its descriptor.
+    /// Returns the key of a registered source, found by its descriptor.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -116,16 +117,16 @@ impl<S, D> Selector<S, D> {
     /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn key_of(&self, source: &impl AsFd) -> Option<Key> {
+    pub fn key_of(&self, source: &impl Source) -> Option<Key> {
         self.descriptors.get(Descriptor::of(source)).map(|slot| self.key_at(slot))
     }
 
     /// The key of the registration in this slot, which is occupied.
     pub(super) fn key_at(&self, slot: usize) -> Key {
-        Key::new(slot as u32, self.registrations[slot].generation)
+        self.registrations[slot].key(slot)
     }
 
-    /// How many registrations there are. The waker is none.
+    /// Returns the number of registrations. The waker does not count.
     ///
     /// ```
     /// # use polyselect::Selector;
@@ -139,7 +140,7 @@ impl<S, D> Selector<S, D> {
         self.registrations.len()
     }
 
-    /// Whether nothing is registered.
+    /// Returns whether nothing is registered.
     ///
     /// ```
     /// # use polyselect::Selector;
@@ -152,7 +153,7 @@ impl<S, D> Selector<S, D> {
         self.registrations.is_empty()
     }
 
-    /// All registrations with their keys, in no particular order.
+    /// Walks all registrations with their keys, in no particular order.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -170,7 +171,7 @@ impl<S, D> Selector<S, D> {
         Iter(self.registrations.iter())
     }
 
-    /// The same, with the data to be changed.
+    /// Walks all registrations, with their data lent by unique reference, in no particular order.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -189,11 +190,11 @@ impl<S, D> Selector<S, D> {
         IterMut(self.registrations.iter_mut())
     }
 
-    /// Unregisters and drops all for which `keep` returns `false`.
+    /// Unregisters and drops all registrations for which `keep` returns `false`.
     ///
     /// # Errors
     ///
-    /// `Other` after a fork; nothing has been asked then.
+    /// [`ForkedError`](crate::ForkedError); `keep` has not been called then.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -212,11 +213,11 @@ impl<S, D> Selector<S, D> {
         mut keep: impl FnMut(Key, RegistrationMut<'_, S, D>) -> bool,
     ) -> io::Result<()> {
         self.home.check()?;
-        let (mut slot, mut to_ask) = (0, self.len());
-        while to_ask > 0 {
+        let (mut slot, mut left) = (0, self.len());
+        while left > 0 {
             if let Some(registration) = self.registrations.get_mut(slot) {
-                to_ask -= 1;
-                let key = Key::new(slot as u32, registration.generation);
+                left -= 1;
+                let key = registration.key(slot);
                 if !keep(key, registration.as_view()) {
                     self.remove(slot);
                 }
@@ -226,12 +227,12 @@ impl<S, D> Selector<S, D> {
         Ok(())
     }
 
-    /// Unregisters all, and gives them back one by one; those that are not taken are dropped with
-    /// the iterator.
+    /// Unregisters all sources and returns them one by one; those that are not taken are unregistered and
+    /// dropped with the iterator, also if dropping one of them panics.
     ///
     /// # Errors
     ///
-    /// `Other` after a fork.
+    /// [`ForkedError`](crate::ForkedError).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -254,11 +255,11 @@ impl<S, D> Selector<S, D> {
     }
 }
 
-/// For keys that are known to be live; [`get`](Selector::get) is for the others.
+/// Returns the registration of a key that is known to be valid; [`get`](Selector::get) is for other keys.
 ///
 /// # Panics
 ///
-/// If the key names no registration here.
+/// If the key names no registration of this selector.
 impl<S, D> Index<Key> for Selector<S, D> {
     type Output = Registration<S, D>;
 
@@ -290,7 +291,7 @@ impl<'a, S, D> IntoIterator for &'a mut Selector<S, D> {
     }
 }
 
-/// Walks the registrations, see [`Selector::iter`].
+/// An iterator over the registrations: [`Selector::iter`].
 ///
 /// ```
 /// # use polyselect::Selector;
@@ -300,7 +301,7 @@ impl<'a, S, D> IntoIterator for &'a mut Selector<S, D> {
 /// ```
 pub struct Iter<'a, S, D>(slab::Iter<'a, Registration<S, D>>);
 
-/// Walks the registrations with their data to be changed, see [`Selector::iter_mut`].
+/// An iterator over the registrations that lends their data by unique reference: [`Selector::iter_mut`].
 ///
 /// ```
 /// # use polyselect::Selector;
@@ -310,7 +311,7 @@ pub struct Iter<'a, S, D>(slab::Iter<'a, Registration<S, D>>);
 /// ```
 pub struct IterMut<'a, S, D>(slab::IterMut<'a, Registration<S, D>>);
 
-/// Unregisters one by one, see [`Selector::drain`].
+/// An iterator that unregisters: [`Selector::drain`].
 ///
 /// ```
 /// # use polyselect::Selector;
@@ -328,7 +329,7 @@ impl<'a, S, D> Iterator for Iter<'a, S, D> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (slot, registration) = self.0.next()?;
-        Some((Key::new(slot as u32, registration.generation), registration))
+        Some((registration.key(slot), registration))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -341,7 +342,7 @@ impl<'a, S, D> Iterator for IterMut<'a, S, D> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (slot, registration) = self.0.next()?;
-        Some((Key::new(slot as u32, registration.generation), registration.as_view()))
+        Some((registration.key(slot), registration.as_view()))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -370,7 +371,17 @@ impl<S, D> Iterator for Drain<'_, S, D> {
 
 impl<S, D> Drop for Drain<'_, S, D> {
     fn drop(&mut self) {
-        self.for_each(drop);
+        /// Continues with the remaining registrations when the drop of a source panics.
+        struct Rest<'a, 'b, S, D>(&'a mut Drain<'b, S, D>);
+
+        impl<S, D> Drop for Rest<'_, '_, S, D> {
+            fn drop(&mut self) {
+                self.0.for_each(drop);
+            }
+        }
+
+        let rest = Rest(self);
+        rest.0.for_each(drop);
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) enum Verdict {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct Filters {
     watched: Slab<Watched>,
     positions: DescriptorTable,
     /// Increases with each registration, so that a name of before is recognised.
@@ -77,7 +77,7 @@ struct Watched {
     found: u32,
 }
 
-impl Book {
+impl Filters {
     /// The changes that make the kernel watch `new`, and nothing else. An empty interest forgets the
     /// descriptor.
     pub(super) fn plan(&mut self, descriptor: Descriptor, token: Token, new: Watch) -> Vec<Change> {
@@ -248,9 +248,9 @@ mod tests {
         (reader, descriptor)
     }
 
-    fn plan(book: &mut Book, descriptor: Descriptor, watch: impl Into<Watch>) -> Vec<Change> {
+    fn plan(filters: &mut Filters, descriptor: Descriptor, watch: impl Into<Watch>) -> Vec<Change> {
         let watch = watch.into();
-        book.plan(descriptor, token(3, watch.interest()), watch)
+        filters.plan(descriptor, token(3, watch.interest()), watch)
     }
 
     fn actions(changes: &[Change]) -> Vec<(Filter, Action)> {
@@ -261,9 +261,9 @@ mod tests {
         Answer { filter, name, eof: false, error: None }
     }
 
-    fn report(book: &mut Book, answers: &[Answer]) -> (Vec<Ready>, Vec<Change>) {
+    fn report(filters: &mut Filters, answers: &[Answer]) -> (Vec<Ready>, Vec<Change>) {
         let mut events = Events::with_capacity(8);
-        let silencing = book.report(answers.iter().copied(), &mut events);
+        let silencing = filters.report(answers.iter().copied(), &mut events);
         (events.iter().map(|event| event.ready).collect(), silencing)
     }
 
@@ -272,27 +272,27 @@ mod tests {
     #[test]
     fn changes_are_the_difference() {
         let (_reader, descriptor) = descriptor();
-        let mut book = Book::default();
-        assert_eq!(actions(&plan(&mut book, descriptor, R)), [(Filter::Read, ADD)]);
-        assert_eq!(actions(&plan(&mut book, descriptor, R | W)), [(Filter::Write, ADD)]);
-        assert_eq!(actions(&plan(&mut book, descriptor, W)), [(Filter::Read, Action::Delete)]);
+        let mut filters = Filters::default();
+        assert_eq!(actions(&plan(&mut filters, descriptor, R)), [(Filter::Read, ADD)]);
+        assert_eq!(actions(&plan(&mut filters, descriptor, R | W)), [(Filter::Write, ADD)]);
+        assert_eq!(actions(&plan(&mut filters, descriptor, W)), [(Filter::Read, Action::Delete)]);
         let nothing = Interest::empty();
         assert_eq!(
-            actions(&plan(&mut book, descriptor, nothing)),
+            actions(&plan(&mut filters, descriptor, nothing)),
             [(Filter::Write, Action::Delete)]
         );
-        assert!(!book.contains(descriptor));
-        assert_eq!(actions(&plan(&mut book, descriptor, nothing)), []);
+        assert!(!filters.contains(descriptor));
+        assert_eq!(actions(&plan(&mut filters, descriptor, nothing)), []);
     }
 
     #[test]
     fn an_edge_is_put_in_anew_to_be_reported_again() {
         let (_reader, descriptor) = descriptor();
-        let mut book = Book::default();
+        let mut filters = Filters::default();
         let add = Action::Add { edge: true };
-        assert_eq!(actions(&plan(&mut book, descriptor, R.edge())), [(Filter::Read, add)]);
+        assert_eq!(actions(&plan(&mut filters, descriptor, R.edge())), [(Filter::Read, add)]);
         assert_eq!(
-            actions(&plan(&mut book, descriptor, R.edge())),
+            actions(&plan(&mut filters, descriptor, R.edge())),
             [(Filter::Read, Action::Delete), (Filter::Read, add)]
         );
     }
@@ -300,52 +300,55 @@ mod tests {
     #[test]
     fn both_filters_are_one_event() {
         let (_reader, descriptor) = descriptor();
-        let mut book = Book::default();
-        let name = plan(&mut book, descriptor, R | W)[0].name;
+        let mut filters = Filters::default();
+        let name = plan(&mut filters, descriptor, R | W)[0].name;
         let answers = [ready(Filter::Write, name), ready(Filter::Read, name)];
-        assert_eq!(report(&mut book, &answers), (vec![Ready::READABLE | Ready::WRITABLE], vec![]));
-        assert_eq!(report(&mut book, &answers[..1]), (vec![Ready::WRITABLE], vec![]));
+        assert_eq!(
+            report(&mut filters, &answers),
+            (vec![Ready::READABLE | Ready::WRITABLE], vec![])
+        );
+        assert_eq!(report(&mut filters, &answers[..1]), (vec![Ready::WRITABLE], vec![]));
     }
 
     #[test]
     fn end_of_a_socket_with_data_left_is_readable_and_closed() {
         let (_reader, descriptor) = descriptor();
-        let mut book = Book::default();
-        let name = plan(&mut book, descriptor, R | W)[0].name;
+        let mut filters = Filters::default();
+        let name = plan(&mut filters, descriptor, R | W)[0].name;
         let end = Answer { eof: true, ..ready(Filter::Read, name) };
-        assert_eq!(report(&mut book, &[end]).0, [Ready::READABLE | Ready::READ_CLOSED]);
+        assert_eq!(report(&mut filters, &[end]).0, [Ready::READABLE | Ready::READ_CLOSED]);
         // Our own shutdown of writing must not look like data.
         let end = Answer { eof: true, ..ready(Filter::Write, name) };
-        assert_eq!(report(&mut book, &[end]).0, [Ready::WRITABLE]);
+        assert_eq!(report(&mut filters, &[end]).0, [Ready::WRITABLE]);
     }
 
     #[test]
     fn a_stale_name_reaches_nobody() {
         let (_reader, descriptor) = descriptor();
-        let mut book = Book::default();
-        let old = plan(&mut book, descriptor, R)[0].name;
-        plan(&mut book, descriptor, Interest::empty());
-        assert_eq!(report(&mut book, &[ready(Filter::Read, old)]).0, []);
-        let new = plan(&mut book, descriptor, R)[0].name;
+        let mut filters = Filters::default();
+        let old = plan(&mut filters, descriptor, R)[0].name;
+        plan(&mut filters, descriptor, Interest::empty());
+        assert_eq!(report(&mut filters, &[ready(Filter::Read, old)]).0, []);
+        let new = plan(&mut filters, descriptor, R)[0].name;
         assert_eq!(position(old), position(new), "the same place");
-        assert_eq!(report(&mut book, &[ready(Filter::Read, old)]).0, []);
-        assert_eq!(report(&mut book, &[ready(Filter::Read, new)]).0, [Ready::READABLE]);
+        assert_eq!(report(&mut filters, &[ready(Filter::Read, old)]).0, []);
+        assert_eq!(report(&mut filters, &[ready(Filter::Read, new)]).0, [Ready::READABLE]);
     }
 
     #[test]
     fn a_one_shot_silences_both_filters_and_is_armed_by_a_change() {
         let (_reader, descriptor) = descriptor();
-        let mut book = Book::default();
+        let mut filters = Filters::default();
         let watch = (R | W).oneshot();
-        let name = plan(&mut book, descriptor, watch)[0].name;
-        let (found, silencing) = report(&mut book, &[ready(Filter::Read, name)]);
+        let name = plan(&mut filters, descriptor, watch)[0].name;
+        let (found, silencing) = report(&mut filters, &[ready(Filter::Read, name)]);
         assert_eq!(found, [Ready::READABLE]);
         assert_eq!(
             actions(&silencing),
             [(Filter::Read, Action::Delete), (Filter::Write, Action::Delete)]
         );
         assert_eq!(
-            actions(&plan(&mut book, descriptor, watch)),
+            actions(&plan(&mut filters, descriptor, watch)),
             [(Filter::Read, ADD), (Filter::Write, ADD)]
         );
     }
@@ -353,20 +356,20 @@ mod tests {
     #[test]
     fn an_error_of_a_closed_descriptor_is_invalid_and_silenced() {
         let (_reader, descriptor) = descriptor();
-        let mut book = Book::default();
-        let name = plan(&mut book, descriptor, R)[0].name;
+        let mut filters = Filters::default();
+        let name = plan(&mut filters, descriptor, R)[0].name;
         let error = Answer { error: Some(libc::EBADF), ..ready(Filter::Read, name) };
-        let (found, silencing) = report(&mut book, &[error]);
+        let (found, silencing) = report(&mut filters, &[error]);
         assert_eq!((found, silencing.len()), (vec![Ready::INVALID], 1));
         let error = Answer { error: Some(libc::ENOMEM), ..ready(Filter::Read, name) };
-        assert_eq!(report(&mut book, &[error]).0, [Ready::READABLE | Ready::ERROR]);
+        assert_eq!(report(&mut filters, &[error]).0, [Ready::READABLE | Ready::ERROR]);
     }
 
     #[test]
     fn one_bad_receipt_does_not_hide_the_others() {
         let (_reader, descriptor) = descriptor();
-        let mut book = Book::default();
-        let changes = plan(&mut book, descriptor, R | W);
+        let mut filters = Filters::default();
+        let changes = plan(&mut filters, descriptor, R | W);
         let receipt = |error| Answer { error: Some(error), ..ready(Filter::Read, changes[0].name) };
         let cases = [
             ([0, 0], Verdict::Accepted),
@@ -378,7 +381,7 @@ mod tests {
         for (errors, expected) in cases {
             assert_eq!(verdict(&changes, &errors.map(receipt)), expected, "{errors:?}");
         }
-        let deletions = plan(&mut book, descriptor, Interest::empty());
+        let deletions = plan(&mut filters, descriptor, Interest::empty());
         let gone = [libc::ENOENT, libc::ENOENT].map(receipt);
         assert_eq!(verdict(&deletions, &gone), Verdict::Accepted);
         assert_eq!(
