@@ -2,6 +2,12 @@
 //!
 //! Asking for the process id would be a system call for every operation. A handler that `fork` runs
 //! in the child counts instead, and a comparison of two numbers tells.
+//!
+//! A signal can be handled in the child before that handler has run. A wake in it still counts as
+//! the parent's and ends one wait there, no more, because the flag stays up in the child's memory.
+//! `vfork` and `posix_spawn` call no handler and need none: until the exec their child shares the
+//! parent's memory, so that flag and channel still match. A child of `_Fork` or of a bare `clone` is
+//! not noticed.
 
 #![cfg_attr(unix, allow(unsafe_code))] // `pthread_atfork` has no safe form.
 
@@ -56,6 +62,18 @@ pub(crate) struct HomeProcess(u32);
 impl HomeProcess {
     pub(crate) fn here() -> Self {
         Self(count::start())
+    }
+
+    /// As [`here`](Self::here) where that has been called before, and safe inside a signal handler.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        Self(count::forks())
+    }
+
+    /// Returns how often the process has forked away: one number for each descendant in a line.
+    #[inline]
+    pub(crate) fn forks(self) -> u32 {
+        self.0
     }
 
     #[inline]

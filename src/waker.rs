@@ -7,6 +7,7 @@ use std::sync::{Arc, atomic};
 use std::{fmt, io, task};
 
 use crate::descriptor::Descriptor;
+use crate::fork::HomeProcess;
 pub(crate) use channel::Channel;
 use flag::WakeFlag;
 
@@ -50,18 +51,22 @@ struct Shared {
 
 impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new(Shared { flag: WakeFlag::new(), channel: Channel::new()? })))
+        let flag = WakeFlag::new(HomeProcess::here().forks());
+        Ok(Self(Arc::new(Shared { flag, channel: Channel::new()? })))
     }
 
     /// Makes the selector's wait return, or the next one if it is not waiting.
     ///
     /// Does not block, except on Windows, where sending over loopback can take a moment. Costs one
-    /// atomic operation, and a `write` if no wake is pending yet.
+    /// atomic operation if a wake is pending, and a second one and a `write` if none is.
+    ///
+    /// In a forked child the parent is not woken: until the child rebuilds the selector, a wake is
+    /// recorded there, and it ends the first wait after the `rebuild`.
     ///
     /// # Errors
     ///
-    /// What writing to an eventfd, a pipe or, on Windows, a connection over loopback can give;
-    /// nothing was woken then, and a later call tries again.
+    /// Returns the error of the write to an eventfd, a pipe or, on Windows, a connection over
+    /// loopback. This call has woken nothing then, and a later call tries again.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -76,21 +81,24 @@ impl Waker {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wake(&self) -> io::Result<()> {
-        self.0.flag.raise(|| self.0.channel.signal())
+        self.0.flag.raise(HomeProcess::current().forks(), || self.0.channel.signal())
     }
 
-    /// Whether a wake has come, or is about to.
+    /// Stands in for the selector's look at the token of the event, which alone says that the
+    /// channel is readable: with a waker there is always reason to look.
     #[inline]
+    #[allow(clippy::unused_self)]
     pub(crate) fn is_woken(&self) -> bool {
-        self.0.flag.is_raised()
+        true
     }
 
-    /// Takes the wakes that have come; those that come from now on count for the next wait.
+    /// Takes the wakes that have come; later ones count for the next wait. To be called whenever
+    /// the descriptor was readable, because a signal may come after its wake has been taken.
     pub(crate) fn take(&self) {
         self.0.flag.lower(|| self.0.channel.drain());
     }
 
-    /// What becomes readable by a wake.
+    /// Returns the descriptor that becomes readable by a wake.
     pub(crate) fn descriptor(&self) -> Descriptor {
         Descriptor::of(&self.0.channel.reader())
     }
@@ -99,14 +107,15 @@ impl Waker {
     /// the parent's wakes nor needs new clones. A wake that was pending is so for both.
     #[cfg(unix)]
     pub(crate) fn renew(&self) -> io::Result<()> {
-        self.0.channel.renew()?;
-        if self.is_woken() { self.0.channel.signal() } else { Ok(()) }
+        let channel = &self.0.channel;
+        let process = HomeProcess::current().forks();
+        self.0.flag.renew(process, || channel.renew(), || channel.signal())
     }
 }
 
 impl fmt::Debug for Waker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waker").field("woken", &self.is_woken()).finish()
+        f.debug_struct("Waker").field("woken", &self.0.flag.is_raised()).finish()
     }
 }
 

@@ -3,46 +3,32 @@
 //! leave notices.
 
 use loom::sync::atomic;
-use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;
 
-#[path = "../src/waker/flag.rs"]
-#[allow(dead_code)]
-mod flag;
+mod loom_channel;
 #[path = "../src/event_loop/remote/post.rs"]
 #[allow(dead_code)]
 mod post;
 
-use flag::WakeFlag;
+use loom_channel::Channel;
 use post::Post;
-
-/// A waker's descriptor.
-struct Channel {
-    count: Mutex<u64>,
-    readable: Condvar,
-}
 
 struct Shared {
     post: Post<u32>,
-    flag: WakeFlag,
+    /// In place of the waker: `tests/waker_model.rs` shows that no wake is lost on the way to it.
     channel: Channel,
 }
 
 impl Shared {
     fn new(senders: usize) -> Arc<Self> {
-        let channel = Channel { count: Mutex::new(0), readable: Condvar::new() };
-        let shared = Self { post: Post::new(), flag: WakeFlag::new(), channel };
+        let shared = Self { post: Post::new(), channel: Channel::new() };
         (0..senders).for_each(|_| shared.post.enter());
         Arc::new(shared)
     }
 
     fn wake(&self) {
-        let signal = || {
-            *self.channel.count.lock().unwrap() += 1;
-            self.channel.readable.notify_one();
-            Ok::<(), ()>(())
-        };
-        self.flag.raise(signal).unwrap();
+        self.channel.signal().unwrap();
     }
 
     fn send(&self, letter: u32) -> Result<(), u32> {
@@ -61,12 +47,8 @@ impl Shared {
     fn run(&self) -> Vec<u32> {
         let mut received = Vec::new();
         while self.post.is_in_use() {
-            let mut count = self.channel.count.lock().unwrap();
-            while *count == 0 {
-                count = self.channel.readable.wait(count).unwrap();
-            }
-            drop(count);
-            self.flag.lower(|| *self.channel.count.lock().unwrap() = 0);
+            self.channel.sleep();
+            self.channel.drain();
             self.post.receive(|letter| received.push(letter));
         }
         received

@@ -73,8 +73,9 @@ mod system {
 
         pub(crate) fn renew(&self) -> io::Result<()> {
             let new = Self::new()?;
-            super::replace(&self.reader, &new.reader)?;
-            super::replace(&self.writer, &new.writer)
+            // In this order no write finds a pipe without a reader, which would be a SIGPIPE.
+            super::replace(&self.writer, &new.writer)?;
+            super::replace(&self.reader, &new.reader)
         }
     }
 }

@@ -34,6 +34,8 @@ mod behind_our_back;
 #[cfg(epoll)]
 mod exclusive;
 #[cfg(unix)]
+mod forked_wakes;
+#[cfg(unix)]
 mod forks;
 #[cfg(unix)]
 mod high_descriptors;
@@ -104,6 +106,8 @@ const SUITES: &[Suite] = &[
     ("behind_our_back", behind_our_back::CASES),
     #[cfg(epoll)]
     ("exclusive", exclusive::CASES),
+    #[cfg(unix)]
+    ("forked_wakes", forked_wakes::CASES),
     #[cfg(unix)]
     ("forks", forks::CASES),
     #[cfg(unix)]

@@ -3,7 +3,9 @@
 #![allow(unsafe_code)] // `fork` and `close` have no safe form.
 
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -33,6 +35,16 @@ pub fn fork(work: impl FnOnce()) -> Child {
         }
         pid => Child(Pid::from_raw(pid).expect("not zero")),
     }
+}
+
+/// Runs `work` in the child of `command`, after the fork and before the program starts.
+pub fn before_exec(command: &mut Command, work: impl Fn() + Send + Sync + 'static) {
+    let work = move || {
+        work();
+        Ok(())
+    };
+    // SAFETY: what the cases do there is a system call that sends a signal.
+    unsafe { command.pre_exec(work) };
 }
 
 impl Child {
