@@ -25,11 +25,13 @@ mod runtime;
 mod server;
 mod source;
 mod streams;
+mod this_thread;
 mod time;
 mod watched;
 
 use std::future::Future;
 use std::panic::Location;
+use std::sync::{Mutex, MutexGuard, atomic};
 
 pub use join::{JoinError, JoinHandle};
 pub use listener::Incoming;
@@ -38,6 +40,7 @@ pub(crate) use runtime::{AlarmRequest, Requests, Runtime};
 pub use server::{Server, serve, start_server};
 pub use source::Async;
 pub use streams::{StreamReader, StreamWriter};
+use this_thread::this_thread;
 pub(crate) use time::Alarm;
 pub use time::{Elapsed, Sleep, sleep, sleep_until, timeout, yield_now};
 pub(crate) use watched::{Order, Watched};

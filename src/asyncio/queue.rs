@@ -1,14 +1,12 @@
 //! Which coroutines have been woken. This half may be used from any thread.
 
-// They are const; clippy does not see it on some targets.
-#![allow(clippy::missing_const_for_thread_local)]
-
 use std::mem;
-use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Wake;
 
+// By way of the module above, so that a model of it can put others in their place.
+use super::atomic::{AtomicBool, Ordering};
+use super::{Mutex, MutexGuard, this_thread};
 use crate::waker;
 
 /// Names a task of one loop. A slot is used again, with another generation.
@@ -36,7 +34,7 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new() -> Self {
         Self {
-            woken: Mutex::default(),
+            woken: Mutex::new(Vec::new()),
             has_woken: AtomicBool::new(false),
             selector: OnceLock::new(),
             home: this_thread(),
@@ -124,11 +122,4 @@ impl Wake for Notice {
     fn wake_by_ref(self: &Arc<Self>) {
         Self::wake(self);
     }
-}
-
-/// A number that no other living thread has.
-#[inline]
-fn this_thread() -> usize {
-    thread_local!(static PLACE: u8 = const { 0 });
-    PLACE.with(|place| ptr::from_ref(place).addr())
 }
