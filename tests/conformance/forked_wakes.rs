@@ -2,21 +2,21 @@
 
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 #[cfg(feature = "async")]
 use std::{cell::Cell, rc::Rc};
 
 use polyselect::signal::SIGUSR1;
-use polyselect::{Backend, EventLoop, Events, Selector};
+use polyselect::{Backend, EventLoop, Events, Selector, Waker};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::case;
 use crate::event_loop::open as open_loop;
 use crate::support::harness::Case;
-use crate::support::process::{before_exec, fork};
+use crate::support::process::{before_exec, first_in_forked_children, fork};
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
@@ -25,9 +25,11 @@ pub const CASES: &[Case] = &[
     case!(a_wake_in_a_child_before_its_rebuild_ends_the_wait_after_it),
     case!(a_wake_on_a_thread_of_a_child_that_rebuilds_is_not_lost),
     case!(a_wake_in_a_child_of_a_rebuilt_child_wakes_neither_of_the_others),
+    case!(a_wake_before_a_fork_is_noticed_ends_at_most_one_wait_of_the_parent),
     case!(a_signal_in_a_child_does_not_wake_the_loop_of_the_parent),
     case!(a_signal_between_fork_and_exec_does_not_wake_the_loop),
     case!(a_signal_in_a_child_before_its_rebuild_is_delivered_after_it),
+    case!(a_signal_before_a_fork_is_noticed_ends_at_most_one_wait_of_the_loop),
     case!(a_child_that_drops_the_last_remote_does_not_wake_the_loop_of_the_parent),
     case!(a_child_that_drops_the_loop_and_its_remote_does_not_wake_the_loop_of_the_parent),
     case!(a_call_in_a_child_does_not_wake_the_loop_of_the_parent),
@@ -180,6 +182,27 @@ fn a_wake_in_a_child_of_a_rebuilt_child_wakes_neither_of_the_others(backend: Bac
     expect_sleep(&mut selector);
 }
 
+fn a_wake_before_a_fork_is_noticed_ends_at_most_one_wait_of_the_parent(backend: Backend) {
+    static WAKER: Mutex<Option<Waker>> = Mutex::new(None);
+
+    extern "C" fn wake() {
+        if let Some(waker) = &*WAKER.lock().unwrap() {
+            waker.wake().unwrap();
+        }
+    }
+
+    first_in_forked_children(wake);
+    let mut selector: Selector<TcpStream> = open(backend);
+    *WAKER.lock().unwrap() = Some(selector.waker().unwrap());
+    fork(|| {
+        selector.rebuild().unwrap();
+        expect_wake(&mut selector);
+    })
+    .join();
+    *WAKER.lock().unwrap() = None;
+    expect_sleep(&mut selector);
+}
+
 fn a_signal_in_a_child_does_not_wake_the_loop_of_the_parent(backend: Backend) {
     let mut event_loop = open_with_signal(backend);
     fork(raise).join();
@@ -200,6 +223,24 @@ fn a_signal_between_fork_and_exec_does_not_wake_the_loop(backend: Backend) {
 }
 
 fn a_signal_in_a_child_before_its_rebuild_is_delivered_after_it(backend: Backend) {
+    let mut event_loop = open_with_signal(backend);
+    fork(|| {
+        raise();
+        event_loop.rebuild().unwrap();
+        event_loop.turn(SURELY).unwrap();
+        assert_eq!(event_loop.state, 1);
+    })
+    .join();
+    expect_idle_loop(&mut event_loop);
+    assert_eq!(event_loop.state, 0);
+}
+
+fn a_signal_before_a_fork_is_noticed_ends_at_most_one_wait_of_the_loop(backend: Backend) {
+    extern "C" fn raise_signal() {
+        raise();
+    }
+
+    first_in_forked_children(raise_signal);
     let mut event_loop = open_with_signal(backend);
     fork(|| {
         raise();

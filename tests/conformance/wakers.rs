@@ -116,6 +116,7 @@ fn a_million_from_four_threads(backend: Backend) {
     while count.load(Ordering::Relaxed) < 1_000_000 {
         let start = std::time::Instant::now();
         selector.select(&mut events, SURELY).unwrap();
+        assert!(events.is_empty(), "{events:?}");
         assert!(start.elapsed() < SURELY, "a wake was lost");
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());

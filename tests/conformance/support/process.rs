@@ -47,6 +47,13 @@ pub fn before_exec(command: &mut Command, work: impl Fn() + Send + Sync + 'stati
     unsafe { command.pre_exec(work) };
 }
 
+/// Calls `work` in each forked child, before the handlers that are registered later: before this
+/// crate's, if no selector has been opened yet.
+pub fn first_in_forked_children(work: extern "C" fn()) {
+    // SAFETY: the cases' functions send a signal or wake, and live as long as the program.
+    assert_eq!(unsafe { libc::pthread_atfork(None, None, Some(work)) }, 0);
+}
+
 impl Child {
     /// Waits for its end, and fails if it failed.
     pub fn join(self) {
