@@ -84,14 +84,6 @@ impl Waker {
         self.0.flag.raise(HomeProcess::current().forks(), || self.0.channel.signal())
     }
 
-    /// Stands in for the selector's look at the token of the event, which alone says that the
-    /// channel is readable: with a waker there is always reason to look.
-    #[inline]
-    #[allow(clippy::unused_self)]
-    pub(crate) fn is_woken(&self) -> bool {
-        true
-    }
-
     /// Takes the wakes that have come; later ones count for the next wait. To be called whenever
     /// the descriptor was readable, because a signal may come after its wake has been taken.
     pub(crate) fn take(&self) {
