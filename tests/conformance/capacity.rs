@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use polyselect::{Backend, Events, Ready, Selector};
 
 use crate::case;
-use crate::support::harness::Case;
+use crate::support::harness::{Case, SKIPPED};
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
@@ -19,6 +19,8 @@ pub const CASES: &[Case] = &[
     case!(the_waker_takes_no_place),
     case!(a_wake_does_not_double_an_event),
     case!(two_full_waves),
+    #[cfg(unix)]
+    case!(one_wait_returns_as_many_events_as_the_capacity),
 ];
 
 fn many_ready<D: From<u8>>(
@@ -182,5 +184,25 @@ fn two_full_waves(backend: Backend) {
                 left -= 1;
             }
         }
+    }
+}
+
+#[cfg(unix)]
+fn one_wait_returns_as_many_events_as_the_capacity(backend: Backend) {
+    const PAIRS: usize = 1_500;
+
+    if process::raise_descriptor_limit() < 2 * PAIRS as u64 + 64 {
+        eprintln!("skipped: too few descriptors");
+        std::process::exit(SKIPPED);
+    }
+    let mut selector = open(backend);
+    for _ in 0..PAIRS {
+        let (left, right) = std::os::unix::net::UnixStream::pair().unwrap();
+        selector.register(left, W, ()).unwrap();
+        selector.register(right, W, ()).unwrap();
+    }
+    let mut events = Events::with_capacity(2 * PAIRS);
+    for _ in 0..2 {
+        assert_eq!(selector.select(&mut events, SURELY).unwrap(), 2 * PAIRS);
     }
 }

@@ -11,6 +11,8 @@ use crate::support::harness::Case;
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
+    #[cfg(unix)]
+    case!(a_hang_up_makes_a_full_stream_writable),
     case!(lasts_until_drained),
     case!(is_true_at_the_end_of_the_wait),
     case!(a_blocking_listener_is_ready_only_for_a_connection),
@@ -199,5 +201,29 @@ fn what_comes_during_the_wait_ends_it(backend: Backend) {
         wait_until(&mut selector, key, Ready::READABLE);
         right = thread.join().unwrap();
         drain(selector[key].source());
+    }
+}
+
+/// The kernel reports it without room for a byte.
+#[cfg(unix)]
+fn a_hang_up_makes_a_full_stream_writable(backend: Backend) {
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+
+    for interest in [W, R | W] {
+        let (left, right) = UnixStream::pair().unwrap();
+        left.set_nonblocking(true).unwrap();
+        fill(&left);
+        let mut selector = open(backend);
+        let key = selector.register(left, interest, ()).unwrap();
+        expect_silence(&mut selector);
+        right.shutdown(Shutdown::Both).unwrap();
+        if backend == Backend::Select && interest == W {
+            expect_silence(&mut selector); // Its documentation says so.
+            continue;
+        }
+        assert!(expect_one(&mut selector, key).contains(Ready::from(interest)));
+        let error = (&mut selector[key].source()).write(b"!").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -15,6 +15,8 @@ pub const CASES: &[Case] = &[
     case!(indexing_with_a_dead_key_panics_with_its_name),
     case!(retain_keeps_what_it_is_told_to),
     case!(drain_gives_all_back_taken_or_not),
+    #[cfg(unix)]
+    case!(drain_unregisters_all_when_the_drop_of_a_source_panics),
     case!(debug_needs_nothing_of_source_and_data),
 ];
 
@@ -130,4 +132,40 @@ fn debug_needs_nothing_of_source_and_data(backend: Backend) {
     assert!(text.contains("READABLE") && text.contains("Selector"), "{text}");
     assert!(format!("{:?}", selector.get_mut(key)).contains("READABLE"));
     assert!(format!("{:?}", selector.drain()).contains("1 left"));
+}
+
+#[cfg(unix)]
+fn drain_unregisters_all_when_the_drop_of_a_source_panics(backend: Backend) {
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    struct PanicsOnDrop(std::net::TcpStream, bool);
+
+    impl AsFd for PanicsOnDrop {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+
+    impl Drop for PanicsOnDrop {
+        fn drop(&mut self) {
+            assert!(!self.1, "on purpose");
+        }
+    }
+
+    let mut selector = open(backend);
+    let mut peers = Vec::new();
+    for number in 0..5 {
+        let (left, right) = pair();
+        selector.register(PanicsOnDrop(left, number == 1), W, ()).unwrap();
+        peers.push(right);
+    }
+    let drained = catch_unwind(AssertUnwindSafe(|| {
+        drop(selector.drain().unwrap());
+    }));
+    assert!(drained.is_err());
+    assert!(selector.is_empty());
+    for peer in &peers {
+        wait_for_data(peer); // The end of the stream: each was closed.
+    }
+    expect_silence(&mut selector);
 }

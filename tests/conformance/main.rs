@@ -86,6 +86,8 @@ const SUITES: &[Suite] = &[
     #[cfg(unix)]
     ("faults_panics", faults::panics::CASES),
     ("faults_peers", faults::peers::CASES),
+    #[cfg(target_os = "linux")]
+    ("faults_released", faults::released::CASES),
     #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
     ("faults_ticks", faults::ticks::CASES),
     ("faults_timeouts", faults::timeouts::CASES),

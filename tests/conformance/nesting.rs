@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     case!(a_dropped_selector_is_no_longer_shown_by_its_descriptor needs nesting),
     case!(edges_and_one_shots_are_not_consumed_by_the_outer_wait needs nesting edge oneshot),
     case!(nesting_too_deeply_returns_an_error needs nesting),
+    case!(a_selector_cannot_be_registered_with_itself needs nesting),
 ];
 
 fn a_backend_without_nesting_returns_unsupported(backend: Backend) {
@@ -304,4 +305,15 @@ fn nesting_too_deeply_returns_an_error(backend: Backend) {
     // If it is not refused, it works.
     let outermost = chain.last_mut().unwrap();
     assert_eq!(outermost.select(&mut Events::with_capacity(8), SURELY).unwrap(), 1);
+}
+
+fn a_selector_cannot_be_registered_with_itself(backend: Backend) {
+    if !cfg!(target_os = "linux") {
+        return; // A kqueue that watches itself is not refused everywhere.
+    }
+    let mut selector: Selector<OwnedFd> = open(backend);
+    let descriptor = selector.descriptor().unwrap();
+    let error = selector.register(descriptor, R, ()).unwrap_err();
+    assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
+    assert!(selector.is_empty());
 }

@@ -11,6 +11,9 @@ use crate::support::harness::Case;
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
+    #[cfg(unix)]
+    case!(a_negative_descriptor_is_invalid_input),
+    case!(set_watch_changes_interest_and_mode),
     case!(twice_is_refused_and_everything_handed_back),
     case!(a_key_that_is_gone_is_not_found),
     case!(a_key_of_another_selector_is_not_found),
@@ -264,4 +267,50 @@ fn many_registrations_keep_their_data(backend: Backend) {
         wait_until(&mut selector, keys[number], Ready::READABLE);
     }
     assert_eq!(selector.len(), 50);
+}
+
+/// Such numbers stand for the working directory in some system calls.
+#[cfg(unix)]
+fn a_negative_descriptor_is_invalid_input(backend: Backend) {
+    let mut selector = open(backend);
+    for interest in [R, NOTHING] {
+        let error = selector.register(rustix::fs::CWD, interest, ()).unwrap_err();
+        assert_eq!(error.error().kind(), io::ErrorKind::InvalidInput, "{error}");
+    }
+    assert!(selector.is_empty());
+    expect_silence(&mut selector);
+}
+
+fn set_watch_changes_interest_and_mode(backend: Backend) {
+    let can = backend.capabilities();
+    let (left, mut right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, W, ()).unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
+    right.write_all(b"!").unwrap();
+    for watch in [R.edge(), R.oneshot(), R.into(), R.exclusive(), R.edge().oneshot(), R.into()] {
+        let is_able = (!watch.is_edge() || can.edge)
+            && (!watch.is_oneshot() || can.oneshot)
+            && (!watch.is_exclusive() || can.exclusive);
+        let before = selector[key].watch();
+        match selector.set_watch(key, watch) {
+            Ok(()) => assert!(is_able),
+            Err(error) => {
+                assert!(!is_able, "{watch:?}: {error}");
+                assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+                assert_eq!(selector[key].watch(), before);
+                continue;
+            }
+        }
+        assert_eq!(selector[key].watch(), watch);
+        assert!(expect_one(&mut selector, key).contains(Ready::READABLE), "{watch:?}");
+        let comes_again = !watch.is_edge() && !watch.is_oneshot();
+        assert_eq!(!look(&mut selector).is_empty(), comes_again, "{watch:?}");
+    }
+    // A change that is taken back before the wait is no change.
+    selector.set_watch(key, W).unwrap();
+    selector.set_watch(key, R).unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+    let stale = selector.unregister(key).map(|_| key).unwrap();
+    assert_eq!(selector.set_watch(stale, R).unwrap_err().kind(), io::ErrorKind::NotFound);
 }

@@ -12,6 +12,8 @@ pub mod no_memory;
 #[cfg(unix)]
 pub mod panics;
 pub mod peers;
+#[cfg(target_os = "linux")]
+pub mod released;
 #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
 pub mod ticks;
 pub mod timeouts;

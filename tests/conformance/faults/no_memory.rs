@@ -23,7 +23,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// From now on the kernel has no memory for these calls of this thread.
-fn refuse(calls: &[i64]) {
+pub fn refuse(calls: &[i64]) {
     let calls = calls.iter().map(|&call| (call, Vec::new())).collect();
     let this = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
     let no_memory = SeccompAction::Errno(libc::ENOMEM as u32);
@@ -34,9 +34,9 @@ fn refuse(calls: &[i64]) {
 
 const OPENING: &[i64] = &[libc::SYS_epoll_create1, libc::SYS_io_uring_setup, libc::SYS_eventfd2];
 
-const CHANGING: &[i64] = &[libc::SYS_epoll_ctl, libc::SYS_io_uring_enter];
+pub const CHANGING: &[i64] = &[libc::SYS_epoll_ctl, libc::SYS_io_uring_enter];
 
-const WAITING: &[i64] = &[
+pub const WAITING: &[i64] = &[
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,
     libc::SYS_io_uring_enter,
