@@ -42,22 +42,31 @@ fn expect_end(mut peer: &UnixStream) {
 fn a_change_rejected_twice_leaves_no_reference(backend: Backend) {
     let modes: [fn(polyselect::Interest) -> Watch; 3] =
         [Watch::from, polyselect::Interest::edge, polyselect::Interest::oneshot];
-    for mode in modes {
+    for (mode, without_memory) in modes.into_iter().flat_map(|mode| [(mode, true), (mode, false)]) {
         let (left, right) = unix_pair();
         let mut selector = open(backend);
         let Ok(key) = selector.register(left, mode(R), ()) else { continue };
         look(&mut selector);
-        thread::scope(|scope| {
-            let selector = &mut selector;
-            scope.spawn(move || {
-                refuse(CHANGING);
-                let mut events = Events::with_capacity(8);
-                for interest in [R | W, W] {
-                    selector.modify(key, interest).unwrap();
-                    let _ = selector.select(&mut events, Duration::ZERO);
-                }
+        let mut change_twice_elsewhere = || {
+            thread::scope(|scope| {
+                let selector = &mut selector;
+                scope.spawn(move || {
+                    if without_memory {
+                        refuse(CHANGING);
+                    }
+                    let mut events = Events::with_capacity(8);
+                    for interest in [R | W, W] {
+                        selector.modify(key, interest).unwrap();
+                        let _ = selector.select(&mut events, Duration::ZERO);
+                    }
+                });
             });
-        });
+        };
+        if without_memory {
+            change_twice_elsewhere();
+        } else {
+            without_descriptors(change_twice_elsewhere);
+        }
         drop(selector.unregister(key).unwrap());
         expect_end(&right);
         expect_silence(&mut selector);
