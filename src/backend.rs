@@ -169,7 +169,7 @@ struct Row {
 }
 
 /// The backends in the order of `Backend`'s variants, best first.
-const TABLE: [Row; 6] = [
+const TABLE: &[Row] = &[
     Row {
         backend: Backend::Epoll,
         name: "epoll",
