@@ -1,6 +1,6 @@
 //! [`EventLoop`]: callbacks on a selector, and the order of a turn.
 
-pub(crate) mod accept;
+mod accept;
 mod calls;
 #[cfg(unix)]
 mod children;
@@ -26,7 +26,6 @@ use crate::backend::Backend;
 use crate::event::{Event, Events};
 use crate::key::Key;
 use crate::selector::Selector;
-pub use accept::Listener;
 use calls::Calls;
 #[cfg(unix)]
 pub use children::ChildKey;

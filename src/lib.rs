@@ -51,6 +51,8 @@
 //! - **All that is registered**: [`iter`](Selector::iter), [`iter_mut`](Selector::iter_mut),
 //!   [`retain`](Selector::retain), [`drain`](Selector::drain), [`key_of`](Selector::key_of) and
 //!   [`get_disjoint_mut`](Selector::get_disjoint_mut).
+//! - **Connections** are accepted in batches by an [`Acceptor`](accept::Acceptor), which also pauses a
+//!   listener when descriptors run out.
 //! - **What a full socket does not take** waits in a [`WriteQueue`].
 //! - **Another thread** ends the wait by a [`Waker`], which is never lost.
 #![cfg_attr(
@@ -167,6 +169,7 @@ module [`asyncio`] has the rest, by the names of Python's:
 #[cfg(all(test, io_uring))]
 extern crate self as polyselect;
 
+pub mod accept;
 #[cfg(feature = "async")]
 pub mod asyncio;
 mod backend;
@@ -185,12 +188,13 @@ mod source;
 mod waker;
 mod write_queue;
 
+pub use accept::Listener;
 pub use backend::{Backend, Capabilities, ParseBackendError};
 pub use error::{ForkedError, RegisterError};
 pub use event::{Event, Events, Ready};
 #[cfg(unix)]
 pub use event_loop::ChildKey;
-pub use event_loop::{EventLoop, Listener, Next, Remote, SignalKey, Sources, Stats, TimerKey};
+pub use event_loop::{EventLoop, Next, Remote, SignalKey, Sources, Stats, TimerKey};
 pub use interest::{Interest, Watch};
 pub use key::Key;
 pub use registration::{Registration, RegistrationMut};

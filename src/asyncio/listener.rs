@@ -12,12 +12,11 @@ use rustix::fd::AsFd;
 
 use super::source::Async;
 use super::time::{Sleep, sleep};
-use crate::Listener;
-use crate::event_loop::accept::{Failure, REST};
+use crate::accept::{Failure, Listener, REST};
 
 impl<L> Async<L>
 where
-    L: Listener<Connection: AsFd + 'static>,
+    L: Listener<Connection: AsFd + 'static> + 'static,
 {
     /// Waits for a connection, which is non-blocking, and says where it comes from.
     ///
@@ -86,7 +85,7 @@ where
 ///
 /// It is a [`Stream`], and has [`next`](Self::next) for those who need no more than that.
 #[must_use = "a stream does nothing unless it is asked for the next"]
-pub struct Incoming<'a, L: Listener> {
+pub struct Incoming<'a, L: Listener + 'static> {
     listener: &'a Async<L>,
     /// While there are no descriptors.
     rest: Option<Sleep>,
@@ -96,7 +95,7 @@ pub struct Incoming<'a, L: Listener> {
 
 impl<L> Incoming<'_, L>
 where
-    L: Listener<Connection: AsFd + 'static>,
+    L: Listener<Connection: AsFd + 'static> + 'static,
 {
     /// The next connection; `None` after an error that is not one connection's.
     ///
@@ -112,7 +111,7 @@ where
 
 impl<L> Stream for Incoming<'_, L>
 where
-    L: Listener<Connection: AsFd + 'static>,
+    L: Listener<Connection: AsFd + 'static> + 'static,
 {
     type Item = io::Result<(Async<L::Connection>, L::Address)>;
 
@@ -133,12 +132,14 @@ where
                 Err(error) => error,
             };
             match Failure::of(&error) {
-                Failure::OneConnection => log::debug!("a connection failed: {error}"),
+                Failure::Connection => {
+                    log::debug!("a connection failed while it was accepted: {error}");
+                }
                 Failure::Exhausted => {
                     log::warn!("no connection is accepted for {REST:?}: {error}");
                     self.rest = Some(sleep(REST));
                 }
-                Failure::Nobody | Failure::Listener => {
+                Failure::WouldBlock | Failure::Listener => {
                     self.has_ended = true;
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -149,14 +150,14 @@ where
 
 impl<L> FusedStream for Incoming<'_, L>
 where
-    L: Listener<Connection: AsFd + 'static>,
+    L: Listener<Connection: AsFd + 'static> + 'static,
 {
     fn is_terminated(&self) -> bool {
         self.has_ended
     }
 }
 
-impl<L: Listener> fmt::Debug for Incoming<'_, L> {
+impl<L: Listener + 'static> fmt::Debug for Incoming<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let resting = self.rest.is_some();
         f.debug_struct("Incoming").field("resting", &resting).finish_non_exhaustive()

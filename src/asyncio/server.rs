@@ -105,7 +105,7 @@ where
 #[track_caller]
 pub fn serve<L, F, R>(listener: L, handle: F) -> io::Result<Server>
 where
-    L: Listener<Connection: AsFd + 'static>,
+    L: Listener<Connection: AsFd + 'static> + 'static,
     F: FnMut(Async<L::Connection>) -> R + 'static,
     R: Future<Output = io::Result<()>> + 'static,
 {
@@ -115,7 +115,7 @@ where
 #[track_caller]
 fn start<L, F, R>(listener: L, addr: Option<SocketAddr>, mut handle: F) -> io::Result<Server>
 where
-    L: Listener<Connection: AsFd + 'static>,
+    L: Listener<Connection: AsFd + 'static> + 'static,
     F: FnMut(Async<L::Connection>) -> R + 'static,
     R: Future<Output = io::Result<()>> + 'static,
 {

@@ -337,7 +337,7 @@ impl<S: AsFd + 'static> Async<S> {
     }
 }
 
-impl<L: Listener> Async<L> {
+impl<L: Listener + 'static> Async<L> {
     pub(super) fn poll_accept(
         &self,
         context: &Context<'_>,

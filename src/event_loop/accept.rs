@@ -2,138 +2,16 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-#[cfg(unix)]
-use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::Duration;
-
-use rustix::fd::AsFd;
-use rustix::io::Errno;
 
 use super::EventLoop;
 use super::registered::Next;
+use crate::accept::{Batch, Listener, REST, is_exhausted};
 use crate::error::RegisterError;
 use crate::event::Event;
 use crate::interest::{Interest, Watch};
 use crate::key::Key;
-
-/// So many connections are accepted in a turn, so that a storm of them leaves time for the others.
-const BUDGET: usize = 64;
-
-/// How long a listener rests when descriptors have run out.
-pub(crate) const REST: Duration = Duration::from_millis(100);
-
-/// What [`EventLoop::accept`] takes: a socket on which connections arrive.
-///
-/// For the listeners of `std`; and for any other type, such as one that speaks TLS:
-///
-/// ```
-/// # #[cfg(unix)] {
-/// use polyselect::Listener;
-/// use std::{io, net::{TcpListener, SocketAddr, TcpStream}, os::fd::{AsFd, BorrowedFd}};
-///
-/// struct Impatient(TcpListener);
-///
-/// impl AsFd for Impatient {
-///     fn as_fd(&self) -> BorrowedFd<'_> {
-///         self.0.as_fd()
-///     }
-/// }
-///
-/// impl Listener for Impatient {
-///     type Connection = TcpStream;
-///     type Address = SocketAddr;
-///
-///     fn set_nonblocking(&self) -> io::Result<()> {
-///         self.0.set_nonblocking(true)
-///     }
-///
-///     fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-///         let (conn, addr) = Listener::accept(&self.0)?;
-///         conn.set_nodelay(true)?;
-///         Ok((conn, addr))
-///     }
-/// }
-/// # }
-/// ```
-pub trait Listener: AsFd + 'static {
-    /// What a connection is.
-    type Connection;
-    /// Where a connection comes from.
-    type Address;
-
-    /// Makes that [`accept`](Self::accept) does not block.
-    ///
-    /// # Errors
-    ///
-    /// What the system says.
-    fn set_nonblocking(&self) -> io::Result<()>;
-
-    /// Accepts a connection and makes it non-blocking.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if there is none, else what the system says.
-    fn accept(&self) -> io::Result<(Self::Connection, Self::Address)>;
-}
-
-impl Listener for TcpListener {
-    type Connection = TcpStream;
-    type Address = SocketAddr;
-
-    fn set_nonblocking(&self) -> io::Result<()> {
-        Self::set_nonblocking(self, true)
-    }
-
-    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (conn, addr) = Self::accept(self)?;
-        conn.set_nonblocking(true)?;
-        Ok((conn, addr))
-    }
-}
-
-#[cfg(unix)]
-impl Listener for UnixListener {
-    type Connection = UnixStream;
-    type Address = unix::SocketAddr;
-
-    fn set_nonblocking(&self) -> io::Result<()> {
-        Self::set_nonblocking(self, true)
-    }
-
-    fn accept(&self) -> io::Result<(UnixStream, unix::SocketAddr)> {
-        let (conn, addr) = Self::accept(self)?;
-        conn.set_nonblocking(true)?;
-        Ok((conn, addr))
-    }
-}
-
-/// What a failed `accept` says.
-pub(crate) enum Failure {
-    /// Nobody is there.
-    Nobody,
-    /// This connection has come to nothing; the next may do better.
-    OneConnection,
-    /// There are no descriptors, or there is no memory; a connection may wait all the same.
-    Exhausted,
-    /// This is no listening socket.
-    Listener,
-}
-
-impl Failure {
-    pub(crate) fn of(error: &io::Error) -> Self {
-        match Errno::from_io_error(error) {
-            _ if error.kind() == io::ErrorKind::WouldBlock => Self::Nobody,
-            #[cfg(unix)]
-            Some(Errno::NFILE | Errno::NOMEM) => Self::Exhausted,
-            Some(Errno::MFILE | Errno::NOBUFS) => Self::Exhausted,
-            Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP) => Self::Listener,
-            _ => Self::OneConnection,
-        }
-    }
-}
 
 impl<T: 'static> EventLoop<T> {
     /// Accepts connections from a listener and calls `callback` with each, which is non-blocking by
@@ -156,7 +34,7 @@ impl<T: 'static> EventLoop<T> {
     #[track_caller]
     pub fn accept<L, F>(&mut self, listener: L, callback: F) -> Result<Key, RegisterError<L, F>>
     where
-        L: Listener,
+        L: Listener + 'static,
         F: FnMut(&mut Self, L::Connection, L::Address) -> io::Result<()> + 'static,
     {
         if let Err(error) = listener.set_nonblocking() {
@@ -187,29 +65,26 @@ impl<T: 'static> EventLoop<T> {
         listener: &L,
         callback: &mut impl FnMut(&mut Self, L::Connection, L::Address) -> io::Result<()>,
     ) -> io::Result<Next> {
-        for _ in 0..BUDGET {
-            match listener.accept() {
-                Ok((conn, addr)) => {
+        let mut batch = Batch::new();
+        loop {
+            match batch.next(|| listener.accept()) {
+                Ok(Some((conn, addr))) => {
                     if let Err(error) = callback(self, conn, addr) {
                         self.report(key, error);
                     }
                     let interest = self.parts().1.interest(key);
                     if !interest.is_some_and(|interest| interest.contains(Interest::READABLE)) {
-                        break; // The callback has paused or closed the listener.
+                        return Ok(Next::Keep); // The callback has paused or closed the listener.
                     }
                 }
-                Err(error) => match Failure::of(&error) {
-                    Failure::Nobody => break,
-                    Failure::OneConnection => log::debug!("{key}: a connection failed: {error}"),
-                    Failure::Exhausted => {
-                        self.rest(key, &error);
-                        return Ok(Next::Modify(Interest::empty()));
-                    }
-                    Failure::Listener => return Err(error),
-                },
+                Ok(None) => return Ok(Next::Keep),
+                Err(error) if is_exhausted(&error) => {
+                    self.rest(key, &error);
+                    return Ok(Next::Modify(Interest::empty()));
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(Next::Keep)
     }
 
     fn rest(&mut self, key: Key, error: &io::Error) {

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod accepting;
 #[cfg(feature = "async")]
 mod asyncio;
 mod capacity;
@@ -52,6 +53,7 @@ use std::process::ExitCode;
 use support::harness::{Suite, run_all};
 
 const SUITES: &[Suite] = &[
+    ("accepting", accepting::CASES),
     #[cfg(feature = "async")]
     ("asyncio_coroutines", asyncio::coroutines::CASES),
     #[cfg(feature = "async")]
