@@ -39,7 +39,7 @@ pub use lookup::{Drain, Iter, IterMut};
 ///
 /// ```no_run
 /// # #[cfg(unix)] {
-/// use polyselect::{Event, Events, Interest, Selector, WriteQueue};
+/// use polyselect::{Event, Events, Interest, Selector, WriteQueue, accept::Batch};
 /// use socket2::Socket;
 /// use std::io::{self, Read};
 ///
@@ -47,9 +47,12 @@ pub use lookup::{Drain, Iter, IterMut};
 /// struct Data { callback: fn(&mut Sel, Event) -> io::Result<()>, outgoing: WriteQueue }
 ///
 /// fn accept(sel: &mut Sel, event: Event) -> io::Result<()> {
-///     let (conn, _addr) = sel[event.key].source().accept()?;
-///     conn.set_nonblocking(true)?;
-///     sel.register(conn, Interest::READABLE, Data { callback: read, outgoing: WriteQueue::new() })?;
+///     let mut batch = Batch::new();
+///     while let Some((conn, _addr)) = batch.next(|| sel[event.key].source().accept())? {
+///         conn.set_nonblocking(true)?;
+///         let data = Data { callback: read, outgoing: WriteQueue::new() };
+///         sel.register(conn, Interest::READABLE, data)?;
+///     }
 ///     Ok(())
 /// }
 ///
