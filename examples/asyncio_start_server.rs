@@ -58,7 +58,7 @@ async fn handle_client(stream: Async<TcpStream>) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut event_loop = match args.backend {
         Some(backend) => EventLoop::with_backend(backend, ())?,
         None => EventLoop::new(())?,
@@ -66,7 +66,7 @@ fn main() -> io::Result<()> {
     let start = async { asyncio::start_server(&args.addr, handle_client) };
     let server = event_loop.block_on(start)?.map_err(common::about(&args.addr))?;
     if let Some(addr) = server.local_addr() {
-        println!("listening on {addr}");
+        common::announce_at(addr)?;
         log::info!("Serving on {addr}");
     }
     let server = Rc::new(server);

@@ -18,6 +18,7 @@ use std::net::{TcpListener, TcpStream};
 
 use clap::Parser;
 use polyselect::{Backend, Event, EventLoop, Interest, Key, Next, WriteQueue, signal};
+use socket2::SockRef;
 
 #[derive(Parser)]
 struct Args {
@@ -110,7 +111,7 @@ fn hear(chat: &mut Chat, key: Key, bytes: &[u8]) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut chat = match args.backend {
         Some(backend) => Chat::with_backend(backend, HashMap::new())?,
         None => Chat::new(HashMap::new())?,
@@ -119,11 +120,12 @@ fn main() -> io::Result<()> {
     chat.on_error(|chat, key, error| leave(chat, key, &format!("left: {error}")));
 
     let listener = TcpListener::bind(&args.addr).map_err(common::about(&args.addr))?;
+    SockRef::from(&listener).listen(common::BACKLOG)?;
     let address = listener.local_addr()?;
     chat.accept(listener, |chat, conn, address| welcome(chat, conn, address.to_string()))?;
     for signal in [signal::SIGINT, signal::SIGTERM] {
         chat.on_signal(signal, EventLoop::stop)?;
     }
-    println!("listening on {address}");
+    common::announce_at(address)?;
     chat.run()
 }

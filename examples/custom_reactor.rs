@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use polyselect::accept::{Batch, REST, is_exhausted};
 use polyselect::{Backend, Events, Interest, Selector, WriteQueue};
 use socket2::Socket;
 
@@ -95,15 +96,15 @@ impl Reactor {
 
 fn accept(listener: Rc<Socket>) -> Task {
     Task(Box::new(move |spawned| {
+        let mut batch = Batch::new();
         loop {
-            match listener.accept() {
-                Ok((conn, _)) if conn.set_nonblocking(true).is_ok() => spawned.push(echo(conn)),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(WaitFor::Source(listener.clone(), Interest::READABLE));
+            match batch.next(|| common::accept(&listener)) {
+                Ok(Some((conn, _))) => spawned.push(echo(conn)),
+                Ok(None) => return Ok(WaitFor::Source(listener.clone(), Interest::READABLE)),
+                Err(error) if is_exhausted(&error) => {
+                    return Ok(WaitFor::Time(Instant::now() + REST));
                 }
-                // Out of descriptors, most likely: there may be some in a moment.
-                Err(_) => return Ok(WaitFor::Time(Instant::now() + Duration::from_millis(100))),
+                Err(error) => return Err(error),
             }
         }
     }))
@@ -138,9 +139,9 @@ fn end_on_ctrl_c() -> io::Result<Task> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let selector = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
-    let listener = common::listen(&args.addr, 128)?;
+    let listener = common::listen(&args.addr)?;
     let runnable = vec![accept(Rc::new(listener)), end_on_ctrl_c()?];
     Reactor { selector, sleeping: BTreeMap::new(), runnable, sleepers: 0 }.run()
 }

@@ -15,9 +15,9 @@
 mod common;
 
 use std::io::{self, Read};
-use std::time::Duration;
 
 use clap::Parser;
+use polyselect::accept::Acceptor;
 use polyselect::{Backend, Event, Events, Interest, Selector, WriteQueue};
 use socket2::Socket;
 
@@ -31,28 +31,35 @@ struct Args {
     backend: Option<Backend>,
 }
 
-type Sel = Selector<Socket, Data>;
+type Callback = fn(&mut Server, Event) -> io::Result<()>;
+
+/// The original's global variable, and what accepting has to remember.
+struct Server {
+    sel: Selector<Socket, Data>,
+    acceptor: Acceptor,
+}
 
 struct Data {
-    callback: fn(&mut Sel, Event) -> io::Result<()>,
+    callback: Callback,
     outgoing: WriteQueue,
 }
 
 impl Data {
-    fn new(callback: fn(&mut Sel, Event) -> io::Result<()>) -> Self {
+    fn new(callback: Callback) -> Self {
         Self { callback, outgoing: WriteQueue::new() }
     }
 }
 
-fn accept(sel: &mut Sel, event: Event) -> io::Result<()> {
-    let (conn, addr) = sel[event.key].source().accept()?; // Should be ready
-    log::info!("accepted {conn:?} from {:?} {:?}", addr.as_socket(), event.ready);
-    conn.set_nonblocking(true)?;
-    sel.register(conn, Interest::READABLE, Data::new(read))?;
+fn accept(Server { sel, acceptor }: &mut Server, event: Event) -> io::Result<()> {
+    // Should be ready, with one connection or with many.
+    while let Some((conn, addr)) = acceptor.next(sel, event.key, common::accept)? {
+        log::info!("accepted {conn:?} from {:?} {:?}", addr.as_socket(), event.ready);
+        common::register(sel, conn, Interest::READABLE, Data::new(read));
+    }
     Ok(())
 }
 
-fn read(sel: &mut Sel, event: Event) -> io::Result<()> {
+fn read(Server { sel, .. }: &mut Server, event: Event) -> io::Result<()> {
     let Some(this) = sel.get_mut(event.key) else { return Ok(()) };
     let (mut conn, outgoing) = (this.source, &mut this.data.outgoing);
     if outgoing.is_empty() {
@@ -73,40 +80,35 @@ fn read(sel: &mut Sel, event: Event) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
-    let mut sel = args.backend.map_or_else(Sel::new, Sel::with_backend)?;
+    let _printing = common::start_server_log()?;
+    let mut sel = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
 
     let addr = common::resolve(&args.addr)?;
     let sock = common::tcp_socket(&addr)?;
     sock.bind(&addr).map_err(common::about(&args.addr))?;
-    sock.listen(100).map_err(common::about(&args.addr))?;
+    sock.listen(common::BACKLOG).map_err(common::about(&args.addr))?;
     sock.set_nonblocking(true)?;
     let listener = sel.register(sock, Interest::READABLE, Data::new(accept))?;
     let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Data::new(read))?;
     common::announce(sel[listener].source())?;
 
+    let mut server = Server { sel, acceptor: Acceptor::new() };
     let mut events = Events::with_capacity(1024);
-    let mut pause = None;
     loop {
-        sel.select(&mut events, pause.take())?;
-        sel.modify(listener, Interest::READABLE)?;
+        server.acceptor.select(&mut server.sel, &mut events, None)?;
         for event in &events {
             if event.key == ctrl_c {
                 return Ok(());
             }
-            let Some(registration) = sel.get(event.key) else { continue };
+            let Some(registration) = server.sel.get(event.key) else { continue };
             let callback = registration.data().callback;
-            let Err(error) = callback(&mut sel, event) else { continue };
-            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
-                continue;
-            }
-            log::warn!("{event:?}: {error}");
-            if event.key == listener {
-                // Out of descriptors, most likely; the connections that wait are still there then.
-                sel.modify(listener, Interest::empty())?;
-                pause = Some(Duration::from_millis(100));
-            } else {
-                drop(sel.unregister(event.key)?);
+            match callback(&mut server, event) {
+                Err(error) if event.key == listener => return Err(error),
+                Err(error) if !common::is_not_now(&error) => {
+                    log::warn!("{event:?}: {error}");
+                    drop(server.sel.unregister(event.key)?);
+                }
+                _ => {}
             }
         }
     }

@@ -17,7 +17,7 @@ mod common;
 use std::io::{self, Read};
 
 use clap::Parser;
-use common::accepting::Accepting;
+use polyselect::accept::Acceptor;
 use polyselect::{Backend, Events, Interest, Key, Selector, WriteQueue};
 use socket2::Socket;
 
@@ -90,27 +90,28 @@ fn serve(ep: &mut Sel, key: Key) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut ep = Sel::with_backend(args.backend)?;
     // Edge-triggered too, so that a mechanism that cannot do it is refused now, not with each client.
     let watch = Interest::READABLE.edge();
     let ctrl_c = ep.register(common::ctrl_c()?, watch, Client::default())?;
-    let s = common::listen(&args.addr, 128)?;
+    let s = common::listen(&args.addr)?;
     let s = ep.register(s, Interest::READABLE, Client::default())?;
 
-    let mut accepting = Accepting::from(s);
+    let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);
     loop {
-        accepting.select(&mut ep, &mut events, None)?;
+        acceptor.select(&mut ep, &mut events, None)?;
         for event in &events {
             if event.key == ctrl_c {
                 return Ok(());
             }
             log::info!("亲,你有IO需要处理哦");
             if event.key == s {
-                let Some((c, addr)) = accepting.accept(&mut ep)? else { continue };
-                log::info!("Connect from {}", common::show(&addr));
-                accepting.register(&mut ep, c, watch, Client::default())?;
+                while let Some((c, addr)) = acceptor.next(&mut ep, s, common::accept)? {
+                    log::info!("Connect from {}", common::show(&addr));
+                    common::register(&mut ep, c, watch, Client::default());
+                }
                 continue;
             }
             if let Err(error) = serve(&mut ep, event.key) {

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use common::blocking::listen;
+use polyselect::accept::{Batch, is_exhausted};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 #[derive(Parser)]
@@ -28,7 +29,7 @@ struct Args {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
@@ -38,8 +39,8 @@ fn main() -> io::Result<()> {
     let (mut looks, mut found) = (0_u64, 0_u64);
     while !stop.load(Ordering::Relaxed) {
         looks += 1;
-        match ser_socket.accept() {
-            Ok((client_socket, client_addr)) => {
+        match Batch::with_limit(1).next(|| ser_socket.accept()) {
+            Ok(Some((client_socket, client_addr))) => {
                 found += 1;
                 log::info!("一个新的客户端到来:{client_addr}");
                 match client_socket.set_nonblocking(true) {
@@ -47,8 +48,9 @@ fn main() -> io::Result<()> {
                     Err(error) => log::warn!("{client_addr}: {error}"),
                 }
             }
-            Err(error) if common::is_not_now(&error) => {}
-            Err(error) => log::debug!("a connection has to wait: {error}"),
+            Ok(None) => {}
+            Err(error) if is_exhausted(&error) => log::debug!("a connection has to wait: {error}"),
+            Err(error) => return Err(error),
         }
         clients.retain_mut(|(client_socket, client_addr)| {
             looks += 1;

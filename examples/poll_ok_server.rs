@@ -16,7 +16,7 @@ mod common;
 use std::io::{self, Read};
 
 use clap::Parser;
-use common::accepting::Accepting;
+use polyselect::accept::Acceptor;
 use polyselect::{Backend, Events, Interest, Key, Selector, WriteQueue};
 use socket2::Socket;
 
@@ -52,25 +52,26 @@ fn serve(p: &mut Sel, key: Key) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut p = Sel::with_backend(args.backend)?;
-    let s = common::listen(&args.addr, 128)?;
+    let s = common::listen(&args.addr)?;
     // Errors are reported without being asked for, here as in `poll`.
     let s = p.register(s, Interest::READABLE, WriteQueue::new())?;
     let ctrl_c = p.register(common::ctrl_c()?, Interest::READABLE, WriteQueue::new())?;
 
-    let mut accepting = Accepting::from(s);
+    let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);
     loop {
-        accepting.select(&mut p, &mut events, None)?;
+        acceptor.select(&mut p, &mut events, None)?;
         for event in &events {
             if event.key == ctrl_c {
                 return Ok(());
             }
             if event.key == s {
-                let Some((c, addr)) = accepting.accept(&mut p)? else { continue };
-                log::info!("Connect from {}", common::show(&addr));
-                accepting.register(&mut p, c, Interest::READABLE, WriteQueue::new())?;
+                while let Some((c, addr)) = acceptor.next(&mut p, s, common::accept)? {
+                    log::info!("Connect from {}", common::show(&addr));
+                    common::register(&mut p, c, Interest::READABLE, WriteQueue::new());
+                }
                 continue;
             }
             match serve(&mut p, event.key) {

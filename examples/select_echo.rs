@@ -18,7 +18,7 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 
 use clap::Parser;
-use common::accepting::Accepting;
+use polyselect::accept::Acceptor;
 use polyselect::{Backend, Event, Events, Interest, Key, Selector, WriteQueue};
 use socket2::Socket;
 
@@ -75,20 +75,20 @@ fn close_if_broken(sel: &mut Sel, key: Key, result: io::Result<()>) -> io::Resul
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut sel = Sel::with_backend(args.backend)?;
     // The third list of `select`; kqueue has nothing like it.
     let exceptional = sel.backend().capabilities().priority;
     let inputs =
         if exceptional { Interest::READABLE | Interest::PRIORITY } else { Interest::READABLE };
-    let server = common::listen(&args.addr, 1000)?;
+    let server = common::listen(&args.addr)?;
     let server = sel.register(server, inputs, WriteQueue::new())?;
     let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, WriteQueue::new())?;
 
-    let mut accepting = Accepting::from(server);
+    let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);
     loop {
-        accepting.select(&mut sel, &mut events, None)?;
+        acceptor.select(&mut sel, &mut events, None)?;
         let list = |is: fn(&Event) -> bool| -> Vec<_> {
             events.iter().filter(is).map(|event| event.key).collect()
         };
@@ -101,9 +101,10 @@ fn main() -> io::Result<()> {
                 return Ok(());
             }
             if r == server {
-                let Some((conn, addr)) = accepting.accept(&mut sel)? else { continue };
-                log::info!("来了个新连接 {}", common::show(&addr));
-                accepting.register(&mut sel, conn, inputs, WriteQueue::new())?;
+                while let Some((conn, addr)) = acceptor.next(&mut sel, r, common::accept)? {
+                    log::info!("来了个新连接 {}", common::show(&addr));
+                    common::register(&mut sel, conn, inputs, WriteQueue::new());
+                }
             } else {
                 let echoed = echo(&mut sel, r, inputs);
                 close_if_broken(&mut sel, r, echoed)?;

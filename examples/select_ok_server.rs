@@ -16,7 +16,7 @@ mod common;
 use std::io::{self, Read};
 
 use clap::Parser;
-use common::accepting::Accepting;
+use polyselect::accept::Acceptor;
 use polyselect::{Backend, Event, Events, Interest, Key, Registration, Selector, WriteQueue};
 use socket2::Socket;
 
@@ -87,19 +87,19 @@ fn close_if_broken(sel: &mut Sel, key: Key, result: io::Result<()>) -> io::Resul
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut sel = Sel::with_backend(args.backend)?;
-    let s = common::listen(&args.addr, 128)?;
+    let s = common::listen(&args.addr)?;
     let mut rlist_and_xlist = Interest::READABLE;
     // kqueue has no exceptions.
     rlist_and_xlist.set(Interest::PRIORITY, sel.backend().capabilities().priority);
     let s = sel.register(s, rlist_and_xlist, Client::default())?;
     let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
 
-    let mut accepting = Accepting::from(s);
+    let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);
     loop {
-        accepting.select(&mut sel, &mut events, None)?;
+        acceptor.select(&mut sel, &mut events, None)?;
         let rs = events.iter().filter(Event::is_readable);
         let ws = events.iter().filter(Event::is_writable);
         let xs = events.iter().filter(Event::is_priority);
@@ -108,9 +108,10 @@ fn main() -> io::Result<()> {
                 return Ok(());
             }
             if r == s {
-                let Some((c, addr)) = accepting.accept(&mut sel)? else { continue };
-                log::info!("Connect from {}", common::show(&addr));
-                accepting.register(&mut sel, c, Interest::READABLE, Client::default())?;
+                while let Some((c, addr)) = acceptor.next(&mut sel, s, common::accept)? {
+                    log::info!("Connect from {}", common::show(&addr));
+                    common::register(&mut sel, c, Interest::READABLE, Client::default());
+                }
             } else {
                 let received = receive(&mut sel, r);
                 close_if_broken(&mut sel, r, received)?;

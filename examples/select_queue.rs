@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use clap::Parser;
-use common::accepting::Accepting;
+use polyselect::accept::Acceptor;
 use polyselect::{Backend, Event, Events, Interest, Key, Selector, WriteQueue};
 use socket2::Socket;
 
@@ -93,31 +93,31 @@ fn send(sel: &mut Sel, s: Key) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut sel = Sel::with_backend(args.backend)?;
     let mut exceptional = Interest::PRIORITY;
     exceptional.set(Interest::PRIORITY, sel.backend().capabilities().priority); // kqueue has none
-    // 5 in the document: of thousands that connect at once, most would have to try again.
-    let server = common::listen(&args.addr, 1000)?;
+    let server = common::listen(&args.addr)?;
     log::info!("starting up on {}", common::show(&server.local_addr()?));
     let inputs = exceptional | Interest::READABLE;
     let server = sel.register(server, inputs, Client::default())?;
     let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
 
-    let mut accepting = Accepting::from(server);
+    let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);
     loop {
         log::info!("waiting for next event...");
-        accepting.select(&mut sel, &mut events, None)?;
+        acceptor.select(&mut sel, &mut events, None)?;
         let list = |is: fn(&Event) -> bool| events.iter().filter(is).map(|event| event.key);
         for s in list(Event::is_readable) {
             if s == ctrl_c {
                 return Ok(());
             }
             if s == server {
-                let Some((conn, addr)) = accepting.accept(&mut sel)? else { continue };
-                log::info!("new connection from {}", common::show(&addr));
-                accepting.register(&mut sel, conn, inputs, Client::default())?;
+                while let Some((conn, addr)) = acceptor.next(&mut sel, s, common::accept)? {
+                    log::info!("new connection from {}", common::show(&addr));
+                    common::register(&mut sel, conn, inputs, Client::default());
+                }
                 continue;
             }
             settle(&mut sel, s, exceptional, receive)?;

@@ -26,10 +26,11 @@ mod server {
     use std::os::fd::{AsFd, BorrowedFd};
 
     use clap::Parser;
+    use polyselect::accept::Acceptor;
     use polyselect::{Backend, Events, Interest, Key, Registration, Selector, WriteQueue};
     use socket2::Socket;
 
-    use crate::common::{self, accepting::Accepting, keyboard::Keyboard};
+    use crate::common::{self, keyboard::Keyboard};
 
     #[derive(Parser)]
     struct Args {
@@ -83,30 +84,33 @@ mod server {
 
     pub fn main() -> io::Result<()> {
         let args = Args::parse();
-        common::start_log();
+        let _printing = common::start_server_log()?;
         let mut inputs = Sel::with_backend(args.backend)?;
         let register = |inputs: &mut Sel, sock| {
             inputs.register(Source::Socket(sock), Interest::READABLE, WriteQueue::new())
         };
-        let server = register(&mut inputs, common::listen(&args.addr, 128)?)?;
+        let server = register(&mut inputs, common::listen(&args.addr)?)?;
         let ctrl_c = register(&mut inputs, common::ctrl_c()?)?;
         let stdin = Source::Stdin(io::stdin());
         let stdin = inputs.register(stdin, Interest::READABLE, WriteQueue::new())?;
 
         let mut keyboard = Keyboard::Nothing;
-        let mut accepting = Accepting::from(server);
+        let mut acceptor = Acceptor::new();
         let mut events = Events::with_capacity(1024);
         loop {
-            accepting.select(&mut inputs, &mut events, None)?;
+            acceptor.select(&mut inputs, &mut events, None)?;
             for event in &events {
                 let sock = event.key;
                 if sock == ctrl_c {
                     return Ok(());
                 }
                 let result = if sock == server {
-                    let Some((conn, _addr)) = accepting.accept(&mut inputs)? else { continue };
-                    let conn = Source::Socket(conn);
-                    accepting.register(&mut inputs, conn, Interest::READABLE, WriteQueue::new())
+                    let accept = |server: &Source| common::accept(server.borrow());
+                    while let Some((conn, _addr)) = acceptor.next(&mut inputs, server, accept)? {
+                        let conn = Source::Socket(conn);
+                        common::register(&mut inputs, conn, Interest::READABLE, WriteQueue::new());
+                    }
+                    Ok(())
                 } else if let Some(Source::Stdin(stdin)) =
                     inputs.get(sock).map(Registration::source)
                 {

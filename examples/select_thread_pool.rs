@@ -20,9 +20,9 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use common::accepting::Accepting;
 use common::conversation::Conversation;
 use common::thread_pool::ThreadPool;
+use polyselect::accept::Acceptor;
 use polyselect::{Backend, Events, Interest, Selector};
 use socket2::Socket;
 
@@ -40,9 +40,9 @@ const ROUND: Duration = Duration::from_secs(1);
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut clients = Selector::<Socket, Conversation>::with_backend(args.backend)?;
-    let server_socket = common::listen(&args.addr, 128)?;
+    let server_socket = common::listen(&args.addr)?;
     let server = clients.register(server_socket, Interest::READABLE, Conversation::default())?;
     let ctrl_c =
         clients.register(common::ctrl_c()?, Interest::READABLE, Conversation::default())?;
@@ -50,20 +50,23 @@ fn main() -> io::Result<()> {
     let (give_back, given_back) = channel::<(Socket, Interest, Conversation)>();
     let executor = ThreadPool::new(5)?;
 
-    let mut accepting = Accepting::from(server);
+    let mut acceptor = Acceptor::new();
     let mut readable = Events::with_capacity(1024);
     let (mut handled, mut last) = (0_u64, Instant::now());
     loop {
-        accepting.select(&mut clients, &mut readable, Some(ROUND))?;
+        acceptor.select(&mut clients, &mut readable, Some(ROUND))?;
         for sock in &readable {
             if sock.key == ctrl_c {
                 return Ok(()); // Dropping the pool waits for the work in hand.
             }
             if sock.key == server {
-                let Some((client, address)) = accepting.accept(&mut clients)? else { continue };
-                log::info!("Accepted connection from {}", common::show(&address));
-                let watch = Interest::READABLE;
-                accepting.register(&mut clients, client, watch, Conversation::default())?;
+                while let Some((client, address)) =
+                    acceptor.next(&mut clients, server, common::accept)?
+                {
+                    log::info!("Accepted connection from {}", common::show(&address));
+                    let conversation = Conversation::default();
+                    common::register(&mut clients, client, Interest::READABLE, conversation);
+                }
                 continue;
             }
             handled += 1;
@@ -80,7 +83,7 @@ fn main() -> io::Result<()> {
             });
         }
         for (sock, interest, conversation) in given_back.try_iter() {
-            accepting.register(&mut clients, sock, interest, conversation)?;
+            common::register(&mut clients, sock, interest, conversation);
         }
         // Other work has its place here, but not too much of it, for the clients wait.
         if last.elapsed() >= ROUND {

@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use clap::Parser;
-use common::accepting::Accepting;
 use common::conversation::Conversation;
 use common::thread_pool::ThreadPool;
+use polyselect::accept::Acceptor;
 use polyselect::{Backend, Event, Events, Interest, Key, Selector, Waker};
 use socket2::Socket;
 
@@ -38,7 +38,7 @@ struct Args {
 
 struct Server {
     selector: Selector<Arc<Socket>, Data>,
-    accepting: Accepting,
+    acceptor: Acceptor,
     executor: ThreadPool,
     done: Sender<Done>,
     waker: Waker,
@@ -63,12 +63,15 @@ struct Done {
     next: Option<Interest>,
 }
 
-fn accept(server: &mut Server, _event: Event) -> io::Result<()> {
-    let Server { selector, accepting, .. } = server;
-    let Some((conn, addr)) = accepting.accept(selector)? else { return Ok(()) };
-    log::info!("Accepted connection from {}", common::show(&addr));
-    let conn = Arc::new(conn);
-    accepting.register(selector, conn, Interest::READABLE.oneshot(), Data::new(read))
+fn accept(server: &mut Server, event: Event) -> io::Result<()> {
+    let Server { selector, acceptor, .. } = server;
+    let accept = |sock: &Arc<Socket>| common::accept(sock);
+    while let Some((conn, addr)) = acceptor.next(selector, event.key, accept)? {
+        log::info!("Accepted connection from {}", common::show(&addr));
+        let conn = Arc::new(conn);
+        common::register(selector, conn, Interest::READABLE.oneshot(), Data::new(read));
+    }
+    Ok(())
 }
 
 fn read(server: &mut Server, event: Event) -> io::Result<()> {
@@ -93,21 +96,20 @@ fn read(server: &mut Server, event: Event) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut selector = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
-    let server_socket = Arc::new(common::listen(&args.addr, 128)?);
-    let listener = selector.register(server_socket, Interest::READABLE, Data::new(accept))?;
+    let server_socket = Arc::new(common::listen(&args.addr)?);
+    selector.register(server_socket, Interest::READABLE, Data::new(accept))?;
     let ctrl_c = Arc::new(common::ctrl_c()?);
     let ctrl_c = selector.register(ctrl_c, Interest::READABLE, Data::new(accept))?;
     let waker = selector.waker()?;
     let (done, all_done) = channel();
     let executor = ThreadPool::new(5)?;
-    let accepting = Accepting::from(listener);
-    let mut server = Server { selector, accepting, executor, done, waker };
+    let mut server = Server { selector, acceptor: Acceptor::new(), executor, done, waker };
 
     let mut events = Events::with_capacity(1024);
     loop {
-        server.accepting.select(&mut server.selector, &mut events, None)?;
+        server.acceptor.select(&mut server.selector, &mut events, None)?;
         for event in &events {
             if event.key == ctrl_c {
                 return Ok(()); // Dropping the pool waits for the work in hand.

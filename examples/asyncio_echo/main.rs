@@ -51,7 +51,7 @@ async fn handle_client(mut reader: Reader, mut writer: Writer) -> io::Result<()>
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let mut executor = Executor::new(args.backend)?;
     let server = Server::start(&executor, &args.addr, handle_client)?;
     log::info!("Serving on {}", server.addr());

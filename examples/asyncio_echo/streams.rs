@@ -5,10 +5,10 @@ use std::future::{Future, poll_fn};
 use std::io::{self, Read};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
+use polyselect::accept::{Batch, REST, is_exhausted};
 use polyselect::{Interest, Key, WriteQueue};
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 
 use crate::common;
 use crate::executor::{Executor, Handle};
@@ -124,7 +124,7 @@ where
 {
     /// Listens, and prints where.
     pub(crate) fn start(executor: &Executor, addr: &str, handler: H) -> io::Result<Self> {
-        let listener = Stream::new(&executor.handle(), common::listen(addr, 128)?)?;
+        let listener = Stream::new(&executor.handle(), common::listen(addr)?)?;
         Ok(Self { listener, handler })
     }
 
@@ -132,33 +132,47 @@ where
         common::local(&self.listener.socket)
     }
 
-    async fn accept(&self) -> io::Result<(Socket, SockAddr)> {
-        self.listener.ready(Interest::READABLE).await?;
-        self.listener.when(Interest::READABLE, Socket::accept).await
-    }
-
     /// Starts a coroutine for each client that connects.
     pub(crate) async fn serve_forever(self) {
-        let handle = self.listener.handle.clone();
+        if let Err(error) = self.accept_all().await {
+            log::error!("no connection is accepted any more: {error}");
+        }
+    }
+
+    async fn accept_all(&self) -> io::Result<()> {
         loop {
-            match self.accept().await.and_then(|(socket, _addr)| Stream::new(&handle, socket)) {
-                Ok(stream) => {
-                    let stream = Rc::new(stream);
-                    let reader = Reader(Rc::clone(&stream));
-                    let writer = Writer { stream, outgoing: WriteQueue::new() };
-                    let client = (self.handler)(reader, writer);
-                    handle.spawn(async {
-                        if let Err(error) = client.await {
-                            log::warn!("a client's coroutine ended: {error}");
-                        }
-                    });
+            self.listener.ready(Interest::READABLE).await?;
+            match self.accept_batch() {
+                Err(error) if is_exhausted(&error) => {
+                    log::warn!("no connection is accepted for {REST:?}: {error}");
+                    self.listener.handle.sleep(REST).await;
                 }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    log::warn!("no connection can be taken for now: {error}");
-                    handle.sleep(Duration::from_millis(100)).await;
-                }
+                result => result?,
             }
         }
+    }
+
+    fn accept_batch(&self) -> io::Result<()> {
+        let mut batch = Batch::new();
+        while let Some((socket, _addr)) = batch.next(|| self.listener.socket.accept())? {
+            self.serve(socket);
+        }
+        Ok(())
+    }
+
+    fn serve(&self, socket: Socket) {
+        let handle = &self.listener.handle;
+        let stream = match Stream::new(handle, socket) {
+            Ok(stream) => Rc::new(stream),
+            Err(error) => return log::warn!("a connection cannot be watched: {error}"),
+        };
+        let reader = Reader(Rc::clone(&stream));
+        let writer = Writer { stream, outgoing: WriteQueue::new() };
+        let client = (self.handler)(reader, writer);
+        handle.spawn(async {
+            if let Err(error) = client.await {
+                log::warn!("a client's coroutine ended: {error}");
+            }
+        });
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use polyselect::accept::{Batch, REST, is_exhausted};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -110,10 +111,8 @@ impl CtrlC {
 
 /// A listener at `HOST:PORT`; prints where it listens.
 pub fn listen(addr: &str) -> io::Result<TcpListener> {
-    let listener = TcpListener::from(super::bind(addr, 128)?);
-    println!("listening on {}", listener.local_addr()?);
-    io::stdout().flush()?;
-    Ok(listener)
+    let listener = super::listen(addr)?;
+    Ok(listener.into())
 }
 
 /// What a server may be waiting for.
@@ -153,19 +152,17 @@ pub fn next_client(
 
 /// A connection, if there still is one, and a descriptor for it.
 fn take(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-    match listener.accept() {
-        Ok((conn, addr)) => {
-            conn.set_nonblocking(false)?;
-            return Ok(Some((conn, addr)));
-        }
-        Err(error) if super::is_not_now(&error) => {}
-        Err(error) => {
-            // Out of descriptors, most likely; whoever wants to connect waits meanwhile.
+    let accepted = Batch::new().next(|| listener.accept());
+    match &accepted {
+        Ok(Some((conn, _addr))) => conn.set_nonblocking(false)?,
+        Err(error) if is_exhausted(error) => {
             log::warn!("a connection has to wait: {error}");
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(REST);
+            return Ok(None);
         }
+        _ => {}
     }
-    Ok(None)
+    accepted
 }
 
 /// What document 000 does with a client: prints what it says until it has gone. An error is the

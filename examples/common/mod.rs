@@ -2,29 +2,44 @@
 
 #![allow(dead_code)] // No example uses all of it.
 
-pub mod accepting;
 pub mod blocking;
 pub mod conversation;
 pub mod forking;
 pub mod ftp;
 #[cfg(unix)]
 pub mod keyboard;
+pub mod printing;
 pub mod thread_pool;
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 
+use env_logger::{Builder, Env, Target};
+use polyselect::{Selector, Source, Watch};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+/// The number of connections that may wait for `accept`. The documents' 5 or 100 would lose most clients of a
+/// burst: the system drops or resets connections for which its queue has no room.
+pub const BACKLOG: i32 = 1024;
+
 /// Shows on standard output what the documents' programs print, or what `RUST_LOG` asks for.
 pub fn start_log() {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+    log_filter()
         .format(|line, record| writeln!(line, "{}", record.args()))
-        .target(env_logger::Target::Stdout)
+        .target(Target::Stdout)
         .init();
+}
+
+/// The same for a server with one loop, which does not wait until the output is read: see [`printing`].
+pub fn start_server_log() -> io::Result<printing::Printing> {
+    printing::start(log_filter().build())
+}
+
+fn log_filter() -> Builder {
+    Builder::from_env(Env::default().default_filter_or("info"))
 }
 
 /// The first of the addresses that `HOST:PORT` stands for.
@@ -45,10 +60,15 @@ pub fn tcp_socket(addr: &SockAddr) -> io::Result<Socket> {
 
 /// The first line of every server: where it can be reached, which port 0 leaves open.
 pub fn announce(sock: &Socket) -> io::Result<()> {
-    if let Some(addr) = sock.local_addr()?.as_socket() {
-        println!("listening on {addr}");
+    match sock.local_addr()?.as_socket() {
+        Some(addr) => announce_at(addr),
+        None => Ok(()),
     }
-    io::stdout().flush()
+}
+
+/// Prints where a server listens that has no socket of `socket2`.
+pub fn announce_at(place: impl Display) -> io::Result<()> {
+    printing::print(&format!("listening on {place}"))
 }
 
 /// A socket that becomes readable when Ctrl-C is pressed, or the process is asked to end.
@@ -105,21 +125,35 @@ pub fn connect(addr: &str) -> io::Result<TcpStream> {
 }
 
 /// A listening socket at `HOST:PORT` that does not block.
-pub fn bind(addr: &str, backlog: i32) -> io::Result<Socket> {
+pub fn bind(addr: &str) -> io::Result<Socket> {
     let cannot = || about(format!("cannot listen on {addr}"));
     let address = resolve(addr)?;
     let sock = tcp_socket(&address)?;
     sock.bind(&address).map_err(cannot())?;
-    sock.listen(backlog).map_err(cannot())?;
+    sock.listen(BACKLOG).map_err(cannot())?;
     sock.set_nonblocking(true)?;
     Ok(sock)
 }
 
 /// The same, and prints where it listens.
-pub fn listen(addr: &str, backlog: i32) -> io::Result<Socket> {
-    let sock = bind(addr, backlog)?;
+pub fn listen(addr: &str) -> io::Result<Socket> {
+    let sock = bind(addr)?;
     announce(&sock)?;
     Ok(sock)
+}
+
+/// Accepts a connection, and puts it into non-blocking mode.
+pub fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+    let (conn, addr) = listener.accept()?;
+    conn.set_nonblocking(true)?;
+    Ok((conn, addr))
+}
+
+/// Watches a connection; closes it if the system cannot watch another one.
+pub fn register<S: Source, D>(sel: &mut Selector<S, D>, conn: S, watch: impl Into<Watch>, data: D) {
+    if let Err(error) = sel.register(conn, watch, data) {
+        log::warn!("a connection is closed, because it cannot be watched: {}", error.error());
+    }
 }
 
 /// An address as it is shown to people.

@@ -1,10 +1,11 @@
 //! The servers: each echoes, and each waits in its own way.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use polyselect::{Backend, EventLoop, Events, Interest, Next, Selector};
+use polyselect::accept::Acceptor;
+use polyselect::{Backend, EventLoop, Events, Interest, Listener, Next, Selector};
 
 use common::forking::{fork, ignore_children};
 
@@ -130,6 +131,15 @@ enum Source {
     Client(TcpStream),
 }
 
+impl Source {
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match self {
+            Self::Listener(listener) => Listener::accept(listener),
+            Self::Client(_) => unreachable!("a client takes no connections"),
+        }
+    }
+}
+
 impl std::os::fd::AsFd for Source {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         match self {
@@ -142,22 +152,20 @@ impl std::os::fd::AsFd for Source {
 fn selector(listener: TcpListener, backend: Backend) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let mut selector = Selector::with_backend(backend)?;
-    selector.register(Source::Listener(listener), Interest::READABLE, ())?;
+    let server = selector.register(Source::Listener(listener), Interest::READABLE, ())?;
+    let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);
     loop {
-        selector.select(&mut events, None)?;
+        acceptor.select(&mut selector, &mut events, None)?;
         for event in &events {
-            let over = match selector[event.key].source() {
-                Source::Client(conn) => echo(conn).is_ok_and(|is_there| !is_there),
-                Source::Listener(listener) => {
-                    let Ok((conn, _)) = listener.accept() else { continue };
-                    conn.set_nonblocking(true)?;
-                    selector.register(Source::Client(conn), Interest::READABLE, ())?;
-                    false
+            if let Source::Client(conn) = selector[event.key].source() {
+                if echo(conn).is_ok_and(|is_there| !is_there) {
+                    selector.unregister(event.key)?;
                 }
-            };
-            if over {
-                selector.unregister(event.key)?;
+                continue;
+            }
+            while let Some((conn, _)) = acceptor.next(&mut selector, server, Source::accept)? {
+                selector.register(Source::Client(conn), Interest::READABLE, ())?;
             }
         }
     }

@@ -44,8 +44,8 @@ pub fn measure(most: usize) -> io::Result<()> {
 
 /// The median of many waits.
 fn time_of_a_wait(backend: Backend, active: usize, idle: usize) -> io::Result<Duration> {
-    let mut server = Server::new(backend, common::bind("127.0.0.1:0", 128)?)?;
-    let addr = server.epoll[server.accepting.listener].source().local_addr()?;
+    let mut server = Server::new(backend, common::bind("127.0.0.1:0")?)?;
+    let addr = server.epoll[server.listener].source().local_addr()?;
     let mut clients = Vec::with_capacity(active + idle);
     for _ in 0..active + idle {
         let client = common::tcp_socket(&addr)?;

@@ -21,7 +21,7 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use common::accepting::Accepting;
+use polyselect::accept::Acceptor;
 use polyselect::{Backend, Events, Interest, Key, Selector, WriteQueue};
 use socket2::Socket;
 
@@ -42,7 +42,8 @@ type Sel = Selector<Socket, WriteQueue>;
 
 struct Server {
     epoll: Sel,
-    accepting: Accepting,
+    listener: Key,
+    acceptor: Acceptor,
     /// What stops it; nothing while it is only measured.
     ctrl_c: Option<Key>,
     events: Events,
@@ -52,24 +53,25 @@ impl Server {
     fn new(backend: Backend, listener: Socket) -> io::Result<Self> {
         let mut epoll = Sel::with_backend(backend)?;
         let listener = epoll.register(listener, Interest::READABLE, WriteQueue::new())?;
-        let accepting = Accepting::from(listener);
-        Ok(Self { epoll, accepting, ctrl_c: None, events: Events::with_capacity(1024) })
+        let (acceptor, events) = (Acceptor::new(), Events::with_capacity(1024));
+        Ok(Self { epoll, listener, acceptor, ctrl_c: None, events })
     }
 
     /// One round; says how long the wait was, or nothing if Ctrl-C ended it.
     fn round(&mut self) -> io::Result<Option<Duration>> {
-        let Self { epoll, accepting, ctrl_c, events } = self;
+        let Self { epoll, listener, acceptor, ctrl_c, events } = self;
         let start = Instant::now();
-        accepting.select(epoll, events, None)?;
+        acceptor.select(epoll, events, None)?;
         let waited = start.elapsed();
         for event in &*events {
             if Some(event.key) == *ctrl_c {
                 return Ok(None);
             }
-            if event.key == accepting.listener {
-                let Some((conn, addr)) = accepting.accept(epoll)? else { continue };
-                log::debug!("{} connects", common::show(&addr));
-                accepting.register(epoll, conn, Interest::READABLE, WriteQueue::new())?;
+            if event.key == *listener {
+                while let Some((conn, addr)) = acceptor.next(epoll, *listener, common::accept)? {
+                    log::debug!("{} connects", common::show(&addr));
+                    common::register(epoll, conn, Interest::READABLE, WriteQueue::new());
+                }
                 continue;
             }
             match echo(epoll, event.key) {
@@ -100,11 +102,11 @@ fn echo(epoll: &mut Sel, key: Key) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     if let Some(idle) = args.idle {
         return idle::measure(idle);
     }
-    let mut server = Server::new(args.backend, common::listen(&args.addr, 128)?)?;
+    let mut server = Server::new(args.backend, common::listen(&args.addr)?)?;
     let ctrl_c = common::ctrl_c()?;
     server.ctrl_c = Some(server.epoll.register(ctrl_c, Interest::READABLE, WriteQueue::new())?);
     while server.round()?.is_some() {}

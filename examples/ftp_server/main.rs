@@ -64,9 +64,9 @@ fn main() -> io::Result<()> {
         let message = format!("threads do not wait with {backend}: add --model event-loop");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let library = Library::open(&args.library)?;
-    let listener = TcpListener::from(common::bind(&args.addr, 1024)?);
+    let listener = TcpListener::from(common::bind(&args.addr)?);
     match args.model {
         Model::Threads => thread_per_client::serve(listener, library),
         Model::EventLoop => event_loop::serve(listener, library, args.backend),

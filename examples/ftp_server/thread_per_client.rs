@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+
+use polyselect::accept::{Batch, REST};
 
 use crate::common;
 use crate::common::ftp::Frame;
@@ -164,19 +165,17 @@ pub fn serve(listener: TcpListener, library: Library) -> io::Result<()> {
 
 fn accept(listener: &TcpListener, library: &Arc<Library>, clients: &Arc<Clients>) {
     loop {
-        let error = match listener.accept() {
-            Ok((connfd, addr)) => {
-                log::info!("Connect from {addr}");
-                match start(connfd, addr, library, clients) {
-                    Ok(()) => continue,
-                    Err(error) => error,
-                }
-            }
-            Err(error) => error,
-        };
-        log::warn!("{error}");
-        // Descriptors or threads have run out, most likely; whoever waits can wait a bit longer.
-        thread::sleep(Duration::from_millis(100));
+        let accepted = Batch::with_limit(1).next(|| listener.accept());
+        let started = accepted.and_then(|accepted| {
+            let Some((connfd, addr)) = accepted else { return Ok(()) };
+            log::info!("Connect from {addr}");
+            start(connfd, addr, library, clients)
+        });
+        if let Err(error) = started {
+            // Descriptors or threads have run out, most likely; whoever waits can wait a bit longer.
+            log::warn!("{error}");
+            thread::sleep(REST);
+        }
     }
 }
 

@@ -154,7 +154,7 @@ fn listen(server: &mut Server, interest: Interest) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    common::start_log();
+    let _printing = common::start_server_log()?;
     let patience = Patience { head: args.head_timeout, idle: args.idle_timeout };
     let state = State {
         site: Site::open(&args.folder)?,
@@ -177,7 +177,7 @@ fn main() -> io::Result<()> {
         forget(server, key);
     });
 
-    let listener = TcpListener::from(common::bind(&args.addr, 1024)?);
+    let listener = TcpListener::from(common::bind(&args.addr)?);
     let key = server.accept(listener, welcome)?;
     server.state.listener = Some(key);
     for signal in [signal::SIGINT, signal::SIGTERM] {

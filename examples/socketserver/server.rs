@@ -1,12 +1,13 @@
 //! The servers: where requests come from.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use polyselect::accept::{Batch, REST, is_exhausted};
 use polyselect::{Backend, Events, Interest, Selector};
 use rustix::net::{RecvFlags, recvfrom};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -56,7 +57,7 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
         let cannot = || common::about(format!("cannot listen on {name}"));
         socket.bind(&addr).map_err(cannot())?;
         if is_stream {
-            socket.listen(128).map_err(cannot())?;
+            socket.listen(common::BACKLOG).map_err(cannot())?;
         }
         socket.set_nonblocking(true)?;
         Ok(Self { socket: Arc::new(socket), is_stream, path, make_handler })
@@ -69,10 +70,9 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
         selector.register(Arc::clone(&self.socket), Interest::READABLE, ())?;
         let stop = selector.register(ctrl_c.signal(), Interest::READABLE, ())?;
         match &self.path {
-            Some(path) => println!("listening on {}", path.display()),
+            Some(path) => common::announce_at(path.display())?,
             None => common::announce(&self.socket)?,
         }
-        io::stdout().flush()?;
 
         let mut work = Work::new(mixin, ctrl_c);
         let mut events = Events::with_capacity(2);
@@ -86,13 +86,15 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
             if events.is_empty() {
                 continue;
             }
-            match self.get_request() {
-                Ok(what) => self.process_request(what, &mut work),
-                Err(error) if common::is_not_now(&error) => {}
-                Err(error) => {
-                    log::warn!("a request is lost, or has to wait: {error}");
-                    std::thread::sleep(Duration::from_millis(100));
+            // One request a wait, as in Python's, so that a plain server can be stopped between two.
+            match Batch::with_limit(1).next(|| self.get_request()) {
+                Ok(Some(what)) => self.process_request(what, &mut work),
+                Ok(None) => {}
+                Err(error) if is_exhausted(&error) => {
+                    log::warn!("a request has to wait: {error}");
+                    std::thread::sleep(REST);
                 }
+                Err(error) => return Err(error),
             }
         }
     }

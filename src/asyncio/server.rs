@@ -20,11 +20,14 @@ use super::source::Async;
 use super::time::{timeout, yield_now};
 use crate::Listener;
 
+/// The number of connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
 /// Listens on a TCP address and starts a coroutine for each connection: asyncio's `start_server`.
 ///
-/// It accepts as [`Async::incoming`] does. What `handle` returns as an error is logged
-/// (`log::warn!`), and so is a panic; neither ends the others. To be called in a coroutine, whose
-/// loop then serves.
+/// It listens with a backlog of 1,024, and accepts as [`Async::incoming`] does. What `handle` returns
+/// as an error is logged (`log::warn!`), and so is a panic; neither ends the others. To be called in a
+/// coroutine, whose loop then serves.
 ///
 /// # Errors
 ///
@@ -73,6 +76,8 @@ where
     R: Future<Output = io::Result<()>> + 'static,
 {
     let listener = TcpListener::bind(addr)?;
+    // For a burst of connections: the standard library asks for 128.
+    rustix::net::listen(&listener, BACKLOG)?;
     let addr = listener.local_addr()?;
     start(listener, Some(addr), handle)
 }

@@ -5,12 +5,15 @@ use libtest_mimic::{Completion, Failed, Trial};
 use polyselect::Backend;
 
 use crate::support::Server;
+use crate::support::subject::Subject;
+
+static SUBJECT: Subject = Subject { example: "custom_reactor", answer: <[u8]>::to_vec };
 
 pub fn trials() -> Vec<Trial> {
     let run = |backend| {
         Trial::ignorable_test(format!("custom_reactor::{backend}::echoes"), move || echoes(backend))
     };
-    Backend::available().map(run).collect()
+    SUBJECT.burst_trials().into_iter().chain(Backend::available().map(run)).collect()
 }
 
 fn echoes(backend: Backend) -> Result<Completion, Failed> {

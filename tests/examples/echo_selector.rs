@@ -7,13 +7,18 @@ use libtest_mimic::{Completion, Failed, Trial};
 use polyselect::Backend;
 
 use crate::support::python::talk_with_python;
+use crate::support::subject::{Subject, connect};
 use crate::support::{Server, example};
 
+static SUBJECT: Subject = Subject { example: "echo_selector", answer: <[u8]>::to_vec };
+
 pub fn trials() -> Vec<Trial> {
-    let mut trials = vec![
+    let mut trials = SUBJECT.burst_trials();
+    trials.extend([
         Trial::test("echo_selector::says_what_it_does", says_what_it_does),
+        Trial::test("echo_selector::ends_though_nothing_reads_its_output", ends_with_unread_output),
         Trial::test("echo_selector::names_the_backends_for_a_bad_one", names_the_backends),
-    ];
+    ]);
     for backend in Backend::available() {
         for (name, run) in [
             ("the_environment_chooses", the_environment_chooses as fn(Backend) -> _),
@@ -47,6 +52,20 @@ fn says_what_it_does() -> Result<(), Failed> {
     client.shutdown(Shutdown::Write)?;
     assert_eq!(client.read(&mut reply)?, 0);
     server.expect_line("closing ");
+    server.stop();
+    Ok(())
+}
+
+/// It serves on when the pipe is full, and Ctrl-C still stops it.
+fn ends_with_unread_output() -> Result<(), Failed> {
+    /// More than a pipe holds, and than the server keeps in memory.
+    const OUTPUT: usize = 4 << 20;
+
+    let server = Server::start_unread(SUBJECT.command(Backend::available().next().ok_or("one")?));
+    let client = connect(server.address)?;
+    for _ in 0..OUTPUT / 1024 {
+        SUBJECT.talk(&client, &[b'x'; 1024])?;
+    }
     server.stop();
     Ok(())
 }

@@ -107,6 +107,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     if !arguments.list {
         support::build_examples();
+        #[cfg(unix)]
+        support::burst::raise_descriptor_limit();
     }
     let trials = EXAMPLES.iter().flat_map(|trials| trials()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -3,6 +3,8 @@
 #![allow(dead_code)] // Not every system has every example.
 
 #[cfg(unix)]
+pub mod burst;
+#[cfg(unix)]
 pub mod python;
 #[cfg(unix)]
 pub mod subject;
@@ -11,7 +13,7 @@ use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -57,6 +59,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// What came before the line with the address: nothing, unless `RUST_LOG` asks for more.
     pub preamble: Vec<String>,
+    /// Output that is not read but stays open.
+    unread: Option<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -87,7 +91,52 @@ impl Server {
                 None => preamble.push(line),
             }
         };
-        Self { child, lines, address, preamble }
+        Self { child, lines, address, preamble, unread: None }
+    }
+
+    /// The same, but nothing reads what the server prints after its address, so that its output fills
+    /// the pipe.
+    #[cfg(unix)]
+    pub fn start_unread(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
+        let mut output = BufReader::new(child.stdout.take().expect("is a pipe"));
+        let mut line = String::new();
+        while !line.starts_with("listening on ") {
+            line.clear();
+            assert_ne!(output.read_line(&mut line).expect("is text"), 0, "says where it listens");
+        }
+        let address = line["listening on ".len()..].trim_end().parse().expect("an address");
+        let (_, lines) = channel();
+        Self { child, lines, address, preamble: Vec::new(), unread: Some(output) }
+    }
+
+    /// Reads from now on what `start_unread` has left.
+    #[cfg(unix)]
+    pub fn read_output(&mut self) {
+        if let Some(mut output) = self.unread.take() {
+            thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        }
+    }
+
+    /// Stops the server's process, as a system does that has no time for it.
+    #[cfg(unix)]
+    pub fn suspend(&self) {
+        use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::STOP).expect("is running");
+        let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED)
+            .expect("is a child")
+            .expect("has changed its state");
+        assert!(status.stopped(), "it has ended: {status:?}");
+    }
+
+    /// Lets a suspended process go on.
+    #[cfg(unix)]
+    pub fn resume(&self) {
+        use rustix::process::{Pid, Signal, kill_process};
+
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("is suspended");
     }
 
     /// Waits for a line that contains this text.

@@ -9,10 +9,12 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use polyselect::Backend;
 
-use super::{SURELY, Server, example, with_descriptors};
+use super::{SURELY, Server, burst, example, with_descriptors};
 
 type Story = fn(&Subject, Backend) -> Result<(), Failed>;
 type OwnStory = fn() -> Result<(), Failed>;
+
+const A_BURST: &str = "a_thousand_that_connect_at_once_get_every_byte";
 
 /// A server that answers each message.
 pub struct Subject {
@@ -24,18 +26,24 @@ pub struct Subject {
 impl Subject {
     /// What all servers bear.
     pub fn trials(&'static self, backends: impl Iterator<Item = Backend>) -> Vec<Trial> {
-        let stories: [(&str, Story); 5] = [
+        let stories: [(&str, Story); 6] = [
             ("answers_each_of_many", answers_each_of_many),
             ("answers_one_who_has_ended", answers_one_who_has_ended),
             ("bears_resets_and_who_reads_nothing", bears_resets_and_who_reads_nothing),
             ("answers_messages_that_pile_up", answers_messages_that_pile_up),
             ("runs_out_of_descriptors_and_goes_on", runs_out_of_descriptors_and_goes_on),
+            (A_BURST, bears_a_burst),
         ];
         let trial = |backend: Backend, (name, story): (&str, Story)| {
             let name = format!("{}::{backend}::{name}", self.example);
             Trial::test(name, move || story(self, backend))
         };
         backends.flat_map(|backend| stories.map(|story| trial(backend, story))).collect()
+    }
+
+    /// Only that a burst of connections is borne.
+    pub fn burst_trials(&'static self) -> Vec<Trial> {
+        self.own_on(Backend::available(), A_BURST, |backend| bears_a_burst(self, backend))
     }
 
     /// Stories of this server alone.
@@ -49,10 +57,19 @@ impl Subject {
         &'static self,
         backends: impl Iterator<Item = Backend>,
         name: &str,
-        story: fn(Backend) -> Result<(), Failed>,
+        story: impl Fn(Backend) -> Result<(), Failed> + Clone + Send + 'static,
     ) -> Vec<Trial> {
         let named = |backend: Backend| format!("{}::{backend}::{name}", self.example);
-        backends.map(|backend| Trial::test(named(backend), move || story(backend))).collect()
+        let trial = |backend| {
+            let story = story.clone();
+            Trial::test(named(backend), move || story(backend))
+        };
+        backends.map(trial).collect()
+    }
+
+    /// Whether it answers each byte with one, however the bytes are cut into messages.
+    pub fn echoes(&self) -> bool {
+        (self.answer)(b"x").len() == 1
     }
 
     pub fn command(&self, backend: Backend) -> Command {
@@ -172,7 +189,7 @@ fn answers_messages_that_pile_up(subject: &Subject, backend: Backend) -> Result<
     // An echo gives as much back; others answer each piece, of which none is longer than 1024.
     assert!(answers.len() >= one.len() * 256 && answers.len() % one.len() == 0);
     assert!(answers.chunks(one.len()).all(|answer| answer == one));
-    if one.len() == 1 {
+    if subject.echoes() {
         assert_eq!(answers.len(), 64 * 4096);
     }
     server.stop();
@@ -190,4 +207,8 @@ fn runs_out_of_descriptors_and_goes_on(subject: &Subject, backend: Backend) -> R
     }
     server.stop();
     Ok(())
+}
+
+fn bears_a_burst(subject: &Subject, backend: Backend) -> Result<(), Failed> {
+    burst::bear_a_burst(subject, Server::start_unread(subject.command(backend)))
 }
