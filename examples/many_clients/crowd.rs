@@ -11,6 +11,7 @@ use crate::common;
 use crate::report::Report;
 
 pub(crate) struct Crowd {
+    server: SockAddr,
     selector: Selector<Socket, Client>,
     events: Events,
     ctrl_c: Key,
@@ -19,7 +20,14 @@ pub(crate) struct Crowd {
     report: Report,
 }
 
+/// A message, and the reply to it.
+pub(crate) struct Exchange<'a> {
+    pub(crate) message: &'a [u8],
+    pub(crate) reply: Vec<u8>,
+}
+
 struct Client {
+    is_connected: bool,
     /// When it began to connect, or to send.
     since: Instant,
     sending: WriteQueue,
@@ -28,7 +36,15 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
-        Self { since: Instant::now(), sending: WriteQueue::new(), received: 0 }
+        Self { is_connected: false, since: Instant::now(), sending: WriteQueue::new(), received: 0 }
+    }
+
+    /// Begins to send a message; returns what to wait for.
+    fn send(&mut self, s: &Socket, message: &[u8]) -> io::Result<Interest> {
+        log::debug!("{}: sending \"{}\"", common::local(s), message.escape_ascii());
+        (self.since, self.received) = (Instant::now(), 0);
+        let all_sent = self.sending.send(s, message)?;
+        Ok(if all_sent { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE })
     }
 
     /// Sends what is left of the message, takes what has come of the reply, and says what to wait
@@ -63,6 +79,7 @@ impl Client {
 
 impl Crowd {
     pub(crate) fn new(
+        server: SockAddr,
         backend: Option<Backend>,
         progress: ProgressBar,
         patience: Duration,
@@ -70,53 +87,41 @@ impl Crowd {
         let mut selector = backend.map_or_else(Selector::new, Selector::with_backend)?;
         let ctrl_c = selector.register(common::ctrl_c()?, Interest::READABLE, Client::new())?;
         let events = Events::with_capacity(1024);
-        Ok(Self { selector, events, ctrl_c, patience, progress, report: Report::default() })
+        Ok(Self { server, selector, events, ctrl_c, patience, progress, report: Report::default() })
     }
 
-    /// Opens all connections, so many at once.
+    /// Opens all connections and exchanges the first message on each. Until that is answered the server may
+    /// not have accepted the connection, and `at_once` bounds how many are in this state.
     pub(crate) fn connect(
         &mut self,
-        address: &SockAddr,
         clients: u32,
         at_once: u32,
+        first: &Exchange<'_>,
     ) -> io::Result<()> {
         self.progress.set_message("connect");
-        let (mut to_open, mut opening) = (clients, 0);
+        let (mut to_open, mut unanswered) = (clients, 0);
         loop {
-            while to_open > 0 && opening < at_once {
+            while to_open > 0 && unanswered < at_once {
                 to_open -= 1;
-                match self.open(address) {
-                    Ok(()) => opening += 1,
-                    Err(error) => self.report.fail(&common::show(address), &error),
+                match self.open() {
+                    Ok(()) => unanswered += 1,
+                    Err(error) => self.report.fail(&common::show(&self.server), &error),
                 }
             }
-            if opening == 0 {
+            if unanswered == 0 {
                 return Ok(());
             }
-            for key in self.wait(opening as usize)? {
-                opening -= 1;
-                self.progress.inc(1);
-                let registration = &self.selector[key];
-                match registration.source().take_error() {
-                    Ok(None) => {
-                        self.report.connects.push(registration.data().since.elapsed());
-                        self.selector.modify(key, Interest::empty())?;
-                    }
-                    Ok(Some(error)) | Err(error) => {
-                        let server = common::show(address);
-                        let cannot = common::about(format!("{server} cannot be reached"));
-                        self.close(key, &cannot(error))?;
-                    }
-                }
+            for key in self.wait(unanswered as usize)? {
+                unanswered -= u32::from(self.go_on(key, first)?);
             }
         }
     }
 
-    fn open(&mut self, address: &SockAddr) -> io::Result<()> {
+    fn open(&mut self) -> io::Result<()> {
         let client = Client::new();
-        let s = common::tcp_socket(address)?;
+        let s = common::tcp_socket(&self.server)?;
         s.set_nonblocking(true)?;
-        match s.connect(address) {
+        match s.connect(&self.server) {
             Err(error) if !is_under_way(&error) => return Err(error),
             _ => {}
         }
@@ -125,44 +130,57 @@ impl Crowd {
     }
 
     /// Sends a message on all connections, then reads and compares all replies.
-    pub(crate) fn exchange(&mut self, message: &[u8], reply: &[u8]) -> io::Result<()> {
+    pub(crate) fn exchange(&mut self, exchange: &Exchange<'_>) -> io::Result<()> {
         self.progress.set_message("exchange");
         let keys = self.selector.iter().map(|(key, _)| key).filter(|&key| key != self.ctrl_c);
-        let keys: Vec<_> = keys.collect();
         let mut waiting = 0;
-        for key in keys {
+        for key in keys.collect::<Vec<_>>() {
             let Some(this) = self.selector.get_mut(key) else { continue };
-            log::debug!("{}: sending \"{}\"", common::local(this.source), message.escape_ascii());
-            *this.data = Client::new();
-            match this.data.sending.send(this.source, message) {
-                Ok(all_sent) => {
+            match this.data.send(this.source, exchange.message) {
+                Ok(interest) => {
                     waiting += 1;
-                    let rest = if all_sent { Interest::empty() } else { Interest::WRITABLE };
-                    self.selector.modify(key, Interest::READABLE | rest)?;
+                    self.selector.modify(key, interest)?;
                 }
                 Err(error) => self.close(key, &error)?,
             }
         }
         while waiting > 0 {
             for key in self.wait(waiting)? {
-                let Some(this) = self.selector.get_mut(key) else { continue };
-                let result = this.data.exchange(this.source, reply);
-                let since = this.data.since;
-                match result {
-                    Ok(interest) => {
-                        self.selector.modify(key, interest)?;
-                        if !interest.is_empty() {
-                            continue;
-                        }
-                        self.report.replies.push(since.elapsed());
-                    }
-                    Err(error) => self.close(key, &error)?,
-                }
-                waiting -= 1;
-                self.progress.inc(1);
+                waiting -= usize::from(self.go_on(key, exchange)?);
             }
         }
         Ok(())
+    }
+
+    /// Goes on with a client that is ready; returns whether it has its reply, or has failed.
+    fn go_on(&mut self, key: Key, exchange: &Exchange<'_>) -> io::Result<bool> {
+        let Some(this) = self.selector.get_mut(key) else { return Ok(false) };
+        let (s, client) = (this.source, this.data);
+        let result = if client.is_connected {
+            client.exchange(s, &exchange.reply)
+        } else {
+            s.take_error().and_then(|error| error.map_or(Ok(()), Err)).and_then(|()| {
+                client.is_connected = true;
+                self.report.connects.push(client.since.elapsed());
+                self.progress.inc(1);
+                client.send(s, exchange.message)
+            })
+        };
+        let since = client.since;
+        match result {
+            Ok(interest) => {
+                self.selector.modify(key, interest)?;
+                if interest.is_empty() {
+                    self.report.replies.push(since.elapsed());
+                    self.progress.inc(1);
+                }
+                Ok(interest.is_empty())
+            }
+            Err(error) => {
+                self.close(key, &error)?;
+                Ok(true)
+            }
+        }
     }
 
     /// Who is ready; an error if nobody is for too long, or somebody presses Ctrl-C.
@@ -183,8 +201,12 @@ impl Crowd {
     }
 
     fn close(&mut self, key: Key, error: &io::Error) -> io::Result<()> {
-        let registration = self.selector.unregister(key)?;
-        self.report.fail(&common::local(registration.source()), error);
+        let (s, client) = self.selector.unregister(key)?.into_parts();
+        if client.is_connected {
+            self.report.fail(&common::local(&s), error);
+        } else {
+            self.report.fail(&format!("{} cannot be reached", common::show(&self.server)), error);
+        }
         Ok(())
     }
 

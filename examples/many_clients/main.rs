@@ -4,7 +4,9 @@
 //!
 //! The original takes whatever one `recv` gives for the whole reply, looks at none of it, writes the
 //! name of standard error instead of writing to it, and never closes. Here each byte is compared, a
-//! client that fails is counted and closed while the others go on, and the exit code tells.
+//! client that fails is counted and closed while the others go on, and the exit code reports it. The original
+//! opens all connections before it sends; here the first part is sent on each as soon as it is open, and
+//! the next connection waits for an answer, so that the server's accept queue does not overflow.
 //!
 //! ```text
 //! ulimit -n 20000
@@ -25,10 +27,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use crowd::Crowd;
+use crowd::{Crowd, Exchange};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polyselect::Backend;
-use socket2::SockAddr;
 
 #[derive(Parser)]
 struct Args {
@@ -38,8 +39,8 @@ struct Args {
     /// How many connections to open.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     clients: u32,
-    /// How many connections are being opened at once. Who finds the listener's queue full tries again
-    /// after a second, and keeps only as many others waiting as this leaves no room for.
+    /// How many connections may wait for their first answer, without which they may not have been accepted.
+    /// More than the listener's queue holds would be reset.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     at_once: u32,
     /// Expect replies in UPPER CASE.
@@ -62,10 +63,11 @@ fn main() -> io::Result<ExitCode> {
     let clients = affordable(args.clients);
     let progress = progress(u64::from(clients) * (1 + MESSAGES.len() as u64));
     let patience = Duration::from_secs(args.patience.into());
-    let mut crowd = Crowd::new(args.backend, progress, patience)?;
+    let server = common::show(&address);
+    let mut crowd = Crowd::new(address, args.backend, progress, patience)?;
 
-    log::info!("connecting to {} with {clients} clients", common::show(&address));
-    let result = talk(&mut crowd, &address, clients, &args);
+    log::info!("connecting to {server} with {clients} clients");
+    let result = talk(&mut crowd, clients, &args);
     let report = crowd.finish();
     print!("{report}");
     match result {
@@ -75,13 +77,14 @@ fn main() -> io::Result<ExitCode> {
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn talk(crowd: &mut Crowd, address: &SockAddr, clients: u32, args: &Args) -> io::Result<()> {
-    crowd.connect(address, clients, args.at_once)?;
-    for message in MESSAGES {
+fn talk(crowd: &mut Crowd, clients: u32, args: &Args) -> io::Result<()> {
+    let [first, second, third] = MESSAGES.map(|message| {
         let reply = if args.upper { message.to_ascii_uppercase() } else { message.to_vec() };
-        crowd.exchange(message, &reply)?;
-    }
-    Ok(())
+        Exchange { message, reply }
+    });
+    crowd.connect(clients, args.at_once, &first)?;
+    crowd.exchange(&second)?;
+    crowd.exchange(&third)
 }
 
 /// Shown where somebody looks at it.

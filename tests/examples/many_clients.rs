@@ -13,6 +13,10 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("many_clients::compares_each_byte", compares_each_byte),
         Trial::test("many_clients::says_how_to_raise_the_limit", says_how_to_raise_the_limit),
         Trial::test("many_clients::gives_up_in_the_end", gives_up_in_the_end),
+        Trial::test(
+            "many_clients::opens_no_more_than_the_server_may_have_to_queue",
+            bounds_the_unanswered,
+        ),
         Trial::test("many_clients::nobody_listens", nobody_listens),
         Trial::test("many_clients::ctrl_c_stops_it", ctrl_c_stops_it),
     ];
@@ -88,6 +92,16 @@ fn gives_up_in_the_end() -> Result<(), Failed> {
     let (success, out, error) = run(&silent.local_addr()?, &arguments)?;
     assert!(!success && out.contains("3 clients connected, 0 replies verified"), "{out}");
     assert!(error.contains("nothing has happened for 1s, and 3 clients wait"), "{error}");
+    Ok(())
+}
+
+/// A connection that is not answered may still be in the accept queue.
+fn bounds_the_unanswered() -> Result<(), Failed> {
+    let silent = TcpListener::bind(("127.0.0.1", 0))?;
+    let arguments = ["--clients", "1000", "--at-once", "100", "--patience", "1"];
+    let (success, out, error) = run(&silent.local_addr()?, &arguments)?;
+    assert!(!success && out.contains("100 clients connected, 0 replies verified"), "{out}");
+    assert!(error.contains("nothing has happened for 1s, and 100 clients wait"), "{error}");
     Ok(())
 }
 
