@@ -35,8 +35,16 @@ impl Descriptor {
     }
 
     /// Whether the number can be one: negative numbers stand for folders in some system calls.
+    #[cfg(unix)]
     pub(crate) fn is_valid(self) -> bool {
-        cfg!(windows) || self.0 >= 0
+        self.0 >= 0
+    }
+
+    /// Every number can be a socket.
+    #[cfg(windows)]
+    #[allow(clippy::unused_self)]
+    pub(crate) fn is_valid(self) -> bool {
+        true
     }
 
     /// Whether the descriptor is of a kind of file that never blocks: a regular file, a directory, or a
@@ -63,6 +71,7 @@ impl Descriptor {
     }
 
     /// The descriptor with this number, which [`number`](Self::number) returned.
+    #[cfg(select)]
     pub(crate) fn from_number(number: RawFd) -> Self {
         Self(number)
     }

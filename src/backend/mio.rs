@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::unix::SourceFd;
+#[cfg(any(epoll, kqueue))]
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 

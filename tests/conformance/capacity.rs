@@ -7,7 +7,9 @@ use std::net::TcpStream;
 use polyselect::{Backend, Events, Ready, Selector};
 
 use crate::case;
-use crate::support::harness::{Case, SKIPPED};
+use crate::support::harness::Case;
+#[cfg(unix)]
+use crate::support::harness::SKIPPED;
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
