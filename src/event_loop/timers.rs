@@ -144,7 +144,7 @@ impl<T: 'static> EventLoop<T> {
     /// use std::time::Duration;
     ///
     /// let mut event_loop = EventLoop::new(Vec::new())?;
-    /// event_loop.call_later(Duration::from_millis(2), |event_loop| event_loop.state.push("later"));
+    /// event_loop.call_later(Duration::from_millis(200), |event_loop| event_loop.state.push("later"));
     /// event_loop.call_later(Duration::from_millis(1), |event_loop| event_loop.state.push("soon"));
     /// event_loop.run()?;
     /// assert_eq!(event_loop.state, ["soon", "later"]);
