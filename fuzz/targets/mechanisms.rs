@@ -4,6 +4,7 @@
 use polyselect::{Backend, Interest, Selector};
 
 use super::bytes::Bytes;
+use super::sources::model::faults::Setting;
 use super::sources::model::program::{Mode, PLACES, Step, run};
 use super::sources::model::subject::Kind;
 
@@ -14,7 +15,7 @@ pub fn check(data: &[u8]) {
     let program = decode(data);
     for backend in Backend::available() {
         let selector = Selector::with_backend(backend).expect("opens");
-        if let Err(wrong) = run(&program, selector) {
+        if let Err(wrong) = run(Setting::default(), &program, selector) {
             panic!("on {backend}, {wrong}");
         }
     }

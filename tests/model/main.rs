@@ -1,29 +1,48 @@
-//! The proof that all mechanisms mean the same: random programs of registering, changing, writing,
+//! The proof that all backends mean the same: random programs of registering, changing, writing,
 //! reading, closing, waiting, waking and rebuilding, run on each of them. After every wait what was
 //! reported is compared with a plain description of the descriptors, and with `poll`.
+//!
+//! A program may also fork, move to another thread, and meet system calls that fail, each a
+//! dimension that can be enabled by itself; see `dimensions.rs`.
 //!
 //! A program that fails is shrunk and kept in `regressions.txt`, which is run first the next time.
 //!
 //! ```text
 //! cargo test --test model
+//! POLYSELECT_MODEL_SECONDS=600 cargo test --release --test model
 //! POLYSELECT_MODEL_PROGRAMS=5000 cargo test --release --test model
+//! POLYSELECT_MODEL_DIMENSIONS=faults,threads cargo test --test model -- io_uring
 //! ```
 
 #![cfg(target_os = "linux")]
 
-mod program;
+#[path = "mod.rs"]
+mod model;
 mod random;
-mod subject;
 
 use polyselect::{Backend, Selector};
-use random::check;
+use random::{check, check_calls, check_with_faults};
 
 fn on(backend: Backend) {
-    if !backend.is_available() {
-        println!("skipped: this system does not have {backend}");
+    if is_missing(backend) {
         return;
     }
     check(&format!("on {backend}"), || Selector::with_backend(backend));
+}
+
+fn with_faults_on(backend: Backend) {
+    if is_missing(backend) {
+        return;
+    }
+    check_with_faults(&format!("with faults on {backend}"), || Selector::with_backend(backend));
+}
+
+fn is_missing(backend: Backend) -> bool {
+    let is_missing = !backend.is_available();
+    if is_missing {
+        println!("skipped: this system does not have {backend}");
+    }
+    is_missing
 }
 
 #[test]
@@ -49,4 +68,36 @@ fn poll() {
 #[test]
 fn select() {
     on(Backend::Select);
+}
+
+#[test]
+fn epoll_while_system_calls_fail() {
+    with_faults_on(Backend::Epoll);
+}
+
+#[test]
+fn io_uring_while_system_calls_fail() {
+    with_faults_on(Backend::IoUring);
+}
+
+#[test]
+fn mio_while_system_calls_fail() {
+    with_faults_on(Backend::Mio);
+}
+
+#[test]
+fn poll_while_system_calls_fail() {
+    with_faults_on(Backend::Poll);
+}
+
+#[test]
+fn select_while_system_calls_fail() {
+    with_faults_on(Backend::Select);
+}
+
+#[test]
+fn the_injector_knows_every_system_call_of_each_backend() {
+    for backend in Backend::available() {
+        check_calls(&format!("calls of {backend}"), || Selector::with_backend(backend));
+    }
 }

@@ -1,15 +1,18 @@
 //! Programs for a selector, and what must be true after each step.
 
-use std::io;
-use std::time::Duration;
+use polyselect::{Backend, Interest, Key, Ready, Selector, Watch};
 
-use polyselect::{Backend, Events, Interest, Key, Ready, Selector, Watch};
-
+use super::child::Child;
+use super::dimensions::Dimension;
+use super::faults::{Failure, Setting};
+use super::forks::ChildStep;
+use super::nesting::Nested;
 use super::subject::{Kind, Source, Subject};
+use super::threads::{Place, Threads};
 
 pub type Sel = Selector<Source, usize>;
 
-/// So many subjects are there at a time: more than a mechanism hands out at once.
+/// How many subjects there are: more than a backend hands out at once.
 pub const PLACES: usize = 30;
 
 #[derive(Clone, Copy, Debug)]
@@ -20,71 +23,200 @@ pub enum Mode {
     EdgeOneshot,
 }
 
+impl Mode {
+    pub fn of(self, interest: Interest) -> Watch {
+        match self {
+            Self::Level => interest.into(),
+            Self::Oneshot => interest.oneshot(),
+            Self::Edge => interest.edge(),
+            Self::EdgeOneshot => interest.edge().oneshot(),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Step {
     Register(usize, Interest, Mode),
     Modify(usize, Interest),
+    SetWatch(usize, Interest, Mode),
     Unregister(usize),
     Send(usize, usize),
     Receive(usize, usize),
     Fill(usize),
     Drain(usize),
     ShutDown(usize),
+    /// Fills a stream, and shuts it down in both directions.
+    HangUpFull(usize),
     ClosePeer(usize),
     /// Drops a subject; the one that takes its place has its descriptor's number.
     Replace(usize, Kind),
+    /// Drops a subject; a stranger that is never registered takes its descriptor's number.
+    Estrange(usize),
     /// Something comes for all of them.
     SendAll,
     Select(usize),
+    /// Pauses everything that is ready, and waits for a moment.
+    Idle,
     Wake,
     Rebuild,
     RebuildWith(usize),
+    /// Makes a system call that the backend uses fail, the one at this position of its list.
+    Fail(usize, Failure),
+    /// Goes on in another thread.
+    Move(Place),
+    /// Asks for a descriptor of the selector's.
+    Nest,
+    /// Runs a child that works with its copy, and waits for its end.
+    Fork(Vec<ChildStep>),
+    /// Starts a child that keeps its copy until the next fork or the end.
+    ForkAndLive,
 }
 
-/// Runs a program, and says at which step it went wrong.
-pub fn run(program: &[Step], selector: Sel) -> Outcome {
-    let mut run = Run::new(selector);
-    for (index, step) in program.iter().enumerate() {
-        run.step(step).map_err(|wrong| format!("step {index}, {step:?}: {wrong}"))?;
+impl Step {
+    fn dimension(&self) -> Option<Dimension> {
+        Some(match self {
+            Self::SetWatch(..) => Dimension::Watches,
+            Self::HangUpFull(_) => Dimension::HangUps,
+            Self::Estrange(_) => Dimension::Strangers,
+            Self::Idle => Dimension::Idleness,
+            Self::Fail(..) => Dimension::Faults,
+            Self::Move(_) => Dimension::Threads,
+            Self::Nest => Dimension::Nesting,
+            Self::Fork(_) | Self::ForkAndLive => Dimension::Forks,
+            _ => return None,
+        })
     }
-    Ok(())
-}
-
-/// A registration, and what it is due to report.
-struct Registered {
-    key: Key,
-    watch: Watch,
-    /// Whether a one-shot has not fired.
-    armed: bool,
-    /// What an edge must report, if it still holds.
-    due: Ready,
-}
-
-struct Run {
-    selector: Sel,
-    subjects: Vec<Subject>,
-    registered: Vec<Option<Registered>>,
-    woken: bool,
 }
 
 pub type Outcome = Result<(), String>;
 
-const GUARANTEED: Ready = Ready::READABLE.union(Ready::WRITABLE).union(Ready::PRIORITY);
+/// Runs a program, and returns at which step it went wrong.
+pub fn run(setting: Setting<'_>, program: &[Step], selector: Sel) -> Outcome {
+    let mut steps: Vec<_> = program.iter().enumerate().collect();
+    steps.retain(|(_, step)| {
+        // Beside other tests a child would keep their files open.
+        step.dimension().is_none_or(|dimension| {
+            let can_fork = setting.own_descriptors.is_some();
+            dimension.is_enabled() && (can_fork || dimension != Dimension::Forks)
+        })
+    });
+    if let Some(injector) = setting.injector {
+        injector.reset();
+    }
+    let mut run = Run::new(setting, selector);
+    std::thread::scope(|scope| {
+        let mut threads = Threads::new(scope);
+        // Each piece but the first begins with a move.
+        for piece in steps.chunk_by(|_, (_, next)| !matches!(next, Step::Move(_))) {
+            let place = match piece[0].1 {
+                Step::Move(place) => *place,
+                _ => Place::Home,
+            };
+            run = threads.execute(place, move || {
+                for &(index, step) in piece {
+                    let outcome = run.step(step).and_then(|()| run.check_nested());
+                    let on = run.selector.backend();
+                    outcome.map_err(|wrong| format!("step {index}, {step:?}: {wrong}, on {on}"))?;
+                }
+                Ok::<_, String>(run)
+            })?;
+        }
+        run.finish().map_err(|wrong| format!("at the end: {wrong}"))
+    })
+}
 
-impl Run {
-    fn new(mut selector: Sel) -> Self {
-        selector.waker().expect("opens");
+/// Whether a registration reports what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Sound,
+    /// The kernel may have refused a change; a wait that succeeds reports `INVALID` if it did.
+    Unsure,
+    /// `INVALID` was reported: silent until the next change.
+    Refused,
+    /// `INVALID` may have been overtaken by a change or a rebuild: anything is right until the next change.
+    Free,
+}
+
+/// A registration, and what it is due to report.
+#[derive(Debug)]
+pub struct Registered {
+    pub key: Key,
+    pub watch: Watch,
+    /// Whether a one-shot has not fired.
+    pub armed: bool,
+    /// What an edge must report, if it still holds.
+    pub due: Ready,
+    pub standing: Standing,
+    /// Whether an `INVALID` event may come of a change before the last one.
+    pub superseded: bool,
+    /// Whether a change has not been part of a wait that succeeded.
+    pub changed: bool,
+    /// How many events of others were reported while this one was ready and was not.
+    pub passed_over: usize,
+}
+
+impl Registered {
+    /// The state after a change that the library has accepted.
+    pub fn change(&mut self, watch: Watch, truth: Ready, failed: bool) {
+        (self.watch, self.armed, self.due, self.changed) = (watch, true, truth, true);
+        self.superseded = matches!(self.standing, Standing::Unsure | Standing::Free);
+        let is_unsure = failed || self.superseded;
+        self.standing = if is_unsure { Standing::Unsure } else { Standing::Sound };
+    }
+}
+
+pub struct Run<'a> {
+    pub selector: Sel,
+    pub setting: Setting<'a>,
+    pub subjects: Vec<Subject>,
+    pub registered: Vec<Option<Registered>>,
+    pub strangers: Vec<Subject>,
+    pub nested: Option<Nested>,
+    /// Whether a system call has failed since the last wait that succeeded.
+    pub has_just_failed: bool,
+    pub living_child: Option<Child>,
+    /// Whether there has been a ring that the library could only close.
+    pub has_left_ring: bool,
+    pub has_moved: bool,
+    pub has_waker: bool,
+    pub woken: bool,
+    /// Whether a system call has ever failed.
+    pub has_failed: bool,
+    /// Whether the next wait may report the error of the last one.
+    pub owes_error: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(setting: Setting<'a>, mut selector: Sel) -> Self {
+        let has_waker = setting.injector.is_none();
+        if has_waker {
+            selector.waker().expect("opens");
+        }
         let kinds = [Kind::Stream, Kind::PipeReader, Kind::PipeWriter, Kind::Counter];
-        let subjects = (0..PLACES).map(|place| Subject::new(kinds[place % 4])).collect();
-        let registered = (0..PLACES).map(|_| None).collect();
-        Self { selector, subjects, registered, woken: false }
+        Self {
+            selector,
+            setting,
+            subjects: (0..PLACES).map(|place| Subject::new(kinds[place % 4])).collect(),
+            registered: (0..PLACES).map(|_| None).collect(),
+            strangers: Vec::new(),
+            nested: None,
+            has_just_failed: false,
+            living_child: None,
+            has_left_ring: false,
+            has_moved: false,
+            has_waker,
+            woken: false,
+            has_failed: false,
+            owes_error: false,
+        }
     }
 
-    fn step(&mut self, step: &Step) -> Outcome {
+    pub fn step(&mut self, step: &Step) -> Outcome {
         match *step {
-            Step::Register(place, interest, mode) => return self.register(place, interest, mode),
-            Step::Modify(place, interest) => return self.modify(place, interest),
-            Step::Unregister(place) => return self.unregister(place),
+            Step::Register(place, interest, mode) => self.register(place, mode.of(interest))?,
+            Step::Modify(place, interest) => self.modify(place, interest)?,
+            Step::SetWatch(place, interest, mode) => self.set_watch(place, mode.of(interest))?,
+            Step::Unregister(place) => self.unregister(place)?,
             Step::Send(place, amount) => {
                 if self.subjects[place].send(amount) {
                     self.due(place, Ready::READABLE);
@@ -107,189 +239,36 @@ impl Run {
                     self.due(place, Ready::READABLE);
                 }
             }
+            Step::HangUpFull(place) => {
+                if self.subjects[place].hang_up_full() {
+                    self.due(place, Ready::READABLE | Ready::WRITABLE);
+                }
+            }
             Step::ClosePeer(place) => {
                 if self.subjects[place].close_peer() {
                     self.due(place, Ready::READABLE | Ready::WRITABLE);
                 }
             }
-            Step::Replace(place, kind) => {
-                self.unregister(place)?;
-                self.subjects[place] = Subject::new(kind);
-            }
-            Step::Wake => {
-                self.selector.waker().and_then(|waker| waker.wake()).map_err(|e| e.to_string())?;
-                self.woken = true;
-            }
-            Step::Select(capacity) => return self.select(capacity),
-            Step::Rebuild => return self.rebuild(self.selector.backend()),
+            Step::Replace(place, kind) => self.replace(place, kind)?,
+            Step::Estrange(place) => self.estrange(place)?,
+            Step::Wake => self.wake()?,
+            Step::Select(capacity) => self.select(capacity)?,
+            Step::Idle => self.idle()?,
+            Step::Rebuild => self.rebuild(self.selector.backend())?,
             Step::RebuildWith(index) => {
                 let available: Vec<_> = Backend::available().collect();
-                return self.rebuild(available[index % available.len()]);
+                self.rebuild(available[index % available.len()])?;
             }
-        }
-        Ok(())
-    }
-
-    /// An edge happened.
-    fn due(&mut self, place: usize, ready: Ready) {
-        if let Some(registered) = &mut self.registered[place] {
-            registered.due |= ready;
-        }
-    }
-
-    fn register(&mut self, place: usize, interest: Interest, mode: Mode) -> Outcome {
-        let watch = match mode {
-            Mode::Level => interest.into(),
-            Mode::Oneshot => interest.oneshot(),
-            Mode::Edge => interest.edge(),
-            Mode::EdgeOneshot => interest.edge().oneshot(),
-        };
-        let source = self.subjects[place].source().clone();
-        let taken = self.registered[place].is_some();
-        let able = !watch.is_edge() || self.selector.backend().capabilities().edge;
-        match self.selector.register(source, watch, place) {
-            Ok(_) if taken => Err("registered twice".into()),
-            Ok(_) if !able => Err("took a mode that it lacks".into()),
-            Ok(key) => {
-                let due = self.subjects[place].truth(interest);
-                self.registered[place] = Some(Registered { key, watch, armed: true, due });
-                Ok(())
+            Step::Fail(index, failure) => self.arm(index, failure),
+            Step::Move(_) => {
+                self.has_moved = true;
+                self.has_left_ring |= self.has_ring();
+                self.check_own_descriptors()?;
             }
-            Err(error) => match error.error().kind() {
-                io::ErrorKind::AlreadyExists if taken => Ok(()),
-                io::ErrorKind::Unsupported if !able && !taken => Ok(()),
-                _ => Err(error.to_string()),
-            },
+            Step::Nest => self.nest()?,
+            Step::Fork(ref steps) => self.fork(steps)?,
+            Step::ForkAndLive => self.fork_and_live()?,
         }
-    }
-
-    fn modify(&mut self, place: usize, interest: Interest) -> Outcome {
-        let Some(registered) = &mut self.registered[place] else { return Ok(()) };
-        self.selector.modify(registered.key, interest).map_err(|error| error.to_string())?;
-        // The mode stays; `Watch` offers no way to say so but by its parts.
-        let mut watch = Watch::from(interest);
-        watch = if registered.watch.is_edge() { watch.edge() } else { watch };
-        watch = if registered.watch.is_oneshot() { watch.oneshot() } else { watch };
-        if self.selector[registered.key].watch() != watch {
-            return Err(format!(
-                "{:?} instead of {watch:?}",
-                self.selector[registered.key].watch()
-            ));
-        }
-        registered.watch = watch;
-        registered.armed = true;
-        registered.due = self.subjects[place].truth(interest);
-        Ok(())
-    }
-
-    fn unregister(&mut self, place: usize) -> Outcome {
-        let Some(Registered { key, .. }) = self.registered[place].take() else { return Ok(()) };
-        let (_, data) = self.selector.unregister(key).map_err(|e| e.to_string())?.into_parts();
-        if data != place {
-            return Err(format!("gave back {data} instead of {place}"));
-        }
-        if self.selector.unregister(key).is_ok() {
-            return Err("unregistered twice".into());
-        }
-        Ok(())
-    }
-
-    fn rebuild(&mut self, backend: Backend) -> Outcome {
-        let able = backend.capabilities().edge
-            || self.registered.iter().flatten().all(|registered| !registered.watch.is_edge());
-        match self.selector.rebuild_with(backend) {
-            Ok(()) if !able => return Err(format!("{backend} took an edge")),
-            Ok(()) => {}
-            Err(error) if !able && error.kind() == io::ErrorKind::Unsupported => return Ok(()),
-            Err(error) => return Err(error.to_string()),
-        }
-        for (place, registered) in self.registered.iter_mut().enumerate() {
-            if let Some(registered) = registered {
-                registered.due = self.subjects[place].truth(registered.watch.interest());
-            }
-        }
-        Ok(())
-    }
-
-    fn select(&mut self, capacity: usize) -> Outcome {
-        let mut events = Events::with_capacity(capacity);
-        // If there is a reason to return, a wait without end must do so as well.
-        let must = (0..PLACES).filter(|&place| !self.must_report(place).is_empty()).count();
-        let timeout = if must > 0 || self.woken { None } else { Some(Duration::ZERO) };
-        let count = self.selector.select(&mut events, timeout).map_err(|e| e.to_string())?;
-        self.woken = false;
-        if count < must.min(capacity) {
-            let missing: Vec<_> = (0..PLACES)
-                .filter(|&place| !self.must_report(place).is_empty())
-                .filter(|&place| {
-                    let key = self.registered[place].as_ref().map(|registered| registered.key);
-                    !events.iter().any(|event| Some(event.key) == key)
-                })
-                .collect();
-            return Err(format!("{count} events of {must}; {missing:?} are missing in {events:?}"));
-        }
-        let mut seen = Vec::new();
-        for event in &events {
-            let place = *self.selector.get(event.key).ok_or("a stale event")?.data();
-            if seen.contains(&place) {
-                return Err(format!("two events for {place}: {events:?}"));
-            }
-            seen.push(place);
-            self.judge(place, event.ready)?;
-        }
-        Ok(())
-    }
-
-    /// What this one has to report, room being there.
-    fn must_report(&self, place: usize) -> Ready {
-        let Some(registered) = &self.registered[place] else { return Ready::empty() };
-        let interest = registered.watch.interest();
-        let mut truth = self.subjects[place].truth(interest);
-        if self.selector.backend() == Backend::Select
-            && !interest.contains(Interest::READABLE)
-            && truth.contains(Ready::WRITE_CLOSED)
-        {
-            truth -= Ready::WRITABLE; // It may not see the hang-up.
-        }
-        let truth = truth & GUARANTEED;
-        let due = if registered.watch.is_edge() { registered.due } else { GUARANTEED };
-        if registered.armed { truth & due } else { Ready::empty() }
-    }
-
-    fn judge(&mut self, place: usize, ready: Ready) -> Outcome {
-        let must = self.must_report(place);
-        let registered = self.registered[place].as_mut().ok_or("an event of nobody")?;
-        let interest = registered.watch.interest();
-        let subject = &self.subjects[place];
-        let truth = subject.truth(interest);
-        let found = format!("{place}: {ready:?}, {truth:?} by poll, {:?}", registered.watch);
-        if !registered.armed || interest.is_empty() {
-            return Err(format!("should be silent: {found}"));
-        }
-        if ready.contains(Ready::INVALID) {
-            return Err(format!("nobody closed it: {found}"));
-        }
-        if !ready.contains(must) {
-            return Err(format!("{must:?} is missing: {found}"));
-        }
-        let asked = Ready::from(interest);
-        if !asked.contains(ready & GUARANTEED) {
-            return Err(format!("not asked for: {found}"));
-        }
-        if !registered.watch.is_edge() {
-            if ready & GUARANTEED != truth & GUARANTEED || !truth.contains(ready) {
-                return Err(format!("not the truth: {found}"));
-            }
-            let (readable, writable) = subject.expected();
-            for (flag, known) in [(Ready::READABLE, readable), (Ready::WRITABLE, writable)] {
-                if asked.contains(flag) && known.is_some_and(|known| known != ready.contains(flag))
-                {
-                    return Err(format!("not what the kind of descriptor should say: {found}"));
-                }
-            }
-        }
-        registered.due = Ready::empty();
-        registered.armed = !registered.watch.is_oneshot();
         Ok(())
     }
 }

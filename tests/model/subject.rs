@@ -1,16 +1,19 @@
 //! What is watched: a descriptor of some kind, what can be done to it, and what it should report.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
 
 use polyselect::{Interest, Ready};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::io::{Errno, read, retry_on_intr, write};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, read, retry_on_intr, write};
 use rustix::net::{
     AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, bind, connect, getsockname,
     listen, shutdown, socket_with, socketpair,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::truth::{HangUp, truths};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -23,7 +26,7 @@ pub enum Kind {
 }
 
 /// A source that is shared with the selector.
-pub type Source = Rc<OwnedFd>;
+pub type Source = Arc<OwnedFd>;
 
 /// What is known of a direction: that it is ready, that it is not, or nothing.
 pub type Known = Option<bool>;
@@ -39,6 +42,8 @@ pub struct Subject {
     ended: bool,
     /// Whether nothing more fits: not known when some of it was read.
     full: Known,
+    /// Whether both directions have ended, or the only one there is.
+    hung_up: bool,
 }
 
 fn nonblocking_pipe() -> (OwnedFd, OwnedFd) {
@@ -47,37 +52,56 @@ fn nonblocking_pipe() -> (OwnedFd, OwnedFd) {
 
 const SOCKET: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
+fn open(kind: Kind) -> (OwnedFd, Vec<OwnedFd>) {
+    match kind {
+        Kind::Stream => {
+            let stream = SocketType::STREAM;
+            let (left, right) = socketpair(AddressFamily::UNIX, stream, SOCKET, None).unwrap();
+            (left, vec![right])
+        }
+        Kind::PipeReader => {
+            let (reader, writer) = nonblocking_pipe();
+            (reader, vec![writer])
+        }
+        Kind::PipeWriter => {
+            let (reader, writer) = nonblocking_pipe();
+            (writer, vec![reader])
+        }
+        Kind::Counter => {
+            (eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap(), vec![])
+        }
+        Kind::Listener => {
+            let unix = AddressFamily::UNIX;
+            let listener = socket_with(unix, SocketType::STREAM, SOCKET, None).unwrap();
+            // An empty name makes the kernel choose one that is in no file system.
+            bind(&listener, &rustix::net::SocketAddrUnix::new_unnamed()).unwrap();
+            listen(&listener, 128).unwrap();
+            (listener, vec![])
+        }
+        Kind::File => (tempfile::tempfile().unwrap().into(), vec![]),
+    }
+}
+
 impl Subject {
     pub fn new(kind: Kind) -> Self {
-        let (source, peers) = match kind {
-            Kind::Stream => {
-                let stream = SocketType::STREAM;
-                let (left, right) = socketpair(AddressFamily::UNIX, stream, SOCKET, None).unwrap();
-                (left, vec![right])
-            }
-            Kind::PipeReader => {
-                let (reader, writer) = nonblocking_pipe();
-                (reader, vec![writer])
-            }
-            Kind::PipeWriter => {
-                let (reader, writer) = nonblocking_pipe();
-                (writer, vec![reader])
-            }
-            Kind::Counter => {
-                (eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap(), vec![])
-            }
-            Kind::Listener => {
-                let unix = AddressFamily::UNIX;
-                let listener = socket_with(unix, SocketType::STREAM, SOCKET, None).unwrap();
-                // An empty name makes the kernel choose one that is in no file system.
-                bind(&listener, &rustix::net::SocketAddrUnix::new_unnamed()).unwrap();
-                listen(&listener, 128).unwrap();
-                (listener, vec![])
-            }
-            Kind::File => (tempfile::tempfile().unwrap().into(), vec![]),
-        };
-        let source = Rc::new(source);
-        Self { kind, source, peers, waiting: 0, ended: false, full: Some(false) }
+        let (source, peers) = open(kind);
+        let (source, full) = (Arc::new(source), Some(false));
+        Self { kind, source, peers, waiting: 0, ended: false, full, hung_up: false }
+    }
+
+    /// Gives the source this number, if it is free.
+    pub fn move_to(&mut self, number: RawFd) {
+        let moved = fcntl_dupfd_cloexec(&*self.source, number).unwrap();
+        self.source = Arc::new(moved);
+    }
+
+    /// The numbers of source and peers.
+    pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
+        [self.source.as_raw_fd()].into_iter().chain(self.peers.iter().map(AsRawFd::as_raw_fd))
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     pub fn source(&self) -> &Source {
@@ -168,6 +192,18 @@ impl Subject {
         }
     }
 
+    /// Fills the source, and shuts it down in both directions: a hang-up without room. Whether that is
+    /// news.
+    pub fn hang_up_full(&mut self) -> bool {
+        if self.kind != Kind::Stream || self.peers.is_empty() {
+            return false;
+        }
+        self.fill();
+        shutdown(&*self.source, Shutdown::Both).unwrap();
+        self.ended = true;
+        !std::mem::replace(&mut self.hung_up, true)
+    }
+
     /// The other end goes. Whether that is news.
     pub fn close_peer(&mut self) -> bool {
         match self.kind {
@@ -176,21 +212,30 @@ impl Subject {
                 self.ended = true;
                 // An error, which makes it writable; on a stream, reading may meet it as well.
                 self.full = Some(false);
+                self.hung_up = self.kind != Kind::PipeWriter;
                 true
             }
             _ => false,
         }
     }
 
-    /// What the plain description says.
-    pub fn expected(&self) -> (Known, Known) {
-        let gone = self.peers.is_empty();
+    /// What the plain description says of reading and writing.
+    pub fn expected(&self, interest: Interest, hang_up: HangUp) -> (Known, Known) {
         let some = self.waiting > 0;
+        let hung_up = match self.hung_up {
+            true if !hang_up.must_be_writable(interest) => None,
+            hung_up => Some(hung_up),
+        };
+        let room = match (hung_up, self.full) {
+            (Some(true), _) => Some(true),
+            (None, Some(true)) => None,
+            (_, full) => full.map(|full| !full),
+        };
         match self.kind {
-            Kind::Stream => (Some(some || self.ended), self.full.map(|full| !full)),
-            Kind::PipeReader => (Some(some || self.ended), Some(gone)),
+            Kind::Stream => (Some(some || self.ended), room),
+            Kind::PipeReader => (Some(some || self.ended), hung_up),
             // Asked whether it is readable, a writing end answers when it is broken.
-            Kind::PipeWriter => (Some(gone), self.full.map(|full| !full)),
+            Kind::PipeWriter => (Some(self.peers.is_empty()), room),
             Kind::Counter => (Some(some), Some(true)),
             Kind::Listener => (Some(some), Some(false)),
             Kind::File => (Some(true), Some(true)),
@@ -198,34 +243,42 @@ impl Subject {
     }
 
     /// What `poll` says.
-    pub fn truth(&self, interest: Interest) -> Ready {
-        truth(self.source.as_fd(), interest)
+    pub fn truth(&self, interest: Interest, hang_up: HangUp) -> Ready {
+        truths(&[(self.source.as_fd(), interest)], hang_up)[0].least
+    }
+
+    /// Closes the source, of which this must be the last owner, and checks that the file is released within
+    /// that time.
+    pub fn release(self, time: Duration) -> Result<(), String> {
+        let Self { kind, source, peers, .. } = self;
+        let number = source.as_raw_fd();
+        let address = (kind == Kind::Listener).then(|| getsockname(&*source).unwrap());
+        let last = Arc::into_inner(source)
+            .ok_or_else(|| format!("{kind:?} {number}: the library keeps the source"))?;
+        drop(last);
+        let is_released = match (kind, peers.first(), address) {
+            (Kind::Stream | Kind::PipeReader | Kind::PipeWriter, Some(peer), _) => {
+                hangs_up_within(peer, time)
+            }
+            (Kind::Listener, _, Some(address)) => {
+                let unix = AddressFamily::UNIX;
+                let client = socket_with(unix, SocketType::STREAM, SOCKET, None).unwrap();
+                connect(&client, &address) == Err(Errno::CONNREFUSED)
+                    || hangs_up_within(&client, time)
+            }
+            _ => true,
+        };
+        if is_released {
+            return Ok(());
+        }
+        Err(format!("{kind:?} {number}: the file is still open after its last owner has closed it"))
     }
 }
 
-fn truth(descriptor: BorrowedFd<'_>, interest: Interest) -> Ready {
-    let mut flags = PollFlags::empty();
-    flags.set(PollFlags::IN | PollFlags::RDHUP, interest.contains(Interest::READABLE));
-    flags.set(PollFlags::OUT, interest.contains(Interest::WRITABLE));
-    flags.set(PollFlags::PRI, interest.contains(Interest::PRIORITY));
-    let mut entry = [PollFd::from_borrowed_fd(descriptor, flags)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // A signal ends also a look.
-    retry_on_intr(|| poll(&mut entry, Some(&now))).unwrap();
-    let found = entry[0].revents();
-    let has = |flags| found.intersects(flags);
-    let end = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
-    let asks = |flag| interest.contains(flag);
-    let mut ready = Ready::empty();
-    ready.set(Ready::READABLE, asks(Interest::READABLE) && has(PollFlags::IN | end));
-    ready.set(
-        Ready::WRITABLE,
-        asks(Interest::WRITABLE) && has(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR),
-    );
-    ready.set(Ready::PRIORITY, asks(Interest::PRIORITY) && has(PollFlags::PRI));
-    ready.set(Ready::ERROR, has(PollFlags::ERR));
-    let half = asks(Interest::READABLE) && has(PollFlags::RDHUP);
-    ready.set(Ready::READ_CLOSED, has(PollFlags::HUP) || half);
-    ready.set(Ready::WRITE_CLOSED, has(PollFlags::HUP));
-    if interest.is_empty() { Ready::empty() } else { ready }
+/// Whether the other end of this pipe or stream is closed.
+fn hangs_up_within(peer: &OwnedFd, time: Duration) -> bool {
+    let mut entry = [PollFd::new(peer, PollFlags::empty())];
+    let time = Timespec::try_from(time).expect("a short time");
+    retry_on_intr(|| poll(&mut entry, Some(&time))).unwrap();
+    entry[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }

@@ -12,11 +12,8 @@ pub mod event_loop {
     pub(crate) mod wheel;
 }
 
-#[path = "../../../tests/model"]
-pub mod model {
-    pub mod program;
-    pub mod subject;
-}
+#[path = "../../../tests/model/mod.rs"]
+pub mod model;
 
 #[path = "../../../examples/http_server/path.rs"]
 pub mod path;

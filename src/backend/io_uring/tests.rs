@@ -11,14 +11,11 @@ use super::{Sizes, open_with};
 use crate::{Backend, Events, Interest, Selector};
 
 #[allow(unreachable_pub)] // They are crates' roots elsewhere.
-#[path = "../../../tests/model/program.rs"]
-mod program;
-#[allow(unreachable_pub)]
+#[path = "../../../tests/model/mod.rs"]
+mod model;
+#[allow(dead_code, unreachable_pub)]
 #[path = "../../../tests/model/random.rs"]
 mod random;
-#[allow(unreachable_pub)]
-#[path = "../../../tests/model/subject.rs"]
-mod subject;
 
 const TINY: Sizes = Sizes { submissions: 4, completions: 4 };
 
@@ -38,6 +35,13 @@ fn is_missing() -> bool {
 fn random_programs_mean_the_same_with_four_completions() {
     if !is_missing() {
         random::check("on io_uring with 4 completions", tiny);
+    }
+}
+
+#[test]
+fn random_programs_agree_with_four_completions_while_system_calls_fail() {
+    if !is_missing() {
+        random::check_with_faults("with faults on io_uring with 4 completions", tiny);
     }
 }
 

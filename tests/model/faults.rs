@@ -1,0 +1,127 @@
+//! Calls of the library in which a system call may fail.
+
+use std::time::{Duration, Instant};
+
+use polyselect::Backend;
+
+use super::injector::{Call, Fault, Injector};
+use super::program::{Outcome, Run, Sel};
+
+/// What a program runs with.
+#[derive(Clone, Copy, Default)]
+pub struct Setting<'a> {
+    /// Without one no system call fails.
+    pub injector: Option<&'a Injector>,
+    /// Without one no wait is without end.
+    pub watchdog: Option<&'a super::watchdog::Watchdog>,
+    /// How many descriptors were open before the selector, in a table that no other test shares.
+    pub own_descriptors: Option<usize>,
+}
+
+/// A call that waits for a forked child to release a ring waits for 50 ms at most. The rest is for a busy
+/// machine.
+const LONGEST_BESIDE_A_CHILD: Duration = Duration::from_millis(800);
+
+/// How a system call fails; see [`Fault`].
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    pub nth: u32,
+    pub times: u32,
+    pub errno: i32,
+}
+
+/// The system calls of a backend and of the waker, and those that open any backend.
+fn calls(backend: Backend) -> &'static [Call] {
+    use Call::*;
+
+    match backend {
+        Backend::Epoll | Backend::Mio => &[
+            EpollCreate,
+            EpollAdd,
+            EpollModify,
+            EpollDelete,
+            EpollWait,
+            Poll,
+            Eventfd,
+            Read,
+            Write,
+            Duplicate,
+            RingSetup,
+            RingMap,
+            Pipe,
+            Flags,
+        ],
+        Backend::IoUring => &[
+            RingSetup,
+            RingMap,
+            RingEnter,
+            RingRegister,
+            Pipe,
+            Flags,
+            Poll,
+            EpollCreate,
+            EpollAdd,
+            RingEnter,
+            Eventfd,
+            Read,
+            Write,
+            Duplicate,
+            RingEnter,
+        ],
+        _ => &[
+            Poll,
+            Select,
+            Flags,
+            Eventfd,
+            Read,
+            Write,
+            Duplicate,
+            EpollCreate,
+            EpollAdd,
+            RingSetup,
+            RingMap,
+            Pipe,
+        ],
+    }
+}
+
+impl Run<'_> {
+    /// Makes a system call of the library fail from now on, until it has.
+    pub fn arm(&mut self, index: usize, failure: Failure) {
+        let Some(injector) = self.setting.injector else { return };
+        let calls = calls(self.selector.backend());
+        let (call, Failure { nth, times, mut errno }) = (calls[index % calls.len()], failure);
+        if call == Call::EpollAdd && errno == libc::EPERM {
+            // This is how epoll reports a file that is always ready.
+            errno = libc::ENOSPC;
+        }
+        // A call that a signal interrupts is rightly repeated for as long as that happens.
+        let times = if errno == libc::EINTR { times.min(3) } else { times };
+        injector.arm(Fault { call, nth, times, errno });
+    }
+
+    /// Calls the library, and returns whether a system call failed in it.
+    pub fn library<R>(
+        &mut self,
+        name: &str,
+        call: impl FnOnce(&mut Sel) -> R,
+    ) -> Result<(R, bool), String> {
+        let (start, has_ring) = (Instant::now(), self.has_ring());
+        let (result, failed) = match self.setting.injector {
+            Some(injector) => injector.inside(|| call(&mut self.selector)),
+            None => (call(&mut self.selector), false),
+        };
+        self.has_failed |= failed;
+        self.has_just_failed |= failed;
+        self.has_left_ring |= failed && has_ring;
+        if self.living_child.is_some() && start.elapsed() > LONGEST_BESIDE_A_CHILD {
+            return Err(format!("{name} blocks while a child lives: {:?}", start.elapsed()));
+        }
+        self.check_injector()?;
+        Ok((result, failed))
+    }
+
+    pub fn check_injector(&self) -> Outcome {
+        self.setting.injector.and_then(Injector::take_wrong).map_or(Ok(()), Err)
+    }
+}
