@@ -54,7 +54,7 @@ bitflags! {
         /// Nothing that is written can reach the peer any more.
         const WRITE_CLOSED = 1 << 5;
         /// The descriptor is not open, or the kernel rejected a change of the watch. Reported once; the
-        /// registration is silent until its watch is changed. `unregister` still returns the source.
+        /// registration is silent until its watch is set again. `unregister` still returns the source.
         const INVALID = 1 << 6;
     }
 }

@@ -21,9 +21,19 @@ mod count {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     static FORKS: AtomicU32 = AtomicU32::new(0);
+    static CHILDREN: AtomicU32 = AtomicU32::new(0);
+
+    extern "C" fn before() {
+        CHILDREN.fetch_add(1, Ordering::Relaxed);
+    }
 
     extern "C" fn in_child() {
         FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cfg(io_uring)]
+    pub(super) fn children() -> u32 {
+        CHILDREN.load(Ordering::Relaxed)
     }
 
     /// How often this process has forked away since its ancestor first asked.
@@ -35,9 +45,9 @@ mod count {
     pub(super) fn start() -> u32 {
         static START: Once = Once::new();
         START.call_once(|| {
-            // SAFETY: the handler only adds to an atomic, which is allowed between fork and exec,
-            // and it lives as long as the program.
-            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+            // SAFETY: the handlers only add to atomics, which is allowed between fork and exec, and
+            // they live as long as the program.
+            unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };
         });
         forks()
     }
@@ -53,6 +63,13 @@ mod count {
     pub(super) fn start() -> u32 {
         0
     }
+}
+
+/// Returns how many children this process and its ancestors have forked since the first selector, as far as
+/// `fork` was called.
+#[cfg(io_uring)]
+pub(crate) fn children() -> u32 {
+    count::children()
 }
 
 /// The process in which something was made.

@@ -42,6 +42,17 @@ pub struct Registration<S, D = ()> {
 }
 
 impl<S, D> Registration<S, D> {
+    /// Whether this reports nothing until its watch is set again: a fired one-shot, or a rejected change.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_rejected() || self.has_fired && !self.is_changed
+    }
+
+    /// Whether the last change was rejected.
+    pub(crate) fn is_rejected(&self) -> bool {
+        let is_watched = !self.applied.interest().is_empty();
+        !is_watched && !self.watch.interest().is_empty() && !self.is_changed
+    }
+
     /// Returns the source.
     ///
     /// ```

@@ -268,8 +268,8 @@ impl<S, D> Selector<S, D> {
     /// kernel holds no reference to the file, and events of this key that are still in a batch find nothing.
     ///
     /// Does not block; on epoll it is one `epoll_ctl`. Exception: on io_uring, after the selector has moved
-    /// to another thread, it can block for some milliseconds, at most 50, until the kernel has released
-    /// the files of the ring of the thread before.
+    /// to another thread, it can block for some milliseconds, until the kernel has released the files of the
+    /// former thread's ring; at most 50 if the process has forked since, because a child may hold the ring.
     ///
     /// # Errors
     ///

@@ -78,7 +78,9 @@ impl<S, D> Selector<S, D> {
             return Err(error::stale_key(key));
         };
         let (old, watch) = (registration.watch, next(registration.watch));
-        if watch == old && !watch.repeats() {
+        // After a rejected change the same watch is tried again.
+        let is_settled = registration.is_changed || registration.applied == old;
+        if watch == old && is_settled && !watch.repeats() {
             return Ok(());
         }
         self.backend.check(watch)?;

@@ -17,9 +17,10 @@ impl<S, D> Selector<S, D> {
     /// then wake this selector, and no longer the parent's. A descriptor that
     /// [`descriptor`](Self::descriptor) returned earlier is stale.
     ///
-    /// Keys stay valid. One-shots that have fired stay so; edges that are ready are reported again. Costs at
-    /// least one system call for each registration. Does not block, except on io_uring, where it can block
-    /// for some milliseconds, at most 50.
+    /// Keys stay valid. One-shots that have fired stay so, and so do registrations that were `INVALID`; edges
+    /// that are ready are reported again. Costs at least one system call for each registration. Does not
+    /// block, except on io_uring, where it can block for some milliseconds, until the kernel has released the
+    /// files of the former ring; at most 50 if the process has forked since.
     ///
     /// # Errors
     ///
@@ -72,18 +73,19 @@ impl<S, D> Selector<S, D> {
         self.is_nested = false;
         self.changes.clear();
         for (_, registration) in &mut self.registrations {
+            let is_silent = registration.is_silent();
             registration.has_fired &= !registration.is_changed;
             registration.is_changed = false;
             registration.applied = registration.watch;
-            if registration.has_fired {
+            if is_silent {
                 registration.applied = registration.watch.with_interest(Interest::empty());
             }
         }
-        for key in not_open {
+        for key in &not_open {
             let registration = &mut self.registrations[key.slot()];
             registration.applied = registration.watch.with_interest(Interest::empty());
-            self.rejected.push(key);
         }
+        self.rejected.extend(not_open);
         self.poller = poller;
         self.backend = backend;
         self.home = HomeProcess::here();
@@ -96,8 +98,7 @@ impl<S, D> Selector<S, D> {
     fn hand_over(&self, poller: &mut AnyPoller) -> io::Result<Vec<Key>> {
         let mut not_open = Vec::new();
         for (slot, registration) in &self.registrations {
-            let is_armed = !registration.has_fired || registration.is_changed;
-            if !is_armed || registration.watch.interest().is_empty() {
+            if registration.is_silent() || registration.watch.interest().is_empty() {
                 continue;
             }
             let (descriptor, token) = (registration.descriptor, registration.token(slot));

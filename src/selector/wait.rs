@@ -8,6 +8,7 @@ use crate::event::Events;
 use crate::interest::Interest;
 use crate::key::Token;
 use crate::raw_event::bits;
+use crate::registration::Registration;
 
 impl<S, D> Selector<S, D> {
     /// Waits until a source is ready, a [`Waker`](crate::Waker) is used, or `timeout` has passed; returns
@@ -79,20 +80,30 @@ impl<S, D> Selector<S, D> {
         events: &mut Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        if !self.changes.is_empty() || !self.rejected.is_empty() {
-            self.apply_changes();
-            for key in std::mem::take(&mut self.rejected) {
-                if self.contains(key) {
-                    events.push(Token::new(key, Interest::empty()), bits::NVAL);
-                }
-            }
+        self.apply_changes();
+        if !self.rejected.is_empty() {
+            return self.select_beside_rejected(events);
         }
-        let timeout = if events.is_empty() { timeout } else { Some(Duration::ZERO) };
         match timeout {
             Some(Duration::ZERO) => self.wait_once(events, timeout).map(drop),
             None if self.busy_poll.is_zero() => self.wait_forever(events),
             timeout => self.wait_until(events, timeout),
         }
+    }
+
+    /// Does not wait, because there are `INVALID` events to report.
+    #[cold]
+    fn select_beside_rejected(&mut self, events: &mut Events) -> io::Result<()> {
+        let result = self.wait_once(events, Some(Duration::ZERO));
+        let mut rejected = std::mem::take(&mut self.rejected);
+        rejected.sort_unstable();
+        rejected.dedup();
+        for key in rejected {
+            if self.get(key).is_some_and(Registration::is_rejected) {
+                events.push(Token::new(key, Interest::empty()), bits::NVAL);
+            }
+        }
+        if events.is_empty() { result.map(drop) } else { Ok(()) }
     }
 
     fn wait_forever(&mut self, events: &mut Events) -> io::Result<()> {
@@ -159,11 +170,11 @@ impl<S, D> Selector<S, D> {
             waker.take();
             woken = true;
         }
-        if self.has_stale_events {
-            self.drop_stale_events(events);
-        }
         if self.oneshots > 0 {
             self.note_fired(events);
+        }
+        if self.has_stale_events {
+            self.drop_stale_events(events);
         }
         Ok(match woken || !events.is_empty() {
             true => End::Reached,
@@ -172,12 +183,13 @@ impl<S, D> Selector<S, D> {
         })
     }
 
-    /// Drops events whose registration is gone. Such an event would come forever, and the only way to
-    /// remove its cause is a new kernel object.
+    /// Drops events whose registration is gone or not watched any more. Such an event would come forever, and
+    /// the only way to remove its cause is a new kernel object.
     #[cold]
     fn drop_stale_events(&mut self, events: &mut Events) {
         let before = events.len();
-        events.retain(|token| self.get(token.key()).is_some());
+        let is_watched = |it: &Registration<S, D>| !it.applied.interest().is_empty();
+        events.retain(|token| self.get(token.key()).is_some_and(is_watched));
         if events.len() == before {
             return;
         }

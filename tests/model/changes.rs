@@ -178,7 +178,7 @@ impl Run<'_> {
             let truth = self.truth(place, watch);
             let registered = self.registered[place].as_mut().expect("it is there");
             (registered.due, registered.changed) = (truth, false);
-            if matches!(registered.standing, Standing::Refused | Standing::Unsure) {
+            if registered.standing == Standing::Unsure {
                 registered.standing = Standing::Free;
             }
         }

@@ -41,7 +41,7 @@ const NAMES: &[(&str, Dimension)] = &[
 
 /// The dimensions that every backend passes.
 const ENABLED: &[Dimension] =
-    &[Strangers, Forks, Threads, Watches, Nesting, HangUps, Starvation, Idleness];
+    &[Faults, Strangers, Forks, Threads, Watches, Nesting, HangUps, Starvation, Idleness];
 
 /// The names, separated by commas, that take the place of those.
 const VARIABLE: &str = "POLYSELECT_MODEL_DIMENSIONS";

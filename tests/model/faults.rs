@@ -90,11 +90,7 @@ impl Run<'_> {
     pub fn arm(&mut self, index: usize, failure: Failure) {
         let Some(injector) = self.setting.injector else { return };
         let calls = calls(self.selector.backend());
-        let (call, Failure { nth, times, mut errno }) = (calls[index % calls.len()], failure);
-        if call == Call::EpollAdd && errno == libc::EPERM {
-            // This is how epoll reports a file that is always ready.
-            errno = libc::ENOSPC;
-        }
+        let (call, Failure { nth, times, errno }) = (calls[index % calls.len()], failure);
         // A call that a signal interrupts is rightly repeated for as long as that happens.
         let times = if errno == libc::EINTR { times.min(3) } else { times };
         injector.arm(Fault { call, nth, times, errno });
@@ -114,6 +110,10 @@ impl Run<'_> {
         self.has_failed |= failed;
         self.has_just_failed |= failed;
         self.has_left_ring |= failed && has_ring;
+        if failed {
+            // See `nest`.
+            self.nested = None;
+        }
         if self.living_child.is_some() && start.elapsed() > LONGEST_BESIDE_A_CHILD {
             return Err(format!("{name} blocks while a child lives: {:?}", start.elapsed()));
         }

@@ -31,7 +31,8 @@ impl Run<'_> {
         match result {
             Ok(_) if !able => Err("nests, which it cannot".into()),
             Ok(nested) => {
-                self.nested = Some(Nested(nested));
+                // A removal that the kernel refused costs the selector its kernel object, sooner or later.
+                self.nested = (!self.has_failed).then_some(Nested(nested));
                 Ok(())
             }
             Err(error) if !able && error.kind() == io::ErrorKind::Unsupported => Ok(()),

@@ -219,7 +219,7 @@ fn run_programs(name: &str, budget: Budget, run_one: impl Fn(&[Step]) -> Outcome
         // With other dimensions a program may fail for a reason that is not mended yet.
         failure_persistence: (!are_chosen()).then(|| Box::new(persistence) as _),
         max_shrink_iters: 20_000,
-        max_shrink_time: 180_000,
+        max_shrink_time: 60_000,
         // The other one takes most of the time in a debug build.
         rng_algorithm: RngAlgorithm::XorShift,
         ..Config::default()

@@ -53,8 +53,8 @@ impl Run<'_> {
             Err(error) => return Err(format!("select: {error}")),
         };
         let was_woken = std::mem::take(&mut self.woken);
-        // What an `unregister` could not remove may take a place once.
-        let room = if self.has_failed && capacity < PLACES { 1 } else { capacity };
+        // What an `unregister` could not remove may take the only place.
+        let room = if self.has_failed && capacity < PLACES { 0 } else { capacity };
         let mut seen = [false; PLACES];
         for event in &events {
             let place = *self.selector.get(event.key).ok_or("a stale event")?.data();

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::super::poll_set::to_timespec;
 use crate::descriptor::Descriptor;
-use crate::fork::HomeProcess;
+use crate::fork::{self, HomeProcess};
 use crate::raw_event::bits;
 
 /// How many entries the queues have.
@@ -85,10 +85,6 @@ impl fmt::Debug for Ring {
     }
 }
 
-/// How long to wait until a ring holds no file any more: mostly some milliseconds. A forked child that
-/// holds the ring can delay it forever.
-const LONGEST_RELEASE: Duration = Duration::from_millis(50);
-
 impl Ring {
     pub(super) fn open(sizes: Sizes) -> io::Result<Self> {
         let ring = match build(sizes, true) {
@@ -111,7 +107,7 @@ impl Ring {
         let (reader, writer) = io::pipe()?;
         let mut ring = Self {
             ring,
-            sentinel: Sentinel(Some(reader.into())),
+            sentinel: Sentinel { reader: Some(reader.into()), children: fork::children() },
             thread: this_thread(),
             home: HomeProcess::here(),
             overflowed: false,
@@ -119,10 +115,11 @@ impl Ring {
             in_flight: Vec::new(),
         };
         let number = types::Fd(writer.as_raw_fd());
-        ring.push(&opcode::PollAdd::new(number, bits::ERR).multi(true).build())?;
-        // From here on only the ring holds the writing end, which a forked child could inherit otherwise.
-        ring.enter(0, None)?;
-        Ok(ring)
+        let pushed = ring.push(&opcode::PollAdd::new(number, bits::ERR).multi(true).build());
+        let entered = pushed.and_then(|()| ring.enter(0, None));
+        // From here on only the ring can hold the writing end, which a forked child could inherit otherwise.
+        drop(writer);
+        entered.map(|()| ring)
     }
 
     pub(super) fn is_of_this_thread(&self) -> bool {
@@ -164,7 +161,7 @@ impl Ring {
 
     /// Waits until the kernel holds no file of the polls of this position, which are cancelled.
     pub(super) fn release(&mut self, position: usize) -> io::Result<()> {
-        let mut deadline = None;
+        let (mut deadline, patience) = (None, self.sentinel.patience());
         self.take_early();
         while self.is_in_flight(position) {
             // The poll or its cancellation has a completion at once, so the first enter does not sleep.
@@ -177,7 +174,7 @@ impl Ring {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => self.take_early(),
             }
-            if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + LONGEST_RELEASE) {
+            if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + patience) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
@@ -230,7 +227,9 @@ impl Ring {
         };
         self.overflowed = overflow_before || self.ring.submission().cq_overflow();
         match result {
-            Err(error) if error.raw_os_error() == Some(libc::ETIME) || is_busy(&error) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(()),
+            // The kernel has no room for completions until some are taken.
+            Err(error) if is_busy(&error) && !self.is_empty() => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Ok(()),
         }
@@ -268,7 +267,7 @@ impl Ring {
     fn cancel_all(&mut self) -> io::Result<()> {
         let everything = types::CancelBuilder::any().all();
         self.push(&opcode::AsyncCancel2::new(everything).build())?;
-        let deadline = Instant::now() + LONGEST_RELEASE;
+        let deadline = Instant::now() + self.sentinel.patience();
         let mut is_refused = false;
         while !is_refused && !self.sentinel.is_released() && Instant::now() < deadline {
             self.enter(1, Some(Duration::ZERO))?;
@@ -298,7 +297,7 @@ impl Drop for Ring {
     fn drop(&mut self) {
         if !self.home.is_here() {
             // The ring is the parent's: it may only be closed, which releases nothing.
-            drop(self.sentinel.0.take());
+            drop(self.sentinel.reader.take());
         } else if self.is_of_this_thread()
             && let Err(error) = self.cancel_all()
         {
@@ -312,20 +311,32 @@ impl Drop for Ring {
 /// This is the reading end of a pipe whose writing end is held by a poll of the ring alone. The ring
 /// releases all its files together, and the pipe hangs up then.
 #[derive(Debug, Default)]
-struct Sentinel(Option<OwnedFd>);
+struct Sentinel {
+    reader: Option<OwnedFd>,
+    /// How many children this process had forked when the ring was opened.
+    children: u32,
+}
 
 impl Sentinel {
+    /// How long to wait until the ring has released its files: mostly some milliseconds, more on a busy
+    /// machine. A child that was forked since holds the ring, too, and can delay it forever.
+    fn patience(&self) -> Duration {
+        let may_be_shared = self.children != fork::children();
+        if may_be_shared { Duration::from_millis(50) } else { Duration::from_secs(2) }
+    }
+
     fn is_released(&self) -> bool {
         self.is_released_within(Duration::ZERO)
     }
 
     fn is_released_within(&self, timeout: Duration) -> bool {
-        let Some(reader) = &self.0 else { return true };
+        let Some(reader) = &self.reader else { return true };
         let mut entry = [PollFd::new(reader, PollFlags::empty())];
         loop {
             match poll(&mut entry, Some(&to_timespec(timeout))) {
                 Err(Errno::INTR) => {}
-                found => return found.is_ok_and(|found| found > 0),
+                // Nothing is gained by waiting if the question fails.
+                found => return found != Ok(0),
             }
         }
     }
@@ -333,14 +344,14 @@ impl Sentinel {
 
 impl Drop for Sentinel {
     fn drop(&mut self) {
-        if !self.is_released_within(LONGEST_RELEASE) {
+        if !self.is_released_within(self.patience()) {
             log::warn!("io_uring: a closed ring still holds its files, probably in a forked child");
         }
     }
 }
 
-/// A closed ring of another thread. Dropping this waits until the ring has released its files: mostly some
-/// milliseconds, at most 50.
+/// A closed ring of another thread. Dropping this waits until the ring has released its files, but no longer
+/// than its [`Sentinel`] has patience.
 #[derive(Debug)]
 pub(super) struct Departed(#[allow(dead_code)] Sentinel);
 
