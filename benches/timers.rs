@@ -29,11 +29,11 @@ use polyselect_benches::{Common, Report, alternate, timed};
 use tokio_util::time::{DelayQueue, delay_queue};
 
 #[allow(dead_code, unused_imports)] // The benchmark does not use all of it.
-#[path = "../src/event_loop"]
-mod event_loop {
+#[path = "../src/timer"]
+mod timer {
     pub(crate) mod wheel;
 }
-use event_loop::wheel;
+use timer::wheel;
 
 #[derive(Parser)]
 struct Args {
@@ -244,7 +244,7 @@ impl Timers for EventLoop {
     }
 
     fn cancel(&mut self, number: usize) {
-        assert!(self.event_loop.cancel(self.keys[number]));
+        self.event_loop.cancel(self.keys[number]).expect("is set");
     }
 
     fn churn(&mut self, number: usize, delay: Duration) {

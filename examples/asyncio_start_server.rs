@@ -74,7 +74,11 @@ fn main() -> io::Result<()> {
         let server = Rc::clone(&server);
         event_loop.on_signal(signal, move |event_loop| {
             let server = Rc::clone(&server);
-            event_loop.spawn(async move { server.stop(GRACE).await }).detach();
+            event_loop
+                .spawn(async move {
+                    server.stop(GRACE).await;
+                })
+                .detach();
         })?;
     }
     event_loop.block_on(server.serve_forever())?

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | sources: reading, writing, accepting, connecting, datagrams | [`Async`] |
 //! | time | [`sleep`], [`sleep_until`], [`timeout`], [`yield_now`] |
-//! | other coroutines | [`spawn`], [`JoinHandle`] |
+//! | other tasks | [`spawn`], [`JoinHandle`] |
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
 //! | a server | [`start_server`], [`serve`], [`Server`] |
 //!
@@ -21,6 +21,7 @@ mod join;
 mod listener;
 mod queue;
 mod read_write;
+mod requests;
 mod runtime;
 mod server;
 mod source;
@@ -33,10 +34,10 @@ use std::future::Future;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, atomic};
 
-pub use join::{JoinError, JoinHandle};
+pub use join::{DetachedOutput, JoinError, JoinHandle};
 pub use listener::Incoming;
-pub(crate) use queue::{Notice, TaskId};
-pub(crate) use runtime::{AlarmRequest, Requests, Runtime};
+pub(crate) use queue::{TaskId, TaskWaker};
+pub(crate) use runtime::{AlarmRequest, OPERATION_BUDGET, Request, Runtime};
 pub use server::{Server, serve, start_server};
 pub use source::Async;
 pub use streams::{StreamReader, StreamWriter};
@@ -45,12 +46,11 @@ pub(crate) use time::Alarm;
 pub use time::{Elapsed, Sleep, sleep, sleep_until, timeout, yield_now};
 pub(crate) use watched::{Order, Watched};
 
-/// Starts another coroutine on the loop that runs the caller. As
-/// [`EventLoop::spawn`](crate::EventLoop::spawn).
+/// Spawns a task on the loop that runs the caller, like [`EventLoop::spawn`](crate::EventLoop::spawn).
 ///
 /// # Panics
 ///
-/// Outside of a coroutine of an [`EventLoop`](crate::EventLoop).
+/// If it is called outside a task of an [`EventLoop`](crate::EventLoop).
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};

@@ -1,59 +1,64 @@
-//! [`EventLoop`]: callbacks on a selector, and the order of a turn.
+//! [`EventLoop`]: callbacks on a selector.
 
 mod accept;
+mod builder;
+mod call_user;
 mod calls;
 #[cfg(unix)]
 mod children;
-mod clock;
-#[cfg(feature = "async")]
-mod coroutines;
 mod errors;
-mod mechanism;
-mod registered;
+mod handler;
+mod iteration;
+mod local;
+mod nesting;
 mod remote;
 mod signals;
 mod sources;
 mod stats;
+mod table;
+#[cfg(feature = "async")]
+mod tasks;
 mod timers;
-mod wheel;
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use std::{fmt, io, mem};
 
 use crate::backend::Backend;
-use crate::event::{Event, Events};
+use crate::event::Events;
 use crate::key::Key;
 use crate::selector::Selector;
+pub use builder::EventLoopBuilder;
+use builder::Settings;
+use call_user::Progress;
 use calls::Calls;
 #[cfg(unix)]
-pub use children::ChildKey;
-#[cfg(unix)]
 use children::Children;
-#[cfg(feature = "async")]
-use coroutines::Coroutines;
+#[cfg(unix)]
+pub use children::{ChildKey, ChildMut};
 use errors::ErrorHook;
-pub use registered::Next;
-use registered::{Answer, Handler, OnPanic};
-use remote::Mailbox;
+use handler::Handler;
+pub use handler::Next;
+pub use local::Local;
+use local::LocalCalls;
 pub use remote::Remote;
+use remote::Remotes;
 pub use signals::SignalKey;
 use signals::Signals;
-pub use sources::Sources;
 pub use stats::Stats;
-use stats::Watchdog;
-pub use timers::TimerKey;
+use table::SourceTable;
+pub use table::Sources;
+#[cfg(feature = "async")]
+use tasks::Tasks;
 use timers::Timers;
 
-/// Callbacks for what becomes ready, for times, signals, children, and calls from other threads.
+/// Callbacks for sources that become ready, for times, signals, children, and calls from other threads.
 ///
 /// Everything runs on the thread that calls [`run`](Self::run) or [`turn`](Self::turn), one callback
-/// at a time, each with `&mut EventLoop<T>`: a callback may register, modify and remove whatever it
-/// likes, itself included. What the program needs to remember is [`state`](Self::state), lent to every
-/// callback through the loop.
+/// at a time, each with `&mut EventLoop<T>`: a callback may register, modify and remove anything,
+/// itself included. [`state`](Self::state) holds the program's own data, lent to every callback through the loop.
 ///
-/// An echo server, right about partial writes:
+/// An echo server that handles partial writes:
 ///
 /// ```
 /// use polyselect::{EventLoop, Interest, Next, WriteQueue};
@@ -91,65 +96,75 @@ use timers::Timers;
 /// # Ok::<(), io::Error>(())
 /// ```
 ///
-/// # The order of a turn
+/// # The order of an iteration
 ///
-/// 1. The wait is worked out: not at all if calls are queued or coroutines were woken, else until the first timer's deadline.
-/// 2. The selector waits. Left-over events of a turn that panicked take the place of a wait.
-/// 3. Each event goes to its callback, in the order in which the mechanism reported them.
-/// 4. Signals that came go to their callbacks.
+/// 1. Calls of [`Local`] that were queued since the last iteration run. Then the timeout is computed: zero if something
+///    is queued or woken, otherwise the time until the first timer.
+/// 2. The selector waits. Events that a panic left over take the place of a wait.
+/// 3. Each event goes to its callback, in the order in which the backend reported them, as far as the present interest
+///    of its registration asks for it.
+/// 4. Signals that came, and children that ended, go to their callbacks.
 /// 5. Timers whose deadline has passed run, in the order of their deadlines.
 /// 6. Calls run in the order in which they were queued: those of [`call_soon`](Self::call_soon) that
-///    were there when the turn began, and those of [`Remote::call`] that were there after the wait.
-/// 7. Coroutines that were woken before this step are polled, once each.
+///    were there when the iteration began, and those of [`Remote::call`] that were there after the wait.
+/// 7. Tasks that were woken before this step are polled, once each.
+/// 8. Calls of [`Local`] that were queued before this step run.
 ///
-/// What a callback removes gets no further event, not even one that has been collected already.
+/// A registration that a callback removes gets no further event, not even one that was collected before. Neither does
+/// one that a callback pauses; one whose interest a callback narrows gets what is left of its event.
 ///
 /// # Errors and panics of callbacks
 ///
-/// A callback of a source that returns an error, other than `WouldBlock` and `Interrupted` which mean
-/// nothing, loses its registration, and the error goes to the hook of [`on_error`](Self::on_error).
+/// A callback of a source that returns an error loses its registration, and the error goes to the hook of
+/// [`on_error`](Self::on_error). `WouldBlock` and `Interrupted` are not errors in this sense: the registration stays.
 ///
-/// A panic passes through `turn` and `run`. The registration whose callback panicked is gone; the
-/// loop can be used as before, and the rest of the turn happens in the next.
+/// A panic passes through `turn` and `run`. The registration whose callback panicked has ended; the
+/// loop can be used as before, and the rest of the iteration happens in the next. A task that panics harms only itself:
+/// its handle returns the panic.
+///
+/// # A loop that is replaced by a callback
+///
+/// A callback may move the loop that calls it elsewhere, with [`mem::replace`] for example. The iteration ends when the
+/// callback returns: what it has not delivered stays with the old loop, for its next iteration, and so does the answer
+/// of the callback. [`run`](Self::run) goes on with the new loop, [`block_on`](#method.block_on) returns an error.
 pub struct EventLoop<T = ()> {
     /// What the program remembers between callbacks.
     pub state: T,
-    selector: Selector<Handler<T>>,
+    /// Before the rest, so that destructors find it closed.
+    local: LocalCalls<T>,
+    /// Before the sources, which it unregisters.
+    #[cfg(feature = "async")]
+    tasks: Tasks,
+    sources: SourceTable<T>,
     /// The events of the last wait; those before `delivered` have had their callback.
     events: Events,
     delivered: usize,
     calls: Calls<T>,
     timers: Timers<T>,
-    mailbox: Mailbox<T>,
+    remotes: Remotes<T>,
     signals: Option<Signals<T>>,
     #[cfg(unix)]
     children: Children<T>,
-    #[cfg(feature = "async")]
-    coroutines: Coroutines,
     error_hook: Option<ErrorHook<T>>,
+    /// The error of the callback that is returning.
+    failure: Option<io::Error>,
     /// Listeners that are paused for lack of descriptors.
     resting: Vec<Key>,
-    /// Of the callback that has just failed.
-    failure: Option<io::Error>,
-    watchdog: Watchdog,
+    accept_budget: usize,
+    accept_rest: Duration,
+    slow_callback_threshold: Option<Duration>,
     stats: Stats,
-    /// How many of the selector's registrations are the loop's own.
-    own_sources: usize,
-    stopping: bool,
-    /// Shared with the turn in progress, which is over even if a callback puts another loop here.
-    in_turn: Rc<Cell<bool>>,
+    must_stop: bool,
+    progress: Rc<Progress>,
 }
 
-/// How many events one wait can bring; the rest come with the next.
-const BATCH: usize = 1024;
-
 impl<T: 'static> EventLoop<T> {
-    /// A loop on the best mechanism of this system, or on the one that the environment variable
-    /// `POLYSELECT_BACKEND` names.
+    /// Creates a loop on the best backend of this system, or on the one that the environment variable
+    /// `POLYSELECT_BACKEND` names. [`builder`](EventLoop::builder) offers more choices.
     ///
     /// # Errors
     ///
-    /// As [`Selector::new`].
+    /// Those of [`Selector::new`].
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -160,14 +175,14 @@ impl<T: 'static> EventLoop<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(state: T) -> io::Result<Self> {
-        Ok(Self::on(Selector::new()?, state))
+        Ok(Self::on(Selector::new()?, state, &Settings::default()))
     }
 
-    /// A loop on this mechanism.
+    /// Creates a loop on this backend.
     ///
     /// # Errors
     ///
-    /// As [`Selector::with_backend`].
+    /// Those of [`Selector::with_backend`].
     ///
     /// ```
     /// use polyselect::{Backend, EventLoop};
@@ -177,40 +192,42 @@ impl<T: 'static> EventLoop<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn with_backend(backend: Backend, state: T) -> io::Result<Self> {
-        Ok(Self::on(Selector::with_backend(backend)?, state))
+        Ok(Self::on(Selector::with_backend(backend)?, state, &Settings::default()))
     }
 
-    fn on(selector: Selector<Handler<T>>, state: T) -> Self {
+    fn on(selector: Selector<Handler<T>>, state: T, settings: &Settings) -> Self {
         Self {
             state,
-            selector,
-            events: Events::with_capacity(BATCH),
+            local: LocalCalls::default(),
+            #[cfg(feature = "async")]
+            tasks: Tasks::new(settings.operation_budget),
+            sources: SourceTable::new(selector),
+            events: Events::with_capacity(settings.batch_size),
             delivered: 0,
             calls: Calls::default(),
             timers: Timers::default(),
-            mailbox: Mailbox::default(),
+            remotes: Remotes::default(),
             signals: None,
             #[cfg(unix)]
             children: Children::default(),
-            #[cfg(feature = "async")]
-            coroutines: Coroutines::default(),
             error_hook: None,
-            resting: Vec::new(),
             failure: None,
-            watchdog: Watchdog::default(),
+            resting: Vec::new(),
+            accept_budget: settings.accept_budget,
+            accept_rest: settings.accept_rest,
+            slow_callback_threshold: settings.slow_callback_threshold,
             stats: Stats::default(),
-            own_sources: 0,
-            stopping: false,
-            in_turn: Rc::default(),
+            must_stop: false,
+            progress: Rc::default(),
         }
     }
 
-    /// Turns until [`stop`](Self::stop) is called, or until nothing is left that could ever call back:
-    /// no source, timer, call, signal, child or coroutine, and no [`Remote`] in anybody's hands.
+    /// Runs iterations until [`stop`](Self::stop) is called, or until nothing is left that could ever call back:
+    /// no source, timer, call, signal, child or task, and no [`Remote`].
     ///
     /// # Errors
     ///
-    /// As [`turn`](Self::turn). Errors of callbacks do not end it.
+    /// Those of [`turn`](Self::turn). Errors of callbacks do not end it.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -228,36 +245,37 @@ impl<T: 'static> EventLoop<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn run(&mut self) -> io::Result<()> {
+        self.progress.check_idle()?;
         self.timers.forget_the_time();
         loop {
-            if !self.stopping && self.has_nothing_left() {
+            if !self.must_stop && self.has_nothing_left() {
                 return Ok(());
             }
-            if self.turn_is_last()? {
+            if self.iterate_and_stop()? {
                 log::trace!("the event loop stops");
                 return Ok(());
             }
         }
     }
 
-    /// Does a turn, which does not wait if the loop has been stopped, and says whether it has.
+    /// Runs an iteration, which does not wait if the loop is to stop, and returns whether it is.
     #[inline(always)]
-    fn turn_is_last(&mut self) -> io::Result<bool> {
-        let timeout = self.stopping.then_some(Duration::ZERO);
-        self.turn_once(timeout)?;
-        Ok(mem::take(&mut self.stopping))
+    fn iterate_and_stop(&mut self) -> io::Result<bool> {
+        let timeout = self.must_stop.then_some(Duration::ZERO);
+        self.iterate(timeout)?;
+        Ok(mem::take(&mut self.must_stop))
     }
 
-    /// Does one turn; it waits for something to do, but no longer than `timeout`.
+    /// Runs one iteration, which waits for something to do for at most `timeout`.
     ///
-    /// `None` waits for ever, [`Duration::ZERO`] does not wait. See [the order of a
-    /// turn](Self#the-order-of-a-turn). It may come back with nothing done: the time was up, or what
+    /// `None` waits without a limit, [`Duration::ZERO`] does not wait. See [the order of an
+    /// iteration](Self#the-order-of-an-iteration). It may return with nothing done: the timeout has passed, or what
     /// ended the wait was gone.
     ///
     /// # Errors
     ///
-    /// `ResourceBusy` in a callback, for a turn is in progress; `Other` after a fork; and what
-    /// waiting gives when there is no memory (`ENOMEM`). Errors of callbacks go to
+    /// `ResourceBusy` in a callback, because an iteration is in progress; otherwise those of
+    /// [`Selector::select`]: a [`ForkedError`](crate::ForkedError), or `ENOMEM` when memory runs out. Errors of callbacks go to
     /// [`on_error`](Self::on_error).
     ///
     /// ```
@@ -275,95 +293,15 @@ impl<T: 'static> EventLoop<T> {
     #[inline]
     pub fn turn(&mut self, timeout: impl Into<Option<Duration>>) -> io::Result<()> {
         self.timers.forget_the_time();
-        self.turn_once(timeout.into())
+        self.iterate(timeout.into())
     }
 
-    /// Ends [`run`](Self::run) when the turn in progress is over. Called while nothing runs, it lets
-    /// the next `run` do one turn without waiting.
+    /// Ends [`run`](Self::run) when the iteration in progress is over. Called between two runs, it lets
+    /// the next `run` do one iteration without waiting.
     ///
     /// See [`run`](Self::run) for an example.
     pub fn stop(&mut self) {
-        self.stopping = true;
-    }
-
-    /// The numbers are those of the order that [`EventLoop`] promises.
-    // Inlined with the wait in it: see `backend/direct.rs`.
-    #[inline(always)]
-    fn turn_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let _turn = Turn::begin(&self.in_turn)?;
-        #[cfg(feature = "async")]
-        self.prepare_coroutines()?;
-        let timeout = self.time_to_wait(timeout); // 1
-        self.wait(timeout)?; // 2
-        self.mailbox.empty_into(&mut self.calls);
-        self.calls.begin_turn();
-        log::trace!("{} events to deliver", self.events.len() - self.delivered);
-        self.deliver(); // 3
-        self.deliver_signals(); // 4
-        self.fire_timers(); // 5
-        self.run_calls(); // 6
-        #[cfg(feature = "async")]
-        self.run_coroutines(); // 7
-        self.stats.turns += 1;
-        Ok(())
-    }
-
-    #[inline]
-    fn time_to_wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
-        if !self.calls.is_empty() || self.signals.as_ref().is_some_and(Signals::is_due) {
-            return Some(Duration::ZERO);
-        }
-        #[cfg(feature = "async")]
-        if self.coroutines.has_woken() {
-            return Some(Duration::ZERO);
-        }
-        match (self.timers.time_left(), timeout) {
-            (Some(left), Some(timeout)) => Some(left.min(timeout)),
-            (left, timeout) => left.or(timeout),
-        }
-    }
-
-    #[inline(always)]
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if self.delivered < self.events.len() {
-            log::trace!("{} events are left of the last turn", self.events.len() - self.delivered);
-            return Ok(());
-        }
-        log::trace!("waiting for {timeout:?}");
-        self.delivered = 0;
-        self.selector.select(&mut self.events, timeout).map(drop)
-    }
-
-    fn deliver(&mut self) {
-        // The position is the loop's, not this function's: what is left after a panic stays with
-        // the loop, and so it does when a callback puts another loop in the place of this one.
-        let before = self.delivered;
-        if self.watchdog.is_off() {
-            while let Some(event) = self.events.get(self.delivered) {
-                self.delivered += 1;
-                self.dispatch(event);
-            }
-        } else {
-            while let Some(event) = self.events.get(self.delivered) {
-                self.delivered += 1;
-                self.dispatch_watched(event);
-            }
-        }
-        self.stats.events += self.delivered.saturating_sub(before) as u64;
-    }
-
-    #[inline(always)]
-    fn dispatch(&mut self, event: Event) {
-        let Some(registration) = self.selector.get(event.key) else { return };
-        let handler = registration.source().clone();
-        let guard = OnPanic::new(self, |event_loop| {
-            drop(event_loop.selector.unregister(event.key));
-        });
-        let answer = handler.0.call(guard.event_loop, &event);
-        mem::forget(guard);
-        if !matches!(answer, Answer::Keep) {
-            self.follow(event.key, answer);
-        }
+        self.must_stop = true;
     }
 
     fn has_nothing_left(&self) -> bool {
@@ -372,52 +310,79 @@ impl<T: 'static> EventLoop<T> {
             return false;
         }
         #[cfg(feature = "async")]
-        if self.coroutines.tasks() > 0 {
+        if self.tasks.len() > 0 {
             return false;
         }
-        // What coroutines left behind can call nobody back.
-        #[cfg(feature = "async")]
-        let sources = self.selector.len() - self.coroutines.sources();
-        #[cfg(not(feature = "async"))]
-        let sources = self.selector.len();
-        sources == 0
+        // Sources of tasks are not counted: without a task none of them calls back.
+        self.sources.users() == 0
             && self.calls.is_empty()
+            && !self.local.has_calls()
             && self.timers.is_empty()
             && self.signals.as_ref().is_none_or(Signals::is_empty)
-            && !self.mailbox.is_in_use()
+            && !self.remotes.are_in_use()
+            && !self.progress.has_late()
     }
 
-    /// Delivers, and says which callback and how long it takes.
-    #[cold]
-    fn dispatch_watched(&mut self, event: Event) {
-        let Some(registration) = self.selector.get(event.key) else { return };
-        let location = registration.source().0.location();
-        log::trace!("{event:?} for the callback registered at {location}");
-        let watch = self.watchdog.start();
-        self.dispatch(event);
-        self.watchdog.check(watch, location, &mut self.stats);
+    /// Returns the backend in use.
+    ///
+    /// See [`with_backend`](Self::with_backend) for an example.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.sources.selector.backend()
     }
-}
 
-/// A turn in progress, and the end of it also by a panic.
-struct Turn(Rc<Cell<bool>>);
-
-impl Turn {
-    fn begin(in_turn: &Rc<Cell<bool>>) -> io::Result<Self> {
-        if in_turn.replace(true) {
-            return Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "a turn of this event loop is in progress: a callback cannot run another; use \
-                 call_soon for what should happen next",
-            ));
-        }
-        Ok(Self(Rc::clone(in_turn)))
+    /// Looks for events for up to `duration` before each sleep, without sleeping. Zero, the default, turns it off.
+    /// Like [`Selector::busy_poll`](crate::Selector::set_busy_poll).
+    ///
+    /// ```
+    /// use polyselect::EventLoop;
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new(())?;
+    /// event_loop.set_busy_poll(Duration::from_micros(50));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_busy_poll(&mut self, duration: Duration) {
+        self.sources.selector.set_busy_poll(duration);
     }
-}
 
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.set(false);
+    /// Makes the loop usable in a forked child, where everything except dropping it fails before.
+    /// Like [`Selector::rebuild`].
+    ///
+    /// Sources, timers, calls and callbacks of signals go on in the child; watched children are the parent's, and their
+    /// callbacks get an error (`ECHILD`) in the child.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Selector::rebuild`]; nothing has changed then.
+    ///
+    /// ```
+    /// let mut event_loop = polyselect::EventLoop::new(())?;
+    /// event_loop.rebuild()?; // works without a fork too, if the backend's descriptor was closed
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn rebuild(&mut self) -> io::Result<()> {
+        self.sources.selector.rebuild()
+    }
+
+    /// Moves the running loop to another backend. Like [`Selector::rebuild_with`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Selector::rebuild_with`]; nothing has changed then.
+    ///
+    /// ```
+    /// use polyselect::{Backend, EventLoop};
+    ///
+    /// let mut event_loop = EventLoop::new(())?;
+    /// event_loop.rebuild_with(Backend::Poll)?;
+    /// assert_eq!(event_loop.backend(), Backend::Poll);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn rebuild_with(&mut self, backend: Backend) -> io::Result<()> {
+        #[cfg(feature = "async")]
+        self.suspend_tasks_sources()?;
+        self.sources.selector.rebuild_with(backend)
     }
 }
 
@@ -425,7 +390,7 @@ impl<T: fmt::Debug> fmt::Debug for EventLoop<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventLoop")
             .field("state", &self.state)
-            .field("selector", &self.selector)
+            .field("selector", &self.sources.selector)
             .field("stats", &self.stats)
             .finish_non_exhaustive()
     }

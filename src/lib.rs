@@ -95,17 +95,23 @@
 //! |---|---|
 //! | connections, accepted with a budget | [`EventLoop::accept`], [`Listener`] |
 //! | time | [`call_later`](EventLoop::call_later), [`call_at`](EventLoop::call_at), [`call_every`](EventLoop::call_every), [`TimerKey`] |
-//! | the next turn | [`call_soon`](EventLoop::call_soon) |
+//! | the next iteration | [`call_soon`](EventLoop::call_soon) |
+//! | code on the same thread that has no loop at hand | [`EventLoop::local`], [`Local`] |
 //! | other threads | [`EventLoop::remote`], [`Remote`] |
 //! | signals | [`on_signal`](EventLoop::on_signal), [`SignalKey`], [`signal`] |
 #![cfg_attr(
     unix,
-    doc = "| child processes | [`watch_child`](EventLoop::watch_child), [`ChildKey`] |"
+    doc = "| child processes | [`watch_child`](EventLoop::watch_child), [`ChildKey`], [`ChildMut`] |"
 )]
 //! | errors of callbacks | [`on_error`](EventLoop::on_error) |
-//! | state and sources side by side | [`parts`](EventLoop::parts), [`Sources`] |
-//! | what holds up the loop, and what it has done | [`warn_of_slow_callbacks`](EventLoop::warn_of_slow_callbacks), [`Stats`] |
-//! | in which order all of this happens | [the order of a turn](EventLoop#the-order-of-a-turn) |
+//! | sources by themselves, or beside the state | [`sources`](EventLoop::sources), [`parts`](EventLoop::parts), [`Sources`] |
+//! | settings | [`EventLoop::builder`], [`EventLoopBuilder`] |
+//! | what holds up the loop, and what it has done | [`set_slow_callback_threshold`](EventLoop::set_slow_callback_threshold), [`Stats`] |
+#![cfg_attr(
+    unix,
+    doc = "| a loop inside another | [`descriptor`](EventLoop::descriptor), [`next_deadline`](EventLoop::next_deadline) |"
+)]
+//! | in which order all of this happens | [the order of an iteration](EventLoop#the-order-of-an-iteration) |
 //!
 //! # Coroutines: `asyncio`
 //!
@@ -113,7 +119,7 @@
 #![cfg_attr(
     feature = "async",
     doc = "
-[`EventLoop::spawn`] starts a coroutine, [`EventLoop::block_on`] runs the loop until one is ready; the
+[`EventLoop::spawn`] spawns a task, [`EventLoop::block_on`] runs the loop until a future is ready; the
 module [`asyncio`] has the rest, by the names of Python's:
 
 | for | see |
@@ -122,7 +128,7 @@ module [`asyncio`] has the rest, by the names of Python's:
 | lines, queues and back-pressure | [`StreamReader`](asyncio::StreamReader), [`StreamWriter`](asyncio::StreamWriter) |
 | a server with a graceful end | [`start_server`](asyncio::start_server), [`serve`](asyncio::serve), [`Server`](asyncio::Server) |
 | time | [`sleep`](asyncio::sleep), [`sleep_until`](asyncio::sleep_until), [`timeout`](asyncio::timeout()), [`Elapsed`](asyncio::Elapsed), [`yield_now`](asyncio::yield_now) |
-| other coroutines | [`spawn`](asyncio::spawn), [`JoinHandle`](asyncio::JoinHandle), [`JoinError`](asyncio::JoinError) |
+| other tasks | [`spawn`](asyncio::spawn), [`JoinHandle`](asyncio::JoinHandle), [`JoinError`](asyncio::JoinError), [`DetachedOutput`](asyncio::DetachedOutput) |
 "
 )]
 //!
@@ -185,6 +191,7 @@ mod registration;
 pub mod selector;
 pub mod signal;
 mod source;
+mod timer;
 mod waker;
 mod write_queue;
 
@@ -193,13 +200,14 @@ pub use backend::{Backend, Capabilities, ParseBackendError};
 pub use error::{ForkedError, RegisterError};
 pub use event::{Event, Events, Ready};
 #[cfg(unix)]
-pub use event_loop::ChildKey;
-pub use event_loop::{EventLoop, Next, Remote, SignalKey, Sources, Stats, TimerKey};
+pub use event_loop::{ChildKey, ChildMut};
+pub use event_loop::{EventLoop, EventLoopBuilder, Local, Next, Remote, SignalKey, Sources, Stats};
 pub use interest::{Interest, Watch};
 pub use key::Key;
 pub use registration::{Registration, RegistrationMut};
 pub use selector::Selector;
 pub use source::Source;
+pub use timer::TimerKey;
 pub use waker::Waker;
 pub use write_queue::WriteQueue;
 

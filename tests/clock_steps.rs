@@ -94,7 +94,7 @@ fn keep_time(backend: Backend) {
     event_loop.call_every(Duration::from_millis(3), move |event_loop, timer| {
         event_loop.state += 100;
         if event_loop.state >= 500 {
-            event_loop.cancel(timer);
+            event_loop.cancel(timer).expect("repeats");
             event_loop.unregister(key).expect("is registered");
         }
     });

@@ -18,7 +18,7 @@ mod runner;
 // The paths by which the files name each other that the targets take in.
 #[cfg(target_os = "linux")]
 #[allow(unused_imports)] // The wheel's own tests are no tests here.
-use targets::sources::{common, event_loop, request};
+use targets::sources::{common, request, timer};
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {

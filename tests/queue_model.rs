@@ -21,7 +21,7 @@ mod loom_channel;
 #[allow(dead_code)]
 mod queue;
 
-use queue::{Notice, Queue, TaskId};
+use queue::{TaskId, TaskWaker, WakeQueue};
 
 mod waker {
     use loom::sync::Arc;
@@ -73,7 +73,7 @@ fn spawn(work: impl FnOnce() + 'static) -> thread::JoinHandle<()> {
 
 /// A task that is finished when it has seen a number of wakes.
 struct Task {
-    notice: std::sync::Arc<Notice>,
+    notice: std::sync::Arc<TaskWaker>,
     /// What the wakers leave. Relaxed, so that only the queue orders it.
     sent: AtomicUsize,
 }
@@ -87,18 +87,18 @@ impl Task {
 }
 
 struct Loop {
-    queue: std::sync::Arc<Queue>,
+    queue: std::sync::Arc<WakeQueue>,
     waker: waker::Waker,
     tasks: Vec<Arc<Task>>,
 }
 
 impl Loop {
     fn with_tasks(count: u32) -> Self {
-        let (queue, waker) = (std::sync::Arc::new(Queue::new()), waker::Waker::new());
+        let (queue, waker) = (std::sync::Arc::new(WakeQueue::new()), waker::Waker::new());
         queue.set_selector(waker.clone());
         let task = |slot| {
             let id = TaskId { slot, generation: 0 };
-            let notice = Notice::new(id, std::sync::Arc::clone(&queue));
+            let notice = TaskWaker::new(id, std::sync::Arc::clone(&queue));
             Arc::new(Task { notice, sent: AtomicUsize::new(0) })
         };
         let tasks = (0..count).map(task).collect();

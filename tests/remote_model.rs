@@ -7,23 +7,23 @@ use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;
 
 mod loom_channel;
-#[path = "../src/event_loop/remote/post.rs"]
+#[path = "../src/event_loop/remote/queue.rs"]
 #[allow(dead_code)]
-mod post;
+mod queue;
 
 use loom_channel::Channel;
-use post::Post;
+use queue::CallQueue;
 
 struct Shared {
-    post: Post<u32>,
+    queue: CallQueue<u32>,
     /// In place of the waker: `tests/waker_model.rs` shows that no wake is lost on the way to it.
     channel: Channel,
 }
 
 impl Shared {
     fn new(senders: usize) -> Arc<Self> {
-        let shared = Self { post: Post::new(), channel: Channel::new() };
-        (0..senders).for_each(|_| shared.post.enter());
+        let shared = Self { queue: CallQueue::new(), channel: Channel::new() };
+        (0..senders).for_each(|_| shared.queue.add_sender());
         Arc::new(shared)
     }
 
@@ -32,13 +32,13 @@ impl Shared {
     }
 
     fn send(&self, letter: u32) -> Result<(), u32> {
-        self.post.send(letter)?;
+        self.queue.send(letter)?;
         self.wake();
         Ok(())
     }
 
     fn leave(&self) {
-        if self.post.leave() {
+        if self.queue.remove_sender() {
             self.wake();
         }
     }
@@ -46,10 +46,10 @@ impl Shared {
     /// A run of the loop: it ends when nobody can send any more.
     fn run(&self) -> Vec<u32> {
         let mut received = Vec::new();
-        while self.post.is_in_use() {
+        while self.queue.is_in_use() {
             self.channel.sleep();
             self.channel.drain();
-            self.post.receive(|letter| received.push(letter));
+            self.queue.receive(|letter| received.push(letter));
         }
         received
     }
@@ -106,7 +106,7 @@ fn what_is_sent_while_the_loop_is_dropped_is_refused_or_handed_out() {
             let shared = Arc::clone(&shared);
             thread::spawn(move || shared.send(7))
         };
-        let handed_out = shared.post.close().len();
+        let handed_out = shared.queue.close().len();
         let refused = usize::from(thread.join().unwrap().is_err());
         assert_eq!(handed_out + refused, 1);
         assert_eq!(shared.send(8), Err(8));

@@ -98,7 +98,7 @@ impl Report {
         Ok(Self {
             descriptors,
             timers: stats.pending_timers as u64,
-            sources: (stats.sources + stats.coroutines) as u64,
+            sources: (stats.sources + stats.tasks) as u64,
             heap: HEAP.current_usage() as u64,
             resident: memory_of(process::id())?,
             open: counts.open.get(),

@@ -111,7 +111,7 @@ fn set_timer(server: &mut Server, key: Key) {
     let too_late = client.timer.take_if(|(at, _)| *at > deadline);
     if client.timer.is_none() {
         if let Some((_, timer)) = too_late {
-            server.cancel(timer);
+            server.cancel(timer).expect("is kept until it runs");
         }
         let timer = server.call_at(deadline, move |server| time_is_up(server, key));
         if let Some(client) = server.state.clients.get_mut(&key) {
@@ -139,7 +139,7 @@ fn forget(server: &mut Server, key: Key) {
     if let Some(client) = server.state.clients.remove(&key)
         && let Some((_, timer)) = client.timer
     {
-        server.cancel(timer);
+        server.cancel(timer).expect("is kept until it runs");
     }
     if server.state.clients.len() < server.state.most_clients
         && let Err(error) = listen(server, Interest::READABLE)

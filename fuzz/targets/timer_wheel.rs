@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::bytes::Bytes;
-use super::sources::event_loop::wheel::{Handle, Wheel};
+use super::sources::timer::wheel::{Handle, Wheel};
 
 pub fn check(data: &[u8]) {
     let mut bytes = Bytes::new(data);

@@ -1,17 +1,19 @@
-//! What becomes of a coroutine, and who waits for it.
+//! The end of a task, and the handle that waits for it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::{error, fmt, io};
 
 use super::runtime::Coroutine;
 
-/// Why a coroutine gave no result: it panicked, or it was cancelled.
+/// Why a task gave no result: it panicked, or it was cancelled.
 ///
 /// ```
 /// use polyselect::EventLoop;
@@ -20,15 +22,23 @@ use super::runtime::Coroutine;
 /// let failing = event_loop.spawn(async { panic!("on purpose") });
 /// let error = event_loop.block_on(failing)?.unwrap_err();
 /// assert!(error.is_panic());
-/// assert_eq!(error.to_string(), "the coroutine panicked: on purpose");
+/// assert_eq!(error.to_string(), "the task panicked: on purpose");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct JoinError(Option<Box<dyn Any + Send>>);
+pub struct JoinError(Option<Panic>);
+
+/// What a task panicked with. The lock is never contended: it makes the error `Sync`, so that it goes wherever
+/// errors go.
+type Panic = Mutex<Box<dyn Any + Send>>;
 
 impl JoinError {
     const CANCELLED: Self = Self(None);
 
-    /// Whether it panicked; else it was cancelled, or its loop was dropped.
+    fn of_panic(panic: Box<dyn Any + Send>) -> Self {
+        Self(Some(Mutex::new(panic)))
+    }
+
+    /// Returns whether the task panicked; otherwise it was cancelled, or its loop was dropped.
     ///
     /// See [`JoinError`] for an example.
     #[must_use]
@@ -36,7 +46,7 @@ impl JoinError {
         self.0.is_some()
     }
 
-    /// Panics with what the coroutine panicked with; gives the error back if it did not.
+    /// Panics with the task's panic; gives the error back if the task did not panic.
     ///
     /// ```
     /// # use polyselect::EventLoop;
@@ -47,10 +57,12 @@ impl JoinError {
     /// assert!(!error.resume_panic().is_panic());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[must_use = "this is the error, if it is no panic"]
+    #[must_use = "this is the error, if the task did not panic"]
     pub fn resume_panic(self) -> Self {
         match self.0 {
-            Some(panic) => resume_unwind(panic),
+            Some(panic) => {
+                resume_unwind(panic.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
             None => self,
         }
     }
@@ -64,50 +76,122 @@ impl fmt::Debug for JoinError {
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(panic) = &self.0 else { return f.write_str("the coroutine was cancelled") };
+        let Some(panic) = &self.0 else { return f.write_str("the task was cancelled") };
+        let panic = panic.lock().unwrap_or_else(PoisonError::into_inner);
         let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref().map(String::as_str));
-        write!(f, "the coroutine panicked: {}", text.unwrap_or("with what is no text"))
+        match text.or_else(|| panic.downcast_ref().map(String::as_str)) {
+            Some(text) => write!(f, "the task panicked: {text}"),
+            None => f.write_str("the task panicked with a non-string payload"),
+        }
     }
 }
 
 impl error::Error for JoinError {}
 
-/// Of the kind `Other`, with the same message.
+/// An error of the kind `Other`, with the same message.
 impl From<JoinError> for io::Error {
     fn from(error: JoinError) -> Self {
-        Self::other(error.to_string())
+        Self::other(error)
     }
 }
 
-/// Shared by the coroutine and its handle.
-pub(super) struct Outcome<R> {
-    result: RefCell<Option<Result<R, JoinError>>>,
-    /// Who waits for the result.
-    joiner: Cell<Option<Waker>>,
-    /// Wakes the coroutine, so that it notices that it was cancelled.
-    task: Waker,
-    location: &'static Location<'static>,
-    is_ended: Cell<bool>,
-    is_cancelled: Cell<bool>,
-    is_detached: Cell<bool>,
-}
+/// The output of a task that can be detached: `()`, a `Result` whose error can be displayed, or nothing at all.
+///
+/// A detached task has no handle that could give its output, so [`JoinHandle::detach`] asks for one of which nothing is
+/// lost: an `Err` is logged. Other outputs are dropped on purpose by ending the task with a semicolon, or by
+/// `map_err`.
+///
+/// This trait cannot be implemented outside this crate.
+///
+/// ```
+/// use polyselect::EventLoop;
+///
+/// let mut event_loop = EventLoop::new(())?;
+/// event_loop.spawn(async { println!("hello") }).detach();
+/// event_loop.spawn(async { std::fs::remove_file("/nonexistent") }).detach(); // logs why that fails
+/// event_loop.spawn(async { _ = 6 * 7; }).detach();
+/// event_loop.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// The result of this task would be lost:
+///
+/// ```compile_fail
+/// let mut event_loop = polyselect::EventLoop::new(()).unwrap();
+/// event_loop.spawn(async { 6 * 7 }).detach();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a detached task cannot return `{Self}`",
+    label = "nothing would receive the `{Self}` that this task returns",
+    note = "keep the handle and await it, or end the task with `;`; `()` and `Result<_, impl Display>` can be detached"
+)]
+pub trait DetachedOutput: sealed::Sealed {}
 
-/// Tells the joiner, also when the coroutine is dropped before its end.
-struct Settled<R>(Rc<Outcome<R>>);
+impl DetachedOutput for () {}
+impl DetachedOutput for Infallible {}
+impl DetachedOutput for Never {}
+impl<T, E: fmt::Display> DetachedOutput for Result<T, E> {}
 
-impl<R> Drop for Settled<R> {
-    fn drop(&mut self) {
-        let outcome = &*self.0;
-        outcome.is_ended.set(true);
-        outcome.result.borrow_mut().get_or_insert(Err(JoinError::CANCELLED));
-        if let Some(joiner) = outcome.joiner.take() {
-            joiner.wake();
+/// The output of `async { loop { … } }`.
+type Never = <fn() -> ! as sealed::Function>::Output;
+
+mod sealed {
+    use std::convert::Infallible;
+    use std::fmt::Display;
+
+    /// Names the type `!`, which stable Rust allows only as the output of a function.
+    pub trait Function {
+        type Output;
+    }
+
+    impl<R> Function for fn() -> R {
+        type Output = R;
+    }
+
+    pub trait Sealed {
+        /// What went wrong, if anything.
+        fn failure(&self) -> Option<&dyn Display> {
+            None
+        }
+    }
+
+    impl Sealed for () {}
+    impl Sealed for Infallible {}
+    impl Sealed for super::Never {}
+
+    impl<T, E: Display> Sealed for Result<T, E> {
+        fn failure(&self) -> Option<&dyn Display> {
+            self.as_ref().err().map(|error| error as _)
         }
     }
 }
 
-impl<R: 'static> Outcome<R> {
+/// Shared by the task and its handle.
+pub(super) struct Outcome<R> {
+    result: RefCell<Option<Result<R, JoinError>>>,
+    /// The waker of the task that awaits the handle.
+    joiner: Cell<Option<Waker>>,
+    /// Wakes the task, so that it notices that it was cancelled.
+    task: Waker,
+    location: &'static Location<'static>,
+    is_ended: Cell<bool>,
+    is_cancelled: Cell<bool>,
+    /// Set by `detach`: looks at the output.
+    report: Cell<Option<Report<R>>>,
+}
+
+type Report<R> = fn(&R, &'static Location<'static>);
+
+/// Wakes the joiner, also when the task is dropped before its end.
+struct Settled<R>(Rc<Outcome<R>>);
+
+impl<R> Drop for Settled<R> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl<R> Outcome<R> {
     pub(super) fn new(task: Waker, location: &'static Location<'static>) -> Rc<Self> {
         Rc::new(Self {
             result: RefCell::new(None),
@@ -116,27 +200,48 @@ impl<R: 'static> Outcome<R> {
             location,
             is_ended: Cell::new(false),
             is_cancelled: Cell::new(false),
-            is_detached: Cell::new(false),
+            report: Cell::new(None),
         })
     }
 
-    /// For a panic of which no handle will tell.
-    fn log_panic(&self, result: &Result<R, JoinError>) {
-        if let Err(error) = result
-            && error.is_panic()
-        {
-            log::error!("the coroutine spawned at {}: {error}", self.location);
+    /// The task is over; without a result it was cancelled.
+    pub(super) fn end(&self) {
+        self.is_ended.set(true);
+        self.result.borrow_mut().get_or_insert(Err(JoinError::CANCELLED));
+        if let Some(joiner) = self.joiner.take() {
+            joiner.wake();
         }
     }
 
-    /// The coroutine, with its result going where the handle finds it.
-    pub(super) fn settle(self: Rc<Self>, future: impl Future<Output = R> + 'static) -> Coroutine {
+    /// Keeps the result for the handle, or logs a failure if the task is detached.
+    fn settle(&self, result: Result<R, JoinError>) {
+        let Some(report) = self.report.get() else {
+            self.result.replace(Some(result));
+            return;
+        };
+        match result {
+            Ok(output) => report(&output, self.location),
+            Err(error) => self.log_panic(&error),
+        }
+    }
+
+    /// For a panic that no handle returns.
+    fn log_panic(&self, error: &JoinError) {
+        if error.is_panic() {
+            log::error!("the task spawned at {}: {error}", self.location);
+        }
+    }
+}
+
+impl<R: 'static> Outcome<R> {
+    /// The future of the task, whose result goes where the handle finds it.
+    pub(super) fn run(self: Rc<Self>, future: impl Future<Output = R> + 'static) -> Coroutine {
         let settled = Settled(self);
         Box::pin(async move {
             let outcome = &*settled.0;
             let result = {
-                // In a block of its own, what the coroutine had is gone before anybody hears of the
-                // result; and a panic of that, too, is caught below.
+                // In a block of its own, so that what the task owned is dropped before its result can be seen; a panic
+                // of that is caught below too.
                 #[expect(clippy::redundant_async_block, reason = "it drops the future inside")]
                 let mut body = pin!(async move { future.await });
                 let guarded = poll_fn(|context| {
@@ -145,24 +250,20 @@ impl<R: 'static> Outcome<R> {
                     }
                     match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(context))) {
                         Ok(poll) => poll.map(Ok),
-                        Err(panic) => Poll::Ready(Err(JoinError(Some(panic)))),
+                        Err(panic) => Poll::Ready(Err(JoinError::of_panic(panic))),
                     }
                 });
                 guarded.await
             };
-            if outcome.is_detached.get() {
-                outcome.log_panic(&result);
-            } else {
-                outcome.result.replace(Some(result));
-            }
+            outcome.settle(result);
         })
     }
 }
 
-/// A coroutine's handle: what [`EventLoop::spawn`](crate::EventLoop::spawn) and [`spawn`](super::spawn)
-/// return. Await it for the result.
+/// The handle of a task: [`EventLoop::spawn`](crate::EventLoop::spawn) and [`spawn`](super::spawn)
+/// return it. Await it for the task's output.
 ///
-/// Dropping it cancels the coroutine; [`detach`](Self::detach) lets it go on.
+/// Dropping it cancels the task; [`detach`](Self::detach) lets it run on.
 ///
 /// ```
 /// use polyselect::EventLoop;
@@ -172,7 +273,7 @@ impl<R: 'static> Outcome<R> {
 /// assert_eq!(event_loop.block_on(sum)?.unwrap(), 3);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[must_use = "dropping it cancels the coroutine; detach() lets it go on"]
+#[must_use = "dropping it cancels the task; detach() lets it run on"]
 pub struct JoinHandle<R: 'static>(Rc<Outcome<R>>);
 
 impl<R: 'static> JoinHandle<R> {
@@ -180,8 +281,8 @@ impl<R: 'static> JoinHandle<R> {
         Self(outcome)
     }
 
-    /// Cancels the coroutine: it is dropped where it waits, in the next turn of the loop. One that
-    /// has ended is not changed by it, and its result stays.
+    /// Cancels the task: it is dropped where it waits, in the next iteration of the loop. A task that
+    /// has ended is not changed, and its result stays.
     ///
     /// See [`JoinError::resume_panic`] for an example.
     pub fn cancel(&self) {
@@ -191,7 +292,10 @@ impl<R: 'static> JoinHandle<R> {
         }
     }
 
-    /// Lets the coroutine go on without a handle. If it panics, that is logged (`log::error!`).
+    /// Lets the task run on without a handle.
+    ///
+    /// If the task returns an `Err`, or panics, that is logged (`log::error!`) with the place where the task was
+    /// spawned. An output that would be lost cannot be detached: see [`DetachedOutput`].
     ///
     /// ```
     /// # use polyselect::EventLoop;
@@ -200,14 +304,24 @@ impl<R: 'static> JoinHandle<R> {
     /// event_loop.run()?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn detach(self) {
-        self.0.is_detached.set(true);
-        if let Some(result) = &*self.0.result.borrow() {
-            self.0.log_panic(result);
+    pub fn detach(self)
+    where
+        R: DetachedOutput,
+    {
+        let report = |output: &R, location| {
+            if let Some(failure) = output.failure() {
+                log::error!("the task spawned at {location} failed: {failure}");
+            }
+        };
+        self.0.report.set(Some(report));
+        // It may have ended already.
+        let result = self.0.result.take();
+        if let Some(result) = result {
+            self.0.settle(result);
         }
     }
 
-    /// Whether the coroutine has ended.
+    /// Returns whether the task has ended.
     ///
     /// ```
     /// # use polyselect::EventLoop;
@@ -224,7 +338,7 @@ impl<R: 'static> JoinHandle<R> {
     }
 }
 
-/// Ready when the coroutine has ended.
+/// Ready when the task has ended.
 impl<R: 'static> Future for JoinHandle<R> {
     type Output = Result<R, JoinError>;
 
@@ -233,7 +347,9 @@ impl<R: 'static> Future for JoinHandle<R> {
         match result {
             Some(result) => Poll::Ready(result),
             None => {
-                self.0.joiner.set(Some(context.waker().clone()));
+                let waker = context.waker().clone();
+                // The waker of an earlier poll is dropped, which is user code, when the cell has the new one.
+                drop(self.0.joiner.replace(Some(waker)));
                 Poll::Pending
             }
         }
@@ -242,8 +358,14 @@ impl<R: 'static> Future for JoinHandle<R> {
 
 impl<R: 'static> Drop for JoinHandle<R> {
     fn drop(&mut self) {
-        if !self.0.is_detached.get() {
-            self.cancel();
+        if self.0.report.get().is_some() {
+            return;
+        }
+        self.cancel();
+        // No other handle returns the panic. A logger is user code, so nothing is borrowed while it runs.
+        let result = self.0.result.take();
+        if let Some(Err(error)) = result {
+            self.0.log_panic(&error);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which coroutines have been woken. This half may be used from any thread.
+//! Which tasks have been woken. This half of a task may be used from any thread.
 
 use std::mem;
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -17,27 +17,27 @@ pub(crate) struct TaskId {
 }
 
 impl TaskId {
-    /// The future that `block_on` was given.
+    /// The future of `block_on`.
     pub(crate) const MAIN: Self = Self { slot: u32::MAX, generation: 0 };
 }
 
-/// Who is to be polled, in the order of being woken.
-pub(crate) struct Queue {
+/// The tasks that are to be polled, in the order in which they were woken.
+pub(crate) struct WakeQueue {
     woken: Mutex<Vec<TaskId>>,
-    /// So that a turn in which nobody was woken costs no lock.
+    /// An iteration in which no task was woken costs no lock.
     has_woken: AtomicBool,
     selector: OnceLock<waker::Waker>,
-    /// The loop's own thread need not wake the selector: it looks here before it waits.
-    home: usize,
+    /// The loop's own thread need not wake the selector: the loop looks here before it waits.
+    thread: usize,
 }
 
-impl Queue {
+impl WakeQueue {
     pub(crate) fn new() -> Self {
         Self {
             woken: Mutex::new(Vec::new()),
             has_woken: AtomicBool::new(false),
             selector: OnceLock::new(),
-            home: this_thread(),
+            thread: this_thread(),
         }
     }
 
@@ -54,11 +54,16 @@ impl Queue {
         self.has_woken.load(Ordering::Acquire)
     }
 
-    /// Swaps the list of who was woken for `batch`, which is empty.
+    /// Adds the woken tasks to `batch`.
     pub(crate) fn take(&self, batch: &mut Vec<TaskId>) {
         let mut woken = self.lock();
         self.has_woken.store(false, Ordering::Relaxed);
-        mem::swap(&mut *woken, batch);
+        if batch.is_empty() {
+            // The memory of both is used again.
+            mem::swap(&mut *woken, batch);
+        } else {
+            batch.append(&mut woken);
+        }
     }
 
     fn push(&self, id: TaskId) {
@@ -66,55 +71,55 @@ impl Queue {
         woken.push(id);
         self.has_woken.store(true, Ordering::Release);
         drop(woken);
-        if this_thread() != self.home {
+        if this_thread() != self.thread {
             self.wake_selector();
         }
     }
 
     #[cold]
     fn wake_selector(&self) {
-        // Without one no coroutine has been polled, and the loop is sure to look.
+        // Without a selector's waker no task has been polled, and the loop is sure to look.
         if let Some(waker) = self.selector.get()
             && let Err(error) = waker.wake()
         {
-            log::error!("an event loop could not be woken for a coroutine: {error}");
+            log::error!("an event loop could not be woken for a task: {error}");
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<TaskId>> {
-        // Nothing of the user's runs under the lock, so nobody can have panicked there.
+        // No user code runs under the lock, so it cannot be poisoned.
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What wakes a task.
-pub(crate) struct Notice {
+/// The waker of one task.
+pub(crate) struct TaskWaker {
     pub(crate) id: TaskId,
-    /// Whether it stands in the queue, so that it stands there once.
+    /// Whether the task is in the queue, so that it is there once.
     is_queued: AtomicBool,
-    queue: Arc<Queue>,
+    queue: Arc<WakeQueue>,
 }
 
-impl Notice {
-    pub(crate) fn new(id: TaskId, queue: Arc<Queue>) -> Arc<Self> {
+impl TaskWaker {
+    pub(crate) fn new(id: TaskId, queue: Arc<WakeQueue>) -> Arc<Self> {
         Arc::new(Self { id, is_queued: AtomicBool::new(false), queue })
     }
 
     pub(crate) fn wake(&self) {
-        // What was done before a wake is seen by the poll after it, also if an earlier wake has
-        // queued it: that takes a release here and an acquire there.
+        // Writes before a wake are seen by the poll after it, even if an earlier wake has
+        // queued the task: that takes a release here and an acquire in `begin_poll`.
         if !self.is_queued.swap(true, Ordering::AcqRel) {
             self.queue.push(self.id);
         }
     }
 
-    /// Before the poll: who wakes from now on wants another.
+    /// Called before the poll: a wake from now on leads to another one.
     pub(crate) fn begin_poll(&self) {
         self.is_queued.swap(false, Ordering::AcqRel);
     }
 }
 
-impl Wake for Notice {
+impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         Self::wake(&self);
     }

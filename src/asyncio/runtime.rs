@@ -1,94 +1,114 @@
-//! What coroutines and their loop share.
-//!
-//! The loop is borrowed while it polls a coroutine, so a coroutine does not call it: it leaves here
-//! what it wants, and the loop sees to it after the poll.
+//! What tasks and their loop share.
 
 // They are const; clippy does not see it on some targets.
 #![allow(clippy::missing_const_for_thread_local)]
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::mem;
+use std::io;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Waker};
-use std::{io, iter};
+use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
 use super::join::{JoinHandle, Outcome};
-use super::queue::{Notice, Queue, TaskId};
-use super::time::Alarm;
+use super::queue::{TaskId, TaskWaker, WakeQueue};
+use super::requests::Requests;
+pub(crate) use super::requests::{AlarmRequest, Request};
 use super::watched::Watched;
 
 pub(super) type Coroutine = Pin<Box<dyn Future<Output = ()>>>;
 
 pub(crate) struct Task {
     coroutine: RefCell<Coroutine>,
-    notice: Arc<Notice>,
+    notify: Arc<TaskWaker>,
     waker: Waker,
     pub(crate) location: &'static Location<'static>,
 }
 
-/// What is wanted of the loop's timers.
-pub(crate) enum AlarmRequest {
-    Set(Rc<Alarm>),
-    Cancel(Rc<Alarm>),
-}
-
-/// What coroutines want of the loop.
-#[derive(Default)]
-pub(crate) struct Requests {
-    pub(crate) alarms: Vec<AlarmRequest>,
-    /// Sources that may not be watched for what their coroutines wait for.
-    pub(crate) changed: Vec<Rc<dyn Watched>>,
-}
+/// How many operations may succeed in a row before their task has to let others run, unless the loop says otherwise.
+pub(crate) const OPERATION_BUDGET: u32 = 32;
 
 pub(crate) struct Runtime {
     tasks: RefCell<Slab<Rc<Task>>>,
     generation: Cell<u32>,
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: Arc<WakeQueue>,
     requests: RefCell<Requests>,
+    stage: Cell<Stage>,
+    operation_budget: u32,
 }
 
+/// What becomes of new tasks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The loop is gone, or being dropped: they are dropped without being polled.
+    Closing,
+    /// Dropping them leads to others without an end: they are leaked.
+    Closed,
+}
+
+/// How often tasks that were spawned by the destructors of others are dropped when a loop is dropped.
+const GENERATIONS: usize = 100;
+
 thread_local! {
-    /// That of the loop which is polling a coroutine just now.
-    static CURRENT: RefCell<Option<Rc<Runtime>>> = const { RefCell::new(None) };
+    /// The runtime of the loop that is polling a task now. It needs no destructor, so that it can be reached while those
+    /// of the thread run, which may drop a loop.
+    static CURRENT: RefCell<Option<ManuallyDrop<Rc<Runtime>>>> = const { RefCell::new(None) };
+    /// The budget of its tasks.
+    static BUDGET: Cell<u32> = const { Cell::new(OPERATION_BUDGET) };
+}
+
+/// The budget of operations of the task that is polled now.
+#[inline]
+pub(super) fn operation_budget() -> u32 {
+    BUDGET.get()
 }
 
 impl Runtime {
-    pub(crate) fn new() -> Rc<Self> {
+    pub(crate) fn new(operation_budget: u32) -> Rc<Self> {
         Rc::new(Self {
             tasks: RefCell::default(),
             generation: Cell::new(0),
-            queue: Arc::new(Queue::new()),
+            queue: Arc::new(WakeQueue::new()),
             requests: RefCell::default(),
+            stage: Cell::new(Stage::Open),
+            operation_budget,
         })
     }
 
-    /// That of the loop which polls the caller.
+    /// The runtime of the loop that polls the caller.
     pub(super) fn current() -> io::Result<Rc<Self>> {
-        CURRENT.with_borrow(Clone::clone).ok_or_else(|| {
-            let message =
-                "this belongs into a coroutine of an EventLoop: use its spawn or block_on";
-            io::Error::other(message)
+        let current = CURRENT.with_borrow(|current| current.as_deref().map(Rc::clone));
+        current.ok_or_else(|| {
+            io::Error::other("called outside a task of an `EventLoop`: use its spawn or block_on")
         })
     }
 
     /// Makes this the current one until the guard is dropped.
+    #[inline]
     pub(crate) fn enter(self: &Rc<Self>) -> impl Drop {
-        struct Leave(Option<Rc<Runtime>>);
+        struct Leave {
+            runtime: Option<ManuallyDrop<Rc<Runtime>>>,
+            budget: u32,
+        }
 
         impl Drop for Leave {
+            #[inline]
             fn drop(&mut self) {
-                // What was current may own coroutines, so it is not dropped under the borrow.
-                drop(CURRENT.replace(self.0.take()));
+                BUDGET.set(self.budget);
+                let left = CURRENT.replace(self.runtime.take());
+                // The runtime that was current may own tasks, so it is not dropped under the borrow.
+                drop(left.map(ManuallyDrop::into_inner));
             }
         }
 
-        Leave(CURRENT.replace(Some(Rc::clone(self))))
+        let budget = BUDGET.replace(self.operation_budget);
+        Leave { runtime: CURRENT.replace(Some(ManuallyDrop::new(Rc::clone(self)))), budget }
     }
 
     pub(crate) fn tasks(&self) -> usize {
@@ -100,71 +120,121 @@ impl Runtime {
         future: impl Future<Output = R> + 'static,
         location: &'static Location<'static>,
     ) -> JoinHandle<R> {
-        let mut tasks = self.tasks.borrow_mut();
-        let entry = tasks.vacant_entry();
+        if self.stage.get() == Stage::Closed {
+            return leaked(future, location);
+        }
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
-        // A task is some hundred bytes, so memory ends long before slots do.
-        let slot = u32::try_from(entry.key()).expect("fewer than 2^32 tasks");
-        let notice = Notice::new(TaskId { slot, generation }, Arc::clone(&self.queue));
-        let waker = Waker::from(Arc::clone(&notice));
+        let slot = self.tasks.borrow().vacant_key();
+        let id = TaskId {
+            // A task has some hundred bytes, so memory ends long before slots do.
+            slot: u32::try_from(slot).expect("fewer than 2^32 tasks"),
+            generation,
+        };
+        let notify = TaskWaker::new(id, Arc::clone(&self.queue));
+        let waker = Waker::from(Arc::clone(&notify));
         let outcome = Outcome::new(waker.clone(), location);
-        let coroutine = RefCell::new(Rc::clone(&outcome).settle(future));
-        notice.wake();
-        entry.insert(Rc::new(Task { coroutine, notice, waker, location }));
-        log::trace!("the coroutine spawned at {location} begins");
+        let coroutine = RefCell::new(Rc::clone(&outcome).run(future));
+        let task = Rc::new(Task { coroutine, notify, waker, location });
+        task.notify.wake();
+        // No user code has run since the slot was chosen, and none runs under the borrow.
+        self.tasks.borrow_mut().insert(task);
+        log::trace!("the task spawned at {location} begins");
         JoinHandle::new(outcome)
     }
 
     pub(crate) fn task(&self, id: TaskId) -> Option<Rc<Task>> {
         let tasks = self.tasks.borrow();
-        tasks.get(id.slot as usize).filter(|task| task.notice.id == id).cloned()
+        tasks.get(id.slot as usize).filter(|task| task.notify.id == id).cloned()
     }
 
     /// Polls a task, and forgets it when it has ended.
-    pub(crate) fn poll(&self, task: &Task) {
-        task.notice.begin_poll();
+    pub(crate) fn poll(&self, task: Rc<Task>) {
+        task.notify.begin_poll();
         let mut context = Context::from_waker(&task.waker);
         let mut coroutine = task.coroutine.borrow_mut();
-        // What the coroutine panics with goes to its handle; this is for what a cancelled one does
-        // when it is dropped.
+        // A panic of the task itself goes to its handle. This is for the wakers of those that wait for its end.
         let poll = catch_unwind(AssertUnwindSafe(|| coroutine.as_mut().poll(&mut context)));
         drop(coroutine);
-        if !matches!(poll, Ok(std::task::Poll::Pending)) {
-            let ended = self.tasks.borrow_mut().try_remove(task.notice.id.slot as usize);
-            log::trace!("the coroutine spawned at {} has ended", task.location);
-            drop(ended);
+        if matches!(poll, Ok(Poll::Pending)) {
+            return;
         }
-        if poll.is_err() {
-            log::error!("the coroutine spawned at {} panicked when dropped", task.location);
+        drop(self.tasks.borrow_mut().try_remove(task.notify.id.slot as usize));
+        let location = task.location;
+        drop_task(task);
+        match poll {
+            Ok(_) => log::trace!("the task spawned at {location} has ended"),
+            Err(_) => log::error!("the end of the task spawned at {location} has panicked"),
         }
     }
 
     pub(super) fn push_changed(&self, watched: Rc<dyn Watched>) {
-        self.requests.borrow_mut().changed.push(watched);
+        self.push(Request::Changed(watched));
     }
 
     pub(super) fn push_alarm(&self, request: AlarmRequest) {
-        self.requests.borrow_mut().alarms.push(request);
+        self.push(Request::Alarm(request));
+    }
+
+    fn push(&self, request: Request) {
+        // A runtime without a loop would keep the request, and with it the source, for ever.
+        if self.stage.get() == Stage::Open {
+            self.requests.borrow_mut().push_back(request);
+        }
     }
 
     #[inline]
     pub(crate) fn has_requests(&self) -> bool {
-        let requests = self.requests.borrow();
-        !requests.changed.is_empty() || !requests.alarms.is_empty()
+        !self.requests.borrow().is_empty()
     }
 
-    /// All that is wanted, in exchange for empty lists, whose memory is used again.
-    pub(crate) fn take_requests(&self, requests: &mut Requests) {
-        mem::swap(&mut *self.requests.borrow_mut(), requests);
+    #[inline]
+    pub(crate) fn next_request(&self) -> Option<Request> {
+        self.requests.borrow_mut().pop_front()
     }
 
-    /// Ends all coroutines: their loop is gone.
+    /// Ends all tasks, because their loop is gone.
     pub(crate) fn close(self: &Rc<Self>) {
         let _current = self.enter();
-        // What they do when dropped may start others.
-        let next = || Some(self.tasks.take()).filter(|tasks| !tasks.is_empty());
-        iter::from_fn(next).for_each(drop);
-        drop(self.requests.take());
+        self.stage.set(Stage::Closing);
+        // A destructor may spawn another task, whose destructor may too.
+        for _ in 0..GENERATIONS {
+            self.drop_tasks();
+        }
+        self.stage.set(Stage::Closed);
+        self.drop_tasks();
+        let requests = self.requests.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(requests))).is_err() {
+            log::error!("a source panicked when it was dropped with its loop");
+        }
+    }
+
+    fn drop_tasks(&self) {
+        let tasks = self.tasks.take();
+        tasks.into_iter().for_each(|(_, task)| drop_task(task));
+    }
+}
+
+/// A task that would begin an endless chain if it were dropped.
+#[cold]
+fn leaked<R: 'static>(
+    future: impl Future<Output = R> + 'static,
+    location: &'static Location<'static>,
+) -> JoinHandle<R> {
+    mem::forget(future);
+    log::error!(
+        "the task spawned at {location} is leaked: its loop was dropped, and {GENERATIONS} tasks before it have \
+         spawned another each when they were dropped"
+    );
+    let outcome = Outcome::new(Waker::noop().clone(), location);
+    outcome.end();
+    JoinHandle::new(outcome)
+}
+
+/// Drops what is left of a task; a panic of its destructors harms no other task.
+fn drop_task(task: Rc<Task>) {
+    let location = task.location;
+    if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
+        log::error!("the task spawned at {location} panicked when it was dropped");
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use rustix::fd::BorrowedFd;
 
-use super::runtime::Runtime;
+use super::runtime::{Runtime, operation_budget};
 use crate::event::Event;
 use crate::interest::Interest;
 use crate::key::Key;
@@ -18,9 +18,6 @@ pub(crate) trait Watched {
     fn descriptor(&self) -> BorrowedFd<'_>;
     fn state(&self) -> &State;
 }
-
-/// How many operations may succeed in a row before their task has to let others have a turn.
-const BUDGET: u32 = 32;
 
 /// The reading or the writing side of a source.
 pub(super) struct Direction {
@@ -50,7 +47,7 @@ impl Direction {
             is_ready: Cell::new(true),
             is_tracked: Cell::new(false),
             is_ended: Cell::new(false),
-            budget: Cell::new(BUDGET),
+            budget: Cell::new(operation_budget()),
             is_waited_for: Cell::new(false),
             waker: Cell::new(None),
             others: RefCell::default(),
@@ -71,7 +68,7 @@ impl Direction {
             _ => self.waker.set(Some(waker.clone())),
         }
         self.is_waited_for.set(true);
-        self.budget.set(BUDGET);
+        self.budget.set(operation_budget());
     }
 
     fn wake(&self) {
@@ -99,7 +96,7 @@ impl Direction {
                 Poll::Ready(())
             }
             None => {
-                self.budget.set(BUDGET);
+                self.budget.set(operation_budget());
                 context.waker().wake_by_ref();
                 Poll::Pending
             }

@@ -1,4 +1,4 @@
-//! Accepting connections.
+//! Accepting connections by a callback.
 
 use std::cell::RefCell;
 use std::io;
@@ -6,23 +6,26 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::EventLoop;
-use super::registered::Next;
-use crate::accept::{Batch, Listener, REST, is_exhausted};
+use super::handler::Next;
+use crate::accept::{Batch, Listener, is_exhausted};
 use crate::error::RegisterError;
 use crate::event::Event;
 use crate::interest::{Interest, Watch};
 use crate::key::Key;
 
 impl<T: 'static> EventLoop<T> {
-    /// Accepts connections from a listener and calls `callback` with each, which is non-blocking by
+    /// Accepts connections from a listener and calls `callback` with each connection, which is non-blocking by
     /// then, and with its address. The loop owns the listener, which it makes non-blocking.
     ///
-    /// - At most 64 connections are accepted in a turn; the others come with the next.
-    /// - A connection that fails while it is accepted is left out. An error of the callback goes to
+    /// - At most 64 connections are accepted in an iteration
+    ///   ([`accept_budget`](crate::EventLoopBuilder::accept_budget)); the others come with the next.
+    /// - A connection that fails while it is accepted is skipped. An error of the callback goes to
     ///   [`on_error`](Self::on_error), under the key of the listener. Neither ends the accepting.
-    /// - When descriptors or memory run out the listener rests for 100 ms, with a log line; whoever
-    ///   wants to connect waits in the queue of the system meanwhile.
-    /// - `modify(key, Interest::empty())` pauses it, `Interest::READABLE` resumes it,
+    /// - When descriptors or memory run out, the listener rests for 100 ms
+    ///   ([`accept_rest`](crate::EventLoopBuilder::accept_rest)), with a log line; clients wait in the queue of the
+    ///   system meanwhile.
+    /// - `modify(key, Interest::empty())` pauses it, also if a connection was reported before in the same iteration;
+    ///   `Interest::READABLE` resumes it,
     ///   [`unregister`](Self::unregister) closes it, [`take`](Self::take) gives it back.
     ///
     /// # Errors
@@ -40,7 +43,7 @@ impl<T: 'static> EventLoop<T> {
         if let Err(error) = listener.set_nonblocking() {
             return Err(RegisterError::new(error, listener, callback));
         }
-        // A second owner, so that it can be given back.
+        // A second owner, so that the callback can be given back.
         let callback = Rc::new(RefCell::new(callback));
         let accept = {
             let callback = Rc::clone(&callback);
@@ -50,7 +53,7 @@ impl<T: 'static> EventLoop<T> {
             }
         };
         let watch = Watch::from(Interest::READABLE);
-        self.add(listener, watch, Some(accept), Location::caller(), false).map_err(
+        self.add(listener, watch, accept, Location::caller()).map_err(
             |(error, listener, accept)| {
                 drop(accept);
                 let callback = Rc::into_inner(callback).expect("its other owner has been dropped");
@@ -65,14 +68,14 @@ impl<T: 'static> EventLoop<T> {
         listener: &L,
         callback: &mut impl FnMut(&mut Self, L::Connection, L::Address) -> io::Result<()>,
     ) -> io::Result<Next> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::with_limit(self.accept_budget);
         loop {
             match batch.next(|| listener.accept()) {
                 Ok(Some((conn, addr))) => {
                     if let Err(error) = callback(self, conn, addr) {
                         self.report(key, error);
                     }
-                    let interest = self.parts().1.interest(key);
+                    let interest = self.sources().interest(key);
                     if !interest.is_some_and(|interest| interest.contains(Interest::READABLE)) {
                         return Ok(Next::Keep); // The callback has paused or closed the listener.
                     }
@@ -88,10 +91,10 @@ impl<T: 'static> EventLoop<T> {
     }
 
     fn rest(&mut self, key: Key, error: &io::Error) {
-        log::warn!("{key}: no connection is accepted for {REST:?}: {error}");
+        let rest = self.accept_rest;
         self.resting.push(key);
-        self.call_later(REST, move |event_loop| {
-            // Who has paused or resumed it meanwhile means that to last.
+        self.call_later(rest, move |event_loop| {
+            // A listener that was paused or resumed meanwhile stays so.
             let place = event_loop.resting.iter().position(|&resting| resting == key);
             let Some(place) = place else { return };
             event_loop.resting.swap_remove(place);
@@ -101,5 +104,6 @@ impl<T: 'static> EventLoop<T> {
                 event_loop.report(key, error);
             }
         });
+        log::warn!("{key}: no connection is accepted for {rest:?}: {error}");
     }
 }

@@ -1,15 +1,16 @@
-//! Calls that run in the next turn.
+//! Calls that run in the next iteration.
 
 use std::collections::VecDeque;
 use std::panic::Location;
 
 use super::EventLoop;
+use super::call_user::{Iteration, Place, Registrant, Replaced};
 
-type Call<T> = Box<dyn FnOnce(&mut EventLoop<T>)>;
+pub(super) type Call<T> = Box<dyn FnOnce(&mut EventLoop<T>)>;
 
 pub(super) struct Calls<T> {
     queue: VecDeque<(Call<T>, &'static Location<'static>)>,
-    /// How many of them are this turn's.
+    /// How many of them belong to this iteration.
     due: usize,
 }
 
@@ -32,7 +33,7 @@ impl<T> Calls<T> {
         self.queue.len()
     }
 
-    pub(super) fn begin_turn(&mut self) {
+    pub(super) fn begin_iteration(&mut self) {
         self.due = self.queue.len();
     }
 
@@ -43,8 +44,10 @@ impl<T> Calls<T> {
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Runs `call` in the next turn, after what was queued before. A turn does not wait while calls
-    /// are queued.
+    /// Runs `call` in the next iteration, after the calls that were queued before.
+    ///
+    /// Does not block. An iteration does not wait while calls are queued. For code that has no
+    /// `&mut EventLoop` at hand see [`local`](Self::local).
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -65,22 +68,17 @@ impl<T: 'static> EventLoop<T> {
     }
 
     #[inline]
-    pub(super) fn run_calls(&mut self) {
-        if self.calls.due > 0 {
-            self.run_due_calls();
-        }
+    pub(super) fn run_calls(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
+        if self.calls.due > 0 { self.run_due_calls(iteration) } else { Ok(()) }
     }
 
     #[inline(never)]
-    fn run_due_calls(&mut self) {
+    fn run_due_calls(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
         log::trace!("{} calls to run", self.calls.due);
         while let Some((call, location)) = self.calls.next_due() {
-            self.timers.forget_the_time();
             self.stats.calls += 1;
-            log::trace!("the call queued at {location}");
-            let watch = self.watchdog.start();
-            call(self);
-            self.watchdog.check(watch, location, &mut self.stats);
+            self.call_user(iteration, Registrant::Nothing, Place::Call(location), call)?;
         }
+        Ok(())
     }
 }

@@ -1,22 +1,28 @@
 //! Child processes as callbacks.
 //!
 //! Linux has a descriptor for a process (pidfd) that becomes readable when it ends. Elsewhere, and
-//! where a sandbox forbids it, `SIGCHLD` says that some child has ended, and each that is watched is
-//! asked. Only those are ever waited for: the host program's other children are its own.
+//! where a sandbox forbids it, `SIGCHLD` says that some child has ended, and every watched child is
+//! looked at. Only those are ever reaped: the host program's other children are its own.
 
+use std::any::Any;
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::Location;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{EventLoop, Next, SignalKey};
+use super::call_user::{Iteration, Late, Place, Registrant, Replaced};
+use super::handler::{Answer, HandleEvent, Handler};
+use super::{EventLoop, SignalKey, errors};
 use crate::error::RegisterError;
-use crate::interest::{Interest, Watch};
+use crate::event::Event;
+use crate::interest::Interest;
 use crate::key::Key;
 use crate::signal::SIGCHLD;
 
-/// Names a child that is watched: what [`EventLoop::watch_child`] returns. It never names another.
+/// Names a child that is watched: [`EventLoop::watch_child`] returns it. It never names another.
 ///
 /// See [`EventLoop::watch_child`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +30,7 @@ pub struct ChildKey(u64);
 
 type Callback<T> = Box<dyn FnOnce(&mut EventLoop<T>, io::Result<ExitStatus>)>;
 
-struct Watched<T> {
+struct WatchedChild<T> {
     key: ChildKey,
     child: Child,
     callback: Callback<T>,
@@ -34,14 +40,16 @@ struct Watched<T> {
 }
 
 pub(super) struct Children<T> {
-    watched: Vec<Watched<T>>,
+    watched: Vec<WatchedChild<T>>,
     /// Set while there are children without a pidfd.
     sigchld: Option<SignalKey>,
+    /// Children that may have ended, and have not been looked at since.
+    due: VecDeque<ChildKey>,
 }
 
 impl<T> Default for Children<T> {
     fn default() -> Self {
-        Self { watched: Vec::new(), sigchld: None }
+        Self { watched: Vec::new(), sigchld: None, due: VecDeque::new() }
     }
 }
 
@@ -50,24 +58,162 @@ impl<T> Children<T> {
         self.watched.is_empty()
     }
 
+    pub(super) fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Some child has ended, and those that have no descriptor may be it.
+    pub(super) fn look_at_all(&mut self) {
+        let without = self.watched.iter().filter(|watched| watched.pidfd.is_none());
+        self.due.extend(without.map(|watched| watched.key));
+    }
+
     fn position(&self, key: ChildKey) -> Option<usize> {
         self.watched.iter().position(|watched| watched.key == key)
+    }
+
+    fn remove(&mut self, key: ChildKey) -> Option<WatchedChild<T>> {
+        Some(self.watched.swap_remove(self.position(key)?))
+    }
+
+    /// Reaps the next child that has ended, which is no longer watched then.
+    fn next_ended(&mut self) -> Option<(WatchedChild<T>, io::Result<ExitStatus>)> {
+        while let Some(key) = self.due.pop_front() {
+            // An earlier callback may have taken it.
+            let Some(position) = self.position(key) else { continue };
+            if let Some(result) = self.watched[position].child.try_wait().transpose() {
+                return Some((self.watched.swap_remove(position), result));
+            }
+        }
+        None
+    }
+}
+
+/// The descriptor of a child, as the selector's source.
+struct Pidfd {
+    descriptor: OwnedFd,
+    child: ChildKey,
+    location: &'static Location<'static>,
+}
+
+impl<T: 'static> HandleEvent<T> for Pidfd {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, _: &Event) -> Answer {
+        event_loop.children.due.push_back(self.child);
+        Answer::Keep
+    }
+
+    fn source(&self) -> &dyn Any {
+        &self.descriptor
+    }
+
+    fn into_source(self: Rc<Self>) -> Option<Box<dyn Any>> {
+        None
+    }
+
+    fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+
+    fn is_own(&self) -> bool {
+        true
+    }
+}
+
+/// A child that a loop watches, lent by [`EventLoop::child_mut`]: what a program may do to it while the loop
+/// is the one that waits for its end.
+///
+/// The [`Child`] itself stays in the loop, so that it can be neither reaped nor replaced by another.
+///
+/// ```
+/// use polyselect::EventLoop;
+/// use std::io::Write;
+/// use std::process::{Command, Stdio};
+///
+/// let mut event_loop = EventLoop::new(None)?;
+/// let child = Command::new("sh").args(["-c", "read code; exit $code"]).stdin(Stdio::piped()).spawn()?;
+/// let key = event_loop.watch_child(child, |event_loop, status| event_loop.state = status.ok())?;
+/// let mut child = event_loop.child_mut(key).expect("is running");
+/// assert_ne!(child.id(), 0);
+/// let mut stdin = child.stdin().take().expect("is a pipe");
+/// stdin.write_all(b"3\n")?;
+/// event_loop.run()?;
+/// assert_eq!(event_loop.state.and_then(|status| status.code()), Some(3));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ChildMut<'a>(&'a mut Child);
+
+impl ChildMut<'_> {
+    /// Returns the process id. It names this child until the loop has called back.
+    ///
+    /// See [`ChildMut`] for an example.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Kills the child, as [`Child::kill`] does; its callback gets the exit status in a later iteration.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Child::kill`].
+    ///
+    /// See [`EventLoop::child_mut`] for an example.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.0.kill()
+    }
+
+    /// Returns the child's standard input, if it is a pipe that has not been taken.
+    ///
+    /// See [`ChildMut`] for an example.
+    pub fn stdin(&mut self) -> &mut Option<ChildStdin> {
+        &mut self.0.stdin
+    }
+
+    /// Returns the child's standard output, if it is a pipe that has not been taken.
+    ///
+    /// ```
+    /// # use polyselect::EventLoop;
+    /// # use std::{io::Read, process::{Command, Stdio}};
+    /// # let mut event_loop = EventLoop::new(())?;
+    /// let child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+    /// let key = event_loop.watch_child(child, |_loop, _status| {})?;
+    /// let stdout = event_loop.child_mut(key).expect("is watched").stdout().take();
+    /// let mut text = String::new();
+    /// stdout.expect("is a pipe").read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello\n");
+    /// # event_loop.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stdout(&mut self) -> &mut Option<ChildStdout> {
+        &mut self.0.stdout
+    }
+
+    /// Returns the child's standard error, if it is a pipe that has not been taken.
+    ///
+    /// Like [`stdout`](Self::stdout).
+    pub fn stderr(&mut self) -> &mut Option<ChildStderr> {
+        &mut self.0.stderr
     }
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Calls `callback` with the exit status when the child has ended. The loop owns the child, and
-    /// reaps it, so that no zombie stays; it never waits for a child that it was not given.
+    /// Calls `callback` with the exit status when `child` has ended.
     ///
-    /// The callback gets an error if somebody else has reaped the child (`ECHILD`).
+    /// The loop owns the child and reaps it, so that no zombie stays; it never waits for a child that it was not given.
+    /// The callback gets an error if the child was reaped elsewhere (`ECHILD`).
     /// [`child_mut`](Self::child_mut) lends the child, to kill it or to write to it;
     /// [`take_child`](Self::take_child) gives it back. Dropping the loop leaves children that still
-    /// run alone, as dropping a [`Child`] does. Unix only.
+    /// run alone, as dropping a [`Child`] does. Unix only. Does not block.
     ///
     /// # Errors
     ///
-    /// A [`RegisterError`] with child and callback, if there is neither a descriptor for a process
-    /// nor a [`Waker`](crate::Waker) for `SIGCHLD` to be had.
+    /// A [`RegisterError`] with child and callback, if the system gives neither a descriptor for a process
+    /// nor a [`Waker`](crate::Waker) for `SIGCHLD`.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -97,22 +243,20 @@ impl<T: 'static> EventLoop<T> {
             Ok(pidfd) => Some(pidfd),
             Err(error) => {
                 log::debug!("child {} is watched by SIGCHLD: {error}", child.id());
-                if let Err(error) = self.watch_sigchld() {
+                if let Err(error) = self.watch_sigchld(location) {
                     return Err(RegisterError::new(error, child, callback));
                 }
+                // It may have ended before the signal was handled.
+                self.children.due.push_back(key);
                 None
             }
         };
         let callback = Box::new(callback);
-        self.children.watched.push(Watched { key, child, callback, location, pidfd });
-        if pidfd.is_none() {
-            // It may have ended before anybody listened.
-            self.call_soon(move |event_loop| event_loop.look_after(key));
-        }
+        self.children.watched.push(WatchedChild { key, child, callback, location, pidfd });
         Ok(key)
     }
 
-    /// The child, to kill it, or for its pipes; `None` if it has ended or been taken.
+    /// Lends a child, to kill it, or for its pipes; `None` if it has ended or been taken.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -126,13 +270,16 @@ impl<T: 'static> EventLoop<T> {
     /// assert!(event_loop.child_mut(key).is_none());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn child_mut(&mut self, key: ChildKey) -> Option<&mut Child> {
+    pub fn child_mut(&mut self, key: ChildKey) -> Option<ChildMut<'_>> {
         let position = self.children.position(key)?;
-        Some(&mut self.children.watched[position].child)
+        Some(ChildMut(&mut self.children.watched[position].child))
     }
 
-    /// Stops watching a child and gives it back; `None` if it has ended or been taken. Its callback
-    /// is dropped, and reaping it is the caller's affair.
+    /// Stops watching a child and gives it back. Its callback is dropped; reaping it is up to the caller.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the key names no child of this loop, or none any more: it has ended or been taken.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -141,13 +288,18 @@ impl<T: 'static> EventLoop<T> {
     /// let mut event_loop = EventLoop::new(())?;
     /// let child = Command::new("true").spawn()?;
     /// let key = event_loop.watch_child(child, |_loop, _status| unreachable!())?;
-    /// let mut child = event_loop.take_child(key).expect("is still watched");
+    /// let mut child = event_loop.take_child(key)?;
     /// assert!(child.wait()?.success());
     /// event_loop.run()?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn take_child(&mut self, key: ChildKey) -> Option<Child> {
-        Some(self.forget_child(key)?.child)
+    pub fn take_child(&mut self, key: ChildKey) -> io::Result<Child> {
+        let removed = self.children.remove(key);
+        let removed =
+            removed.ok_or_else(|| errors::not_found(format_args!("{key:?} names no child")))?;
+        self.forget_sigchld();
+        self.forget_pidfd(removed.pidfd);
+        Ok(removed.child)
     }
 
     fn watch_pidfd(
@@ -156,55 +308,59 @@ impl<T: 'static> EventLoop<T> {
         key: ChildKey,
         location: &'static Location<'static>,
     ) -> io::Result<Key> {
-        let pidfd = open_pidfd(child)?;
-        let ended = move |event_loop: &mut Self, _: &_, _| {
-            event_loop.look_after(key);
-            Ok(Next::Keep)
-        };
-        let watch = Watch::from(Interest::READABLE);
-        self.add(pidfd, watch, Some(ended), location, true).map_err(|(error, ..)| error)
+        let descriptor = open_pidfd(child)?;
+        let pidfd = Handler(Rc::new(Pidfd { descriptor, child: key, location }));
+        self.sources.insert(pidfd, Interest::READABLE.into())
     }
 
-    fn watch_sigchld(&mut self) -> io::Result<()> {
+    fn watch_sigchld(&mut self, location: &'static Location<'static>) -> io::Result<()> {
         if self.children.sigchld.is_none() {
-            let some_child_ended = |event_loop: &mut Self| {
-                let watched = event_loop.children.watched.iter();
-                let keys: Vec<_> = watched.map(|watched| watched.key).collect();
-                keys.into_iter().for_each(|key| event_loop.look_after(key));
-            };
-            self.children.sigchld = Some(self.on_signal(SIGCHLD, some_child_ended)?);
+            self.children.sigchld = Some(self.look_at_children_on(SIGCHLD, location)?);
         }
         Ok(())
     }
 
-    /// Reaps a child if it has ended, and says so.
-    fn look_after(&mut self, key: ChildKey) {
-        let Some(child) = self.child_mut(key) else { return };
-        let result = match child.try_wait() {
-            Ok(None) => return,
-            Ok(Some(status)) => Ok(status),
-            Err(error) => Err(error),
-        };
-        let Some(Watched { callback, location, .. }) = self.forget_child(key) else { return };
-        let watch = self.watchdog.start();
-        callback(self, result);
-        self.watchdog.check(watch, location, &mut self.stats);
+    /// Calls back for each child that has ended.
+    #[inline]
+    pub(super) fn reap_children(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
+        if self.children.is_due() { self.reap_due_children(iteration) } else { Ok(()) }
     }
 
-    fn forget_child(&mut self, key: ChildKey) -> Option<Watched<T>> {
-        let position = self.children.position(key)?;
-        let watched = self.children.watched.swap_remove(position);
-        if let Some(pidfd) = watched.pidfd
-            && let Err(error) = self.remove_own(pidfd)
+    #[inline(never)]
+    fn reap_due_children(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
+        while let Some((child, result)) = self.children.next_ended() {
+            let WatchedChild { callback, location, pidfd, .. } = child;
+            self.forget_sigchld();
+            // Its descriptor has no further use, also after a panic.
+            let registrant = pidfd.map_or(Registrant::Nothing, Registrant::Source);
+            let call = |event_loop: &mut Self| callback(event_loop, result);
+            match self.call_user(iteration, registrant, Place::Child(location), call) {
+                Ok(()) => self.forget_pidfd(pidfd),
+                Err(replaced) => {
+                    iteration.leave(Late::Ended(registrant));
+                    return Err(replaced);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the registration of a child that is no longer watched.
+    fn forget_pidfd(&mut self, pidfd: Option<Key>) {
+        if let Some(pidfd) = pidfd
+            && let Err(error) = self.sources.remove(pidfd)
         {
             log::debug!("{pidfd}: {error}");
         }
+    }
+
+    /// Stops handling `SIGCHLD` when every child has a descriptor.
+    fn forget_sigchld(&mut self) {
         if self.children.watched.iter().all(|watched| watched.pidfd.is_some())
             && let Some(sigchld) = self.children.sigchld.take()
         {
-            self.remove_signal(sigchld);
+            self.remove_handler(sigchld);
         }
-        Some(watched)
     }
 }
 

@@ -1,23 +1,26 @@
-//! What happens to the errors of callbacks.
+//! What a callback's answer leads to, and where its errors go.
 
 use std::cell::RefCell;
-use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::{fmt, io};
 
 use super::EventLoop;
-use super::registered::{Answer, Next};
+use super::call_user::{Iteration, Late, Place, Registrant, Replaced};
+use super::handler::Answer;
 use crate::key::Key;
 
 pub(super) type ErrorHook<T> = Rc<RefCell<dyn FnMut(&mut EventLoop<T>, Key, io::Error)>>;
 
 impl<T: 'static> EventLoop<T> {
-    /// Calls `hook` with every error that a callback of a source returns, `WouldBlock` and
-    /// `Interrupted` excepted. The registration is gone then, and its key tells which it was, so that
-    /// what the program keeps by key can be cleared. Without a hook such errors are logged
-    /// (`log::error!`).
+    /// Calls `hook` with every error that a callback of a source returns, except `WouldBlock` and
+    /// `Interrupted`.
     ///
-    /// What is called for a connection by [`accept`](Self::accept) reports its errors here too, under
-    /// the key of the listener, which stays registered.
+    /// The registration has ended by then; its key says which one it was, so that the program can clear what it
+    /// keeps by key. Without a hook such errors are logged (`log::error!`).
+    ///
+    /// An error of [`accept`](Self::accept)'s callback is reported here too, under the key of the listener,
+    /// which stays registered.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -40,46 +43,104 @@ impl<T: 'static> EventLoop<T> {
         self.error_hook = Some(Rc::new(RefCell::new(hook)));
     }
 
-    /// Does what a callback asked for.
+    /// Keeps the error of a callback that is returning, for [`follow`](Self::follow).
+    #[cold]
     #[inline(never)]
-    pub(super) fn follow(&mut self, key: Key, answer: Answer) {
-        let failure = match answer {
-            Answer::Failed => self.failure.take(),
-            // It may have removed itself before it said what becomes of it.
-            _ if !self.selector.contains(key) => None,
-            Answer::Change(Next::Modify(interest)) => self.selector.modify(key, interest).err(),
-            Answer::Change(Next::Remove) => {
-                drop(self.selector.unregister(key));
-                None
-            }
-            Answer::Keep | Answer::Change(Next::Keep) => None,
-        };
-        match failure {
-            Some(error) if is_no_failure(&error) => {}
-            Some(error) => {
-                drop(self.selector.unregister(key));
-                self.report(key, error);
-            }
-            None => {}
+    pub(super) fn fail(&mut self, error: io::Error) -> Answer {
+        self.failure = Some(error);
+        Answer::Failed
+    }
+
+    /// Does what a callback of a source has just answered, or leaves that to its loop if the callback replaced it.
+    #[inline(never)]
+    pub(super) fn follow(
+        &mut self,
+        iteration: &Iteration,
+        key: Key,
+        answer: Answer,
+    ) -> Result<(), Replaced> {
+        let failure = self.failure.take();
+        if iteration.is_of(self) {
+            self.follow_answer(iteration, key, answer, failure)
+        } else {
+            iteration.leave(Late::Answer(key, answer, failure));
+            Err(Replaced(()))
         }
     }
 
+    pub(super) fn follow_answer(
+        &mut self,
+        iteration: &Iteration,
+        key: Key,
+        answer: Answer,
+        failure: Option<io::Error>,
+    ) -> Result<(), Replaced> {
+        let failure = match answer {
+            Answer::Keep => return Ok(()),
+            Answer::Failed if failure.as_ref().is_none_or(is_no_failure) => return Ok(()),
+            Answer::Failed => failure,
+            // The callback may have removed itself before it returned.
+            _ if !self.contains(key) => return Ok(()),
+            Answer::Remove => None,
+            Answer::Modify(interest) => match self.sources.selector.modify(key, interest) {
+                Ok(()) => return Ok(()),
+                Err(error) => Some(error),
+            },
+        };
+        self.end_source(iteration, key, failure)
+    }
+
+    /// Ends a registration, drops what it owned, and reports why it failed, if it did.
+    fn end_source(
+        &mut self,
+        iteration: &Iteration,
+        key: Key,
+        failure: Option<io::Error>,
+    ) -> Result<(), Replaced> {
+        let mut dropped = Ok(());
+        if let Ok(removed) = self.sources.remove(key) {
+            let place = Place::Destructor(removed.source().0.location());
+            let drop_it = |_: &mut Self| catch_unwind(AssertUnwindSafe(|| drop(removed)));
+            dropped = match self.call_user(iteration, Registrant::Nothing, place, drop_it) {
+                Ok(dropped) | Err(Replaced(dropped)) => dropped,
+            };
+        }
+        let mut reported = Ok(());
+        if let Some(error) = failure {
+            let report = |event_loop: &mut Self| event_loop.report(key, error);
+            reported = self.call_user(iteration, Registrant::Nothing, Place::ErrorHook, report);
+        }
+        // A panic of a destructor passes through when the error has been reported.
+        match dropped {
+            Ok(()) => reported,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Calls the hook. This is user code: it runs inside [`call_user`](Self::call_user).
     pub(super) fn report(&mut self, key: Key, error: io::Error) {
         self.stats.errors += 1;
         let hook = self.error_hook.clone();
         match hook.as_ref().map(|hook| hook.try_borrow_mut()) {
             Some(Ok(mut hook)) => hook(self, key, error),
-            // It is running, in a loop that it has put elsewhere; or there is none.
             _ => log::error!("{key}: {error}"),
         }
     }
 }
 
-/// Nothing to be done now is what a callback may find after a spurious event.
-pub(super) fn is_no_failure(error: &io::Error) -> bool {
+/// `WouldBlock` after a spurious event is not a failure, and `Interrupted` says nothing about the source.
+fn is_no_failure(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// The answer to a key that names nothing, of timers, signals and children; sources have their own.
+#[cold]
+pub(super) fn not_found(what: fmt::Arguments<'_>) -> io::Error {
+    let message =
+        format!("{what} of this event loop: it has ended, was removed, or belongs to another loop");
+    io::Error::new(io::ErrorKind::NotFound, message)
 }

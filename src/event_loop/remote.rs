@@ -1,6 +1,6 @@
 //! Calls from other threads.
 
-mod post;
+mod queue;
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,28 +12,27 @@ use std::{fmt, io};
 
 use super::EventLoop;
 use super::calls::Calls;
+use super::local::gone;
 use crate::waker::Waker;
-use post::Post;
+use queue::CallQueue;
 
 type Call<T> = Box<dyn FnOnce(&mut EventLoop<T>) + Send>;
-type Letter<T> = (Call<T>, &'static Location<'static>);
 
-struct Shared<T> {
-    post: Post<Letter<T>>,
+struct Inbox<T> {
+    queue: CallQueue<(Call<T>, &'static Location<'static>)>,
     waker: Waker,
     /// A loop stays with the thread that made it.
-    home: ThreadId,
+    thread: ThreadId,
 }
 
-/// A handle by which other threads have something done on the loop's thread:
-/// [`EventLoop::remote`].
+/// A handle by which other threads run something on the loop's thread; [`EventLoop::remote`] returns it.
 ///
-/// It can be cloned and sent, also where the loop's state cannot. What is sent is queued and runs in
-/// the order in which it was sent: with the next turn, be the loop waiting, at work, or not running
-/// yet or any more. When the loop is dropped, what was queued is dropped without being run, and
-/// sending is an error from then on.
+/// It can be cloned and sent, even where the loop's state cannot. Calls run in the order in which they were sent: with
+/// the next iteration, whether the loop waits, works, or does not run at the time. When the loop is dropped, queued
+/// calls are dropped without being run, and sending fails from then on.
 ///
-/// While anybody has a handle, [`EventLoop::run`] goes on waiting for calls.
+/// While a handle exists, [`EventLoop::run`] goes on waiting for calls. On the loop's own thread a
+/// [`Local`](crate::Local) costs less and takes closures that are not `Send`.
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -54,14 +53,14 @@ struct Shared<T> {
 /// # }
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct Remote<T>(Arc<Shared<T>>);
+pub struct Remote<T>(Arc<Inbox<T>>);
 
 impl<T: 'static> Remote<T> {
-    /// Has `call` run on the loop's thread. Does not wait for that.
+    /// Sends `call` to run on the loop's thread, and does not wait for that.
     ///
     /// # Errors
     ///
-    /// `BrokenPipe` if the loop has been dropped; and what [`Waker::wake`] gives, in which case the
+    /// `BrokenPipe` if the loop has been dropped; and the errors of [`Waker::wake`], in which case the
     /// call is queued but a loop that waits may not notice before its wait ends.
     ///
     /// See [`Remote`] for an example.
@@ -72,21 +71,21 @@ impl<T: 'static> Remote<T> {
 
     fn send(&self, call: Call<T>, location: &'static Location<'static>) -> io::Result<()> {
         // The waker coalesces, so it can be asked each time.
-        self.0.post.send((call, location)).map_err(|_call| gone())?;
+        self.0.queue.send((call, location)).map_err(|_call| gone())?;
         self.0.waker.wake()
     }
 
-    /// Has `call` run on the loop's thread, waits until it has, and returns what it returned.
+    /// Sends `call` to run on the loop's thread, waits until it has run, and returns what it returned.
     ///
-    /// Blocks for no longer than `timeout`; `None` is as long as it takes.
+    /// Blocks for at most `timeout`; `None` waits without a limit.
     ///
     /// # Errors
     ///
     /// - `Deadlock` on the loop's own thread, where waiting for the loop would never end;
-    /// - `TimedOut` if the time was up; the message says whether the call was withdrawn (it will not
+    /// - `TimedOut` if `timeout` has passed; the message says whether the call was withdrawn (it will not
     ///   run) or had already begun;
-    /// - `BrokenPipe` if the loop has been dropped, or was before it came to the call, or if the call
-    ///   panicked; and as [`call`](Self::call).
+    /// - `BrokenPipe` if the loop was dropped before it came to the call, or if the call panicked;
+    /// - the errors of [`call`](Self::call).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -116,7 +115,7 @@ impl<T: 'static> Remote<T> {
         const BEGUN: u8 = 1;
         const WITHDRAWN: u8 = 2;
 
-        if thread::current().id() == self.0.home {
+        if thread::current().id() == self.0.thread {
             return Err(io::Error::new(
                 io::ErrorKind::Deadlock,
                 "the loop's own thread cannot wait for it; use `call`, or the loop itself",
@@ -131,7 +130,7 @@ impl<T: 'static> Remote<T> {
             let stage = Arc::clone(&stage);
             move |event_loop: &mut EventLoop<T>| {
                 if pass_to(&stage, BEGUN) {
-                    // Nobody to hear it is a call that had begun when the time was up.
+                    // Without a receiver the call had begun when the time was up.
                     let _ = sender.send(call(event_loop));
                 }
             }
@@ -150,7 +149,7 @@ impl<T: 'static> Remote<T> {
                 io::ErrorKind::TimedOut,
                 "the event loop did not come to the call in time; it was withdrawn",
             )),
-            // It may have answered in this very moment.
+            // The answer may have come at this very moment.
             Err(RecvTimeoutError::Timeout) => receiver.try_recv().map_err(|_| {
                 let message = "the event loop is still busy with the call, whose answer is lost";
                 io::Error::new(io::ErrorKind::TimedOut, message)
@@ -158,11 +157,11 @@ impl<T: 'static> Remote<T> {
         }
     }
 
-    /// Stops the loop, after what was sent before: as a call of [`EventLoop::stop`].
+    /// Stops the loop, after the calls that were sent before; a call of [`EventLoop::stop`].
     ///
     /// # Errors
     ///
-    /// As [`call`](Self::call).
+    /// Those of [`call`](Self::call).
     ///
     /// See [`Remote`] for an example.
     #[track_caller]
@@ -171,24 +170,20 @@ impl<T: 'static> Remote<T> {
     }
 }
 
-fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the event loop has been dropped")
-}
-
 impl<T> Clone for Remote<T> {
     fn clone(&self) -> Self {
-        self.0.post.enter();
+        self.0.queue.add_sender();
         Self(Arc::clone(&self.0))
     }
 }
 
 impl<T> Drop for Remote<T> {
     fn drop(&mut self) {
-        // A loop that has nothing but this to wait for should notice.
-        if self.0.post.leave()
+        // A loop that waits for nothing else should notice.
+        if self.0.queue.remove_sender()
             && let Err(error) = self.0.waker.wake()
         {
-            log::error!("an event loop could not be told that its last remote is gone: {error}");
+            log::error!("an event loop could not be woken for the end of its last remote: {error}");
         }
     }
 }
@@ -199,60 +194,62 @@ impl<T> fmt::Debug for Remote<T> {
     }
 }
 
-/// The loop's side.
-pub(super) struct Mailbox<T>(Option<Arc<Shared<T>>>);
+/// The loop's side of its [`Remote`]s; nothing until the first.
+pub(super) struct Remotes<T>(Option<Arc<Inbox<T>>>);
 
-impl<T> Default for Mailbox<T> {
+impl<T> Default for Remotes<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<T> Mailbox<T> {
+impl<T> Remotes<T> {
+    /// Moves the calls that were sent to those of the iteration.
     #[inline]
-    pub(super) fn empty_into(&self, calls: &mut Calls<T>)
+    pub(super) fn receive_into(&self, calls: &mut Calls<T>)
     where
         T: 'static,
     {
-        if let Some(shared) = &self.0 {
-            shared.post.receive(|(call, location)| calls.push(call, location));
+        if let Some(inbox) = &self.0 {
+            inbox.queue.receive(|(call, location)| calls.push(call, location));
         }
     }
 
-    pub(super) fn is_in_use(&self) -> bool {
-        self.0.as_ref().is_some_and(|shared| shared.post.is_in_use())
+    pub(super) fn are_in_use(&self) -> bool {
+        self.0.as_ref().is_some_and(|inbox| inbox.queue.is_in_use())
     }
 }
 
-impl<T> Drop for Mailbox<T> {
+impl<T> Drop for Remotes<T> {
     fn drop(&mut self) {
-        if let Some(shared) = &self.0 {
-            // What was queued may hold handles of its own, so it is dropped here, not with them.
-            drop(shared.post.close());
+        if let Some(inbox) = &self.0 {
+            // The calls may own handles, so they are dropped here, not with the last handle.
+            drop(inbox.queue.close());
         }
     }
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// A handle by which other threads have something done on this one.
+    /// Returns a handle by which other threads run something on this one.
     ///
-    /// The first asks for a [`Waker`]: a descriptor or two.
+    /// The first needs a [`Waker`]: a descriptor or two.
     ///
     /// # Errors
     ///
-    /// As [`Selector::waker`](crate::Selector::waker).
+    /// Those of [`Selector::waker`](crate::Selector::waker).
     ///
     /// See [`Remote`] for an example.
     pub fn remote(&mut self) -> io::Result<Remote<T>> {
-        let shared = match &self.mailbox.0 {
-            Some(shared) => shared,
+        let inbox = match &self.remotes.0 {
+            Some(inbox) => inbox,
             None => {
-                let waker = self.selector.waker()?;
-                let home = thread::current().id();
-                self.mailbox.0.insert(Arc::new(Shared { post: Post::new(), waker, home }))
+                let waker = self.sources.selector.waker()?;
+                let thread = thread::current().id();
+                let inbox = Inbox { queue: CallQueue::new(), waker, thread };
+                self.remotes.0.insert(Arc::new(inbox))
             }
         };
-        shared.post.enter();
-        Ok(Remote(Arc::clone(shared)))
+        inbox.queue.add_sender();
+        Ok(Remote(Arc::clone(inbox)))
     }
 }

@@ -1,138 +1,148 @@
 //! Signals as callbacks.
 //!
-//! What runs inside the signal raises two flags and wakes the selector; everything else happens in
-//! the turn that follows.
+//! The handler that runs inside the signal raises two flags and wakes the selector; everything else happens in
+//! the iteration that follows.
 
 #![allow(unsafe_code)] // A handler must do nothing that is not safe inside a signal.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_int;
+use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::{io, mem};
 
 use signal_hook::{SigId, consts, low_level};
 
 use super::EventLoop;
-use super::errors::invalid;
-use super::registered::OnPanic;
+use super::call_user::{Iteration, Place, Registrant, Replaced};
+use super::errors::{invalid, not_found};
 use crate::waker::Waker;
 
-/// Names a callback of a signal: what [`EventLoop::on_signal`] returns and
-/// [`EventLoop::remove_signal`] takes. It never names another.
+/// Names a callback of a signal: [`EventLoop::on_signal`] returns it, and
+/// [`EventLoop::remove_signal`] takes it. It never names another.
 ///
 /// See [`EventLoop::on_signal`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SignalKey(u64);
 
-type Callback<T> = dyn FnMut(&mut EventLoop<T>);
+type Callback<T> = Rc<RefCell<dyn FnMut(&mut EventLoop<T>)>>;
 
-struct Watched<T> {
-    key: SignalKey,
-    signal: c_int,
-    callback: Rc<RefCell<Callback<T>>>,
-    location: &'static Location<'static>,
+/// What a signal leads to.
+enum Action<T> {
+    Callback(Callback<T>),
+    /// `SIGCHLD` for the loop itself: children without a descriptor are looked at.
+    #[cfg(unix)]
+    LookAtChildren,
 }
 
-impl<T> Clone for Watched<T> {
+impl<T> Clone for Action<T> {
     fn clone(&self) -> Self {
-        Self { callback: Rc::clone(&self.callback), ..*self }
+        match self {
+            Self::Callback(callback) => Self::Callback(Rc::clone(callback)),
+            #[cfg(unix)]
+            Self::LookAtChildren => Self::LookAtChildren,
+        }
     }
 }
 
-/// A signal's handler in the system, and the flag that it raises.
-struct Handler {
+pub(super) struct SignalHandler<T> {
+    key: SignalKey,
     signal: c_int,
-    id: SigId,
-    came: Arc<AtomicBool>,
+    action: Action<T>,
+    location: &'static Location<'static>,
 }
 
-impl Drop for Handler {
+/// A handler installed in the system, and the flag that it raises.
+struct Installed {
+    signal: c_int,
+    id: SigId,
+    has_come: Arc<AtomicBool>,
+}
+
+impl Drop for Installed {
     fn drop(&mut self) {
         low_level::unregister(self.id);
     }
 }
 
 pub(super) struct Signals<T> {
-    handlers: Vec<Handler>,
-    watched: Vec<Watched<T>>,
-    /// Whether any of the handlers has raised its flag.
-    any_came: Arc<AtomicBool>,
-    /// Those whose signal came and who have not been called.
+    installed: Vec<Installed>,
+    handlers: Vec<SignalHandler<T>>,
+    /// Whether any of the installed handlers has raised its flag.
+    any_has_come: Arc<AtomicBool>,
+    /// Handlers whose signal has come and that have not been called.
     due: VecDeque<SignalKey>,
     waker: Waker,
 }
 
 impl<T> Signals<T> {
     pub(super) fn is_empty(&self) -> bool {
-        self.watched.is_empty()
+        self.handlers.is_empty()
     }
 
-    /// Whether callbacks are left of a turn that panicked.
+    /// Whether handlers are left of an iteration that panicked.
     pub(super) fn is_due(&self) -> bool {
         !self.due.is_empty()
     }
 
-    fn handle(&mut self, signal: c_int) -> io::Result<()> {
-        if self.handlers.iter().any(|handler| handler.signal == signal) {
+    fn install(&mut self, signal: c_int) -> io::Result<()> {
+        if self.installed.iter().any(|installed| installed.signal == signal) {
             return Ok(());
         }
         if consts::FORBIDDEN.contains(&signal) {
             return Err(invalid(format!("signal {signal} cannot be handled by a callback")));
         }
-        let came = Arc::new(AtomicBool::new(false));
+        let has_come = Arc::new(AtomicBool::new(false));
         let raise = {
-            let (came, any_came) = (Arc::clone(&came), Arc::clone(&self.any_came));
+            let (has_come, any_has_come) = (Arc::clone(&has_come), Arc::clone(&self.any_has_come));
             let waker = self.waker.clone();
             move || {
-                came.store(true, Ordering::Release);
-                any_came.store(true, Ordering::Release);
-                // A failure leaves the flags up for the next turn, and there is nobody to tell.
+                has_come.store(true, Ordering::Release);
+                any_has_come.store(true, Ordering::Release);
+                // After a failure the flags stay raised for the next iteration; nothing can be reported here.
                 let _ = waker.wake();
             }
         };
-        // SAFETY: it stores to atomics and writes to a descriptor by a system call, which are safe
-        // inside a signal; no lock, no allocation, and no panic. The registry restores `errno`.
+        // SAFETY: the closure stores to atomics and writes to a descriptor by a system call, which are safe
+        // inside a signal: no lock, no allocation, and no panic. The registry restores `errno`.
         let id = unsafe { low_level::register(signal, raise) }.map_err(|error| {
             io::Error::new(error.kind(), format!("signal {signal} cannot be handled: {error}"))
         })?;
-        self.handlers.push(Handler { signal, id, came });
+        self.installed.push(Installed { signal, id, has_come });
         Ok(())
     }
 
-    fn remove(&mut self, key: SignalKey) -> bool {
-        let Some(position) = self.watched.iter().position(|watched| watched.key == key) else {
-            return false;
-        };
-        let signal = self.watched.remove(position).signal;
-        if self.watched.iter().all(|watched| watched.signal != signal) {
-            self.handlers.retain(|handler| handler.signal != signal);
+    fn remove(&mut self, key: SignalKey) -> Option<SignalHandler<T>> {
+        let position = self.handlers.iter().position(|handler| handler.key == key)?;
+        let removed = self.handlers.remove(position);
+        if self.handlers.iter().all(|handler| handler.signal != removed.signal) {
+            self.installed.retain(|installed| installed.signal != removed.signal);
         }
-        true
+        Some(removed)
     }
 
-    /// Queues the callbacks of the signals that came.
+    /// Queues the handlers of the signals that have come.
     fn collect(&mut self) {
-        if !self.any_came.swap(false, Ordering::Acquire) {
+        if !self.any_has_come.swap(false, Ordering::Acquire) {
             return;
         }
-        for handler in &self.handlers {
-            if handler.came.swap(false, Ordering::Acquire) {
-                let signal = handler.signal;
-                let called = self.watched.iter().filter(|watched| watched.signal == signal);
-                self.due.extend(called.map(|watched| watched.key));
+        for installed in &self.installed {
+            if installed.has_come.swap(false, Ordering::Acquire) {
+                let handlers = self.handlers.iter();
+                let called = handlers.filter(|handler| handler.signal == installed.signal);
+                self.due.extend(called.map(|handler| handler.key));
             }
         }
     }
 
-    fn next_due(&mut self) -> Option<Watched<T>> {
+    fn next_due(&mut self) -> Option<(SignalKey, Action<T>, &'static Location<'static>)> {
         while let Some(key) = self.due.pop_front() {
             // An earlier callback may have removed it.
-            if let Some(watched) = self.watched.iter().find(|watched| watched.key == key) {
-                return Some(watched.clone());
+            if let Some(handler) = self.handlers.iter().find(|handler| handler.key == key) {
+                return Some((key, handler.action.clone(), handler.location));
             }
         }
         None
@@ -140,19 +150,20 @@ impl<T> Signals<T> {
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Calls `callback` in a turn whenever the process has got this signal. Any number of callbacks
-    /// may watch the same signal, in any number of loops; they run in the order in which they were
-    /// registered. [`signal`](crate::signal) has the numbers.
+    /// Calls `callback` in an iteration whenever the process has received `signal`.
     ///
-    /// A signal that comes again before its callback has run is one with the first. What the signal
-    /// does by default it does no more, also when the callback has been removed.
+    /// Any number of callbacks may handle the same signal, in any number of loops; they run in the order in which they
+    /// were registered. [`signal`](crate::signal) has the numbers.
     ///
-    /// On Windows Ctrl-C is `SIGINT`. The first signal asks for a [`Waker`]: a descriptor or two.
+    /// A signal that comes again before its callback has run is coalesced with the first. The default action of the
+    /// signal no longer happens, not even when the callback has been removed.
+    ///
+    /// On Windows Ctrl-C is `SIGINT`. The first signal needs a [`Waker`]: a descriptor or two. Does not block.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a number that is no signal or that cannot be handled (`SIGKILL`, `SIGSTOP`,
-    /// and the faults `SIGSEGV`, `SIGILL` and `SIGFPE`); and as
+    /// `InvalidInput` for a number that is not a signal or that cannot be handled (`SIGKILL`, `SIGSTOP`,
+    /// and the faults `SIGSEGV`, `SIGILL` and `SIGFPE`); otherwise the reasons of
     /// [`Selector::waker`](crate::Selector::waker).
     ///
     /// ```
@@ -163,7 +174,7 @@ impl<T: 'static> EventLoop<T> {
     /// let key = event_loop.on_signal(signal::SIGTERM, |event_loop| event_loop.stop())?;
     /// # event_loop.call_soon(|_| signal_hook::low_level::raise(signal::SIGTERM).unwrap());
     /// event_loop.run()?;
-    /// assert!(event_loop.remove_signal(key));
+    /// event_loop.remove_signal(key)?;
     /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -173,63 +184,87 @@ impl<T: 'static> EventLoop<T> {
         signal: c_int,
         callback: impl FnMut(&mut Self) + 'static,
     ) -> io::Result<SignalKey> {
+        let action = Action::Callback(Rc::new(RefCell::new(callback)));
+        self.handle_signal(signal, action, Location::caller())
+    }
+
+    /// Looks at the children that have no descriptor whenever some child has ended.
+    #[cfg(unix)]
+    pub(super) fn look_at_children_on(
+        &mut self,
+        signal: c_int,
+        location: &'static Location<'static>,
+    ) -> io::Result<SignalKey> {
+        self.handle_signal(signal, Action::LookAtChildren, location)
+    }
+
+    fn handle_signal(
+        &mut self,
+        signal: c_int,
+        action: Action<T>,
+        location: &'static Location<'static>,
+    ) -> io::Result<SignalKey> {
         static KEYS: AtomicU64 = AtomicU64::new(0);
 
-        let location = Location::caller();
         let signals = match &mut self.signals {
             Some(signals) => signals,
             none => none.insert(Signals {
+                installed: Vec::new(),
                 handlers: Vec::new(),
-                watched: Vec::new(),
-                any_came: Arc::default(),
+                any_has_come: Arc::default(),
                 due: VecDeque::new(),
-                waker: self.selector.waker()?,
+                waker: self.sources.selector.waker()?,
             }),
         };
-        signals.handle(signal)?;
+        signals.install(signal)?;
         let key = SignalKey(KEYS.fetch_add(1, Ordering::Relaxed));
-        let callback = Rc::new(RefCell::new(callback));
-        signals.watched.push(Watched { key, signal, callback, location });
+        signals.handlers.push(SignalHandler { key, signal, action, location });
         Ok(key)
     }
 
-    /// Removes a callback of a signal, and says whether there was one.
+    /// Removes a callback of a signal. It is not called again, not even for a signal that has come.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the key names no callback of this loop, or none any more.
     ///
     /// See [`on_signal`](Self::on_signal) for an example.
-    pub fn remove_signal(&mut self, key: SignalKey) -> bool {
-        self.signals.as_mut().is_some_and(|signals| signals.remove(key))
+    pub fn remove_signal(&mut self, key: SignalKey) -> io::Result<()> {
+        let removed = self.remove_handler(key).map(drop);
+        removed.ok_or_else(|| not_found(format_args!("{key:?} names no callback")))
+    }
+
+    pub(super) fn remove_handler(&mut self, key: SignalKey) -> Option<SignalHandler<T>> {
+        self.signals.as_mut()?.remove(key)
     }
 
     #[inline]
-    pub(super) fn deliver_signals(&mut self) {
-        if self.signals.is_some() {
-            self.deliver_due_signals();
-        }
+    pub(super) fn deliver_signals(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
+        if self.signals.is_some() { self.deliver_due_signals(iteration) } else { Ok(()) }
     }
 
     #[inline(never)]
-    fn deliver_due_signals(&mut self) {
+    fn deliver_due_signals(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
         if let Some(signals) = &mut self.signals {
             signals.collect();
         }
-        while let Some(watched) = self.signals.as_mut().and_then(Signals::next_due) {
-            self.stats.signals += 1;
-            log::trace!(
-                "signal {} for the callback registered at {}",
-                watched.signal,
-                watched.location
-            );
-            let watch = self.watchdog.start();
-            let key = watched.key;
-            let guard = OnPanic::new(self, |event_loop| {
-                event_loop.remove_signal(key);
-            });
-            // It fails for one that is running, in a loop that it has put elsewhere.
-            if let Ok(mut callback) = watched.callback.try_borrow_mut() {
-                callback(guard.event_loop);
+        while let Some((key, action, location)) = self.signals.as_mut().and_then(Signals::next_due)
+        {
+            match action {
+                Action::Callback(callback) => {
+                    self.stats.signals += 1;
+                    let call = move |event_loop: &mut Self| (callback.borrow_mut())(event_loop);
+                    self.call_user(
+                        iteration,
+                        Registrant::Signal(key),
+                        Place::Signal(location),
+                        call,
+                    )?;
+                }
+                #[cfg(unix)]
+                Action::LookAtChildren => self.children.look_at_all(),
             }
-            mem::forget(guard);
-            self.watchdog.check(watch, watched.location, &mut self.stats);
         }
+        Ok(())
     }
 }

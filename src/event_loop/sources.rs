@@ -2,30 +2,30 @@
 
 use std::any::TypeId;
 use std::cell::RefCell;
-use std::panic::Location;
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::{fmt, io};
 
-use rustix::fd::AsFd;
-
-use super::registered::{Handler, Next, Registered, Registration};
+use super::call_user::Registrant;
+use super::handler::{Handler, Next, Registered};
+use super::table::Sources;
 use super::{EventLoop, errors};
-use crate::error::{self, RegisterError};
+use crate::error::RegisterError;
 use crate::event::Event;
 use crate::interest::{Interest, Watch};
 use crate::key::Key;
-use crate::selector::Selector;
+use crate::source::Source;
 
 impl<T: 'static> EventLoop<T> {
-    /// Calls `callback` whenever `source` is ready for what `watch` asks for, until the registration
-    /// ends. The loop owns the source from now on.
+    /// Registers `source` and calls `callback` whenever it is ready for what `watch` asks for, until the
+    /// registration ends. The loop owns the source from now on.
     ///
     /// The source should be non-blocking, or its callback can hold up the loop. `watch` is an
     /// [`Interest`], level-triggered, or a [`Watch`]. The callback gets the loop, its source, and the
-    /// event, and says what becomes of the registration; for its errors see
+    /// event, and returns what happens to the registration; for its errors see
     /// [`EventLoop`](Self#errors-and-panics-of-callbacks).
     ///
-    /// Does not block; as [`Selector::register`].
+    /// Does not block, like [`Selector::register`](crate::Selector::register).
     ///
     /// # Errors
     ///
@@ -58,23 +58,23 @@ impl<T: 'static> EventLoop<T> {
         callback: F,
     ) -> Result<Key, RegisterError<S, F>>
     where
-        S: AsFd + 'static,
+        S: Source + 'static,
         F: FnMut(&mut Self, &S, Event) -> io::Result<Next> + 'static,
     {
-        self.add(source, watch.into(), Some(callback), Location::caller(), false).map_err(
-            |(error, source, callback)| {
-                let callback = callback.expect("is given back as it was given");
-                RegisterError::new(error, source, callback)
-            },
-        )
+        self.add(source, watch.into(), callback, Location::caller())
+            .map_err(|(error, source, callback)| RegisterError::new(error, source, callback))
     }
 
-    /// As [`register`](Self::register), for a callback that must know its own key before the first
-    /// event: `make_callback` gets the key and returns the callback.
+    /// Registers a source whose callback must know its own key before the first event: `make_callback`
+    /// gets the key and returns the callback. Otherwise like [`register`](Self::register).
     ///
     /// # Errors
     ///
     /// A [`RegisterError`] with the source and `make_callback`, which has not been called then.
+    ///
+    /// # Panics
+    ///
+    /// If `make_callback` panics; the source is dropped then.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -104,72 +104,67 @@ impl<T: 'static> EventLoop<T> {
         make_callback: M,
     ) -> Result<Key, RegisterError<S, M>>
     where
-        S: AsFd + 'static,
+        S: Source + 'static,
         F: FnMut(&mut Self, &S, Event) -> io::Result<Next> + 'static,
         M: FnOnce(Key) -> F,
     {
-        let registered = Rc::new(Registered {
-            source,
-            callback: RefCell::new(None),
-            location: Location::caller(),
-            is_own: false,
-        });
-        match self.insert(Rc::clone(&registered), watch.into()) {
-            Ok(key) => {
-                *registered.callback.borrow_mut() = Some(make_callback(key));
+        let made = Rc::new(RefCell::new(None::<F>));
+        let callback = {
+            let made = Rc::clone(&made);
+            move |event_loop: &mut Self, source: &S, event| match &mut *made.borrow_mut() {
+                Some(callback) => callback(event_loop, source, event),
+                None => Ok(Next::Remove),
+            }
+        };
+        let key = match self.add(source, watch.into(), callback, Location::caller()) {
+            Ok(key) => key,
+            Err((error, source, _)) => {
+                return Err(RegisterError::new(error, source, make_callback));
+            }
+        };
+        // Nothing of the loop is borrowed while the user's code runs.
+        match catch_unwind(AssertUnwindSafe(|| make_callback(key))) {
+            Ok(callback) => {
+                *made.borrow_mut() = Some(callback);
                 Ok(key)
             }
-            Err(error) => Err(RegisterError::new(error, alone(registered).source, make_callback)),
+            Err(panic) => {
+                self.end(Registrant::Source(key));
+                resume_unwind(panic)
+            }
         }
     }
 
-    /// Registers a source, whoever's it is; an error gives back what it was given.
+    /// Registers a source of the user; an error gives back source and callback.
     pub(super) fn add<S, F>(
         &mut self,
         source: S,
         watch: Watch,
-        callback: Option<F>,
+        callback: F,
         location: &'static Location<'static>,
-        is_own: bool,
-    ) -> Result<Key, (io::Error, S, Option<F>)>
+    ) -> Result<Key, (io::Error, S, F)>
     where
-        S: AsFd + 'static,
+        S: Source + 'static,
         F: FnMut(&mut Self, &S, Event) -> io::Result<Next> + 'static,
     {
         let callback = RefCell::new(callback);
-        let registered = Rc::new(Registered { source, callback, location, is_own });
-        self.insert(Rc::clone(&registered), watch).map_err(|error| {
-            let registered = alone(registered);
+        let registered = Rc::new(Registered { source, callback, location });
+        self.sources.insert(Handler(Rc::clone(&registered) as _), watch).map_err(|error| {
+            let registered = Rc::into_inner(registered).expect("the selector has dropped its own");
             (error, registered.source, registered.callback.into_inner())
         })
     }
 
-    pub(super) fn insert<R>(&mut self, registered: Rc<R>, watch: Watch) -> io::Result<Key>
-    where
-        R: Registration<T> + 'static,
-    {
-        let is_own = registered.is_own();
-        let key = self.selector.register(Handler(registered), watch, ())?;
-        self.own_sources += usize::from(is_own);
-        Ok(key)
-    }
-
-    /// Ends a registration of the loop's own.
-    #[cfg(any(unix, feature = "async"))]
-    pub(super) fn remove_own(&mut self, key: Key) -> io::Result<()> {
-        let registration = self.selector.unregister(key)?;
-        self.own_sources -= 1;
-        drop(registration);
-        Ok(())
-    }
-
-    /// From now on asks for this interest; the mode (edge, one-shot, exclusive) stays.
+    /// Changes the interest of a registration; its mode (edge, one-shot, exclusive) stays.
     ///
-    /// As [`Selector::modify`]: it also arms a one-shot again, and reports an edge again.
+    /// Does not block. It takes effect in the iteration in progress: an event that was collected before is delivered
+    /// only as far as the new interest asks for it. Like [`Selector::modify`](crate::Selector::modify), it also re-arms
+    /// a one-shot, and an edge is reported again.
     ///
     /// # Errors
     ///
-    /// As [`Selector::modify`]; `NotFound` if there is no such registration (any more, or here).
+    /// `NotFound` if the key names no registration of this loop, or none any more; otherwise the reasons of
+    /// [`Selector::modify`](crate::Selector::modify).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -182,17 +177,18 @@ impl<T: 'static> EventLoop<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn modify(&mut self, key: Key, interest: Interest) -> io::Result<()> {
-        self.parts().1.modify(key, interest)
+        self.sources().modify(key, interest)
     }
 
-    /// Ends a registration, and drops its source and its callback. No event of it comes any more,
-    /// not even one that has been collected already.
+    /// Ends a registration, and drops its source and its callback.
     ///
-    /// A callback may end its own registration; what is dropped then is dropped when it returns.
+    /// The registration gets no further event, not even one that was collected before. A callback may end its own
+    /// registration; source and callback are dropped when it returns.
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such registration (any more, or here); `Other` after a fork.
+    /// `NotFound` if the key names no registration of this loop, or none any more; a
+    /// [`ForkedError`](crate::ForkedError) in a forked child before [`rebuild`](Self::rebuild).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -206,15 +202,15 @@ impl<T: 'static> EventLoop<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn unregister(&mut self, key: Key) -> io::Result<()> {
-        self.parts().1.unregister(key)
+        self.sources().unregister(key)
     }
 
     /// Ends a registration, drops its callback, and gives its source back.
     ///
     /// # Errors
     ///
-    /// `NotFound` as [`unregister`](Self::unregister), `InvalidInput` if the source is of another
-    /// type, `ResourceBusy` in its own callback, which has borrowed the source: use
+    /// `NotFound` like [`unregister`](Self::unregister); `InvalidInput` if the source has another type;
+    /// `ResourceBusy` in its own callback, which has borrowed the source: use
     /// [`call_soon`](Self::call_soon). The registration stays then.
     ///
     /// ```
@@ -230,11 +226,10 @@ impl<T: 'static> EventLoop<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn take<S: 'static>(&mut self, key: Key) -> io::Result<S> {
-        let (_, sources) = self.parts();
-        let handler = sources.handler(key)?;
+        let handler = self.sources.user_handler(key)?;
         if !handler.has_source(TypeId::of::<S>()) {
             let asked = std::any::type_name::<S>();
-            return Err(errors::invalid(format!("the source of {key} is no {asked}")));
+            return Err(errors::invalid(format!("the source of {key} is not of the type {asked}")));
         }
         if Rc::strong_count(&handler.0) > 1 {
             return Err(io::Error::new(
@@ -244,12 +239,12 @@ impl<T: 'static> EventLoop<T> {
                 ),
             ));
         }
-        let handler = self.selector.unregister(key)?.into_parts().0;
+        let handler = self.sources.remove(key)?.into_parts().0;
         let source = handler.0.into_source().and_then(|source| source.downcast().ok());
-        Ok(*source.expect("of this type, and nobody else's"))
+        Ok(*source.expect("of this type, with one owner"))
     }
 
-    /// The source of a registration, if it is of this type.
+    /// Returns the source of a registration, if it has this type.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -265,18 +260,18 @@ impl<T: 'static> EventLoop<T> {
     /// ```
     #[must_use]
     pub fn get<S: 'static>(&self, key: Key) -> Option<&S> {
-        self.selector.get(key)?.source().source()
+        self.sources.selector.get(key)?.source().source()
     }
 
-    /// Whether there is such a registration.
+    /// Returns whether the key names a registration of this loop.
     ///
     /// See [`unregister`](Self::unregister) for an example.
     #[must_use]
     pub fn contains(&self, key: Key) -> bool {
-        self.selector.contains(key)
+        self.sources.selector.contains(key)
     }
 
-    /// How many sources are registered.
+    /// Returns the number of registered sources.
     ///
     /// ```
     /// let event_loop = polyselect::EventLoop::new(())?;
@@ -285,10 +280,10 @@ impl<T: 'static> EventLoop<T> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.selector.len() - self.own_sources
+        self.sources.users()
     }
 
-    /// Whether no source is registered.
+    /// Returns whether no source is registered.
     ///
     /// ```
     /// assert!(polyselect::EventLoop::new(())?.is_empty());
@@ -300,11 +295,11 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// Ends all registrations of sources, and drops the sources and their callbacks. Timers, calls,
-    /// signals and children stay.
+    /// signals, children and tasks stay.
     ///
     /// # Errors
     ///
-    /// `Other` after a fork.
+    /// A [`ForkedError`](crate::ForkedError) in a forked child before [`rebuild`](Self::rebuild).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -318,12 +313,29 @@ impl<T: 'static> EventLoop<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn clear(&mut self) -> io::Result<()> {
-        let (_, mut sources) = self.parts();
-        let keys: Vec<_> = sources.keys().collect();
-        keys.into_iter().try_for_each(|key| sources.unregister(key))
+        let keys: Vec<_> = self.sources.user_keys().collect();
+        let remove = |key| self.sources.remove(key);
+        // All have ended before the first is dropped, so that a panicking destructor keeps none.
+        keys.into_iter().map(remove).collect::<io::Result<Vec<_>>>().map(drop)
     }
 
-    /// The state and the sources side by side, so that a walk over the one can change the other.
+    /// Returns the sources by themselves.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{EventLoop, Interest, Next};
+    /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let mut event_loop = EventLoop::new(())?;
+    /// let key = event_loop.register(left, Interest::WRITABLE, |_loop, _left, _event| Ok(Next::Keep))?;
+    /// assert_eq!(event_loop.sources().interest(key), Some(Interest::WRITABLE));
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn sources(&mut self) -> Sources<'_, T> {
+        self.parts().1
+    }
+
+    /// Returns the state and the sources side by side, so that a walk over the state can change sources.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -332,7 +344,7 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// type Clients = HashMap<Key, WriteQueue>;
     ///
-    /// fn tell_everybody(event_loop: &mut EventLoop<Clients>, line: &[u8]) -> std::io::Result<()> {
+    /// fn send_to_all(event_loop: &mut EventLoop<Clients>, line: &[u8]) -> std::io::Result<()> {
     ///     let (clients, mut sources) = event_loop.parts();
     ///     for (&key, outgoing) in clients {
     ///         outgoing.push(line);
@@ -344,110 +356,12 @@ impl<T: 'static> EventLoop<T> {
     /// # let mut event_loop = EventLoop::new(Clients::new())?;
     /// # let key = event_loop.register(left, Interest::READABLE, |_loop, _left, _event| Ok(Next::Keep))?;
     /// # event_loop.state.insert(key, WriteQueue::new());
-    /// # tell_everybody(&mut event_loop, b"hello")?;
-    /// # assert_eq!(event_loop.parts().1.interest(key), Some(Interest::READABLE | Interest::WRITABLE));
+    /// # send_to_all(&mut event_loop, b"hello")?;
+    /// # assert_eq!(event_loop.sources().interest(key), Some(Interest::READABLE | Interest::WRITABLE));
     /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn parts(&mut self) -> (&mut T, Sources<'_, T>) {
-        (&mut self.state, Sources { selector: &mut self.selector, resting: &mut self.resting })
-    }
-}
-
-fn alone<R>(registered: Rc<R>) -> R {
-    Rc::into_inner(registered).expect("the selector has given its own back")
-}
-
-/// The sources of an [`EventLoop`], apart from its state: see [`EventLoop::parts`].
-pub struct Sources<'a, T> {
-    selector: &'a mut Selector<Handler<T>>,
-    resting: &'a mut Vec<Key>,
-}
-
-impl<T> Sources<'_, T> {
-    /// As [`EventLoop::modify`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    ///
-    /// See [`EventLoop::parts`] for an example.
-    pub fn modify(&mut self, key: Key, interest: Interest) -> io::Result<()> {
-        self.handler(key)?;
-        self.resting.retain(|&resting| resting != key);
-        self.selector.modify(key, interest)
-    }
-
-    /// As [`EventLoop::unregister`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// # use polyselect::{EventLoop, Interest, Next};
-    /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
-    /// # let mut event_loop = EventLoop::new(())?;
-    /// # event_loop.register(left, Interest::READABLE, |_loop, _left, _event| Ok(Next::Keep))?;
-    /// let (_state, mut sources) = event_loop.parts();
-    /// let keys: Vec<_> = sources.keys().collect();
-    /// for key in keys {
-    ///     sources.unregister(key)?;
-    /// }
-    /// assert!(event_loop.is_empty());
-    /// # }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn unregister(&mut self, key: Key) -> io::Result<()> {
-        self.handler(key)?;
-        self.selector.unregister(key).map(drop)
-    }
-
-    /// As [`EventLoop::get`].
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// # use polyselect::{EventLoop, Interest, Next};
-    /// # use std::os::unix::net::UnixStream;
-    /// # let (left, _right) = UnixStream::pair()?;
-    /// # let mut event_loop = EventLoop::new(())?;
-    /// # let key = event_loop.register(left, Interest::READABLE, |_loop, _left, _event| Ok(Next::Keep))?;
-    /// let (_state, sources) = event_loop.parts();
-    /// assert!(sources.get::<UnixStream>(key).is_some());
-    /// # }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn get<S: 'static>(&self, key: Key) -> Option<&S> {
-        self.selector.get(key)?.source().source()
-    }
-
-    /// The interest that was last asked for.
-    ///
-    /// See [`EventLoop::parts`] for an example.
-    #[must_use]
-    pub fn interest(&self, key: Key) -> Option<Interest> {
-        Some(self.selector.get(key)?.interest())
-    }
-
-    /// The keys of all registrations, in no particular order.
-    ///
-    /// See [`unregister`](Self::unregister) for an example.
-    pub fn keys(&self) -> impl Iterator<Item = Key> {
-        let users = self.selector.iter().filter(|(_, found)| !found.source().0.is_own());
-        users.map(|(key, _)| key)
-    }
-
-    /// What stands behind a key, unless it is the loop's own.
-    fn handler(&self, key: Key) -> io::Result<&Handler<T>> {
-        let registration = self.selector.get(key).filter(|found| !found.source().0.is_own());
-        Ok(registration.ok_or_else(|| error::stale_key(key))?.source())
-    }
-}
-
-impl<T> fmt::Debug for Sources<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys()).finish()
+        (&mut self.state, Sources::new(&mut self.sources, &mut self.resting))
     }
 }

@@ -1,11 +1,10 @@
 //! What a loop has done, and which callbacks held it up.
 
-use std::panic::Location;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::EventLoop;
 
-/// What a loop has done since it was made, and what it has to do: [`EventLoop::stats`].
+/// Counts of what a loop has done since it was created, and of what it has to do; [`EventLoop::stats`] returns it.
 ///
 /// ```
 /// use polyselect::EventLoop;
@@ -21,68 +20,34 @@ use super::EventLoop;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Turns that were completed.
+    /// Iterations that were completed.
     pub turns: u64,
-    /// Events that the mechanism reported and that were dealt with.
+    /// Events that the backend reported.
     pub events: u64,
     /// Timers that ran.
     pub timers: u64,
-    /// Calls that ran: those of `call_soon`, and those of other threads.
+    /// Calls that ran: of `call_soon`, of other threads, and of [`Local`](crate::Local).
     pub calls: u64,
     /// Callbacks of signals that ran.
     pub signals: u64,
-    /// Polls of coroutines.
+    /// Polls of tasks.
     pub polls: u64,
     /// Errors of callbacks.
     pub errors: u64,
-    /// Callbacks that took longer than [`EventLoop::warn_of_slow_callbacks`] allows.
+    /// Callbacks that took longer than [`EventLoop::set_slow_callback_threshold`] allows.
     pub slow_callbacks: u64,
-    /// Sources that are registered.
+    /// Registered sources.
     pub sources: usize,
     /// Timers that are set.
     pub pending_timers: usize,
-    /// Calls that are queued; those of other threads count from the next turn on.
+    /// Queued calls; those of other threads count from the next iteration on.
     pub pending_calls: usize,
-    /// Coroutines that have not ended.
-    pub coroutines: usize,
-}
-
-/// Measures callbacks, where that was asked for.
-#[derive(Debug, Default)]
-pub(super) struct Watchdog {
-    limit: Option<Duration>,
-}
-
-impl Watchdog {
-    #[inline]
-    pub(super) fn is_off(&self) -> bool {
-        self.limit.is_none() && log::max_level() < log::LevelFilter::Trace
-    }
-
-    #[inline]
-    pub(super) fn start(&self) -> Option<Instant> {
-        self.limit.is_some().then(Instant::now)
-    }
-
-    #[inline]
-    pub(super) fn check(
-        &self,
-        start: Option<Instant>,
-        location: &'static Location<'static>,
-        stats: &mut Stats,
-    ) {
-        if let (Some(start), Some(limit)) = (start, self.limit) {
-            let taken = start.elapsed();
-            if taken > limit {
-                stats.slow_callbacks += 1;
-                log::warn!("the callback registered at {location} held the loop for {taken:?}");
-            }
-        }
-    }
+    /// Tasks that have not ended.
+    pub tasks: usize,
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// What the loop has done, and what it has to do.
+    /// Returns what the loop has done, and what it has to do.
     ///
     /// See [`Stats`] for an example.
     #[must_use]
@@ -90,30 +55,30 @@ impl<T: 'static> EventLoop<T> {
         Stats {
             sources: self.len(),
             pending_timers: self.timers.len(),
-            pending_calls: self.calls.len(),
+            pending_calls: self.calls.len() + self.local.len(),
             #[cfg(feature = "async")]
-            coroutines: self.coroutines.tasks(),
+            tasks: self.tasks.len(),
             ..self.stats
         }
     }
 
-    /// Reports callbacks that hold up the loop for longer than `limit`, with the place where each was
+    /// Reports callbacks that hold up the loop for longer than `threshold`, with the place where each was
     /// registered: `log::warn!`, and [`Stats::slow_callbacks`]. `None`, the default, reports nothing.
     ///
-    /// It costs two reads of the clock for each callback.
+    /// It takes effect with the next iteration, and costs two reads of the clock for each callback.
     ///
     /// ```
     /// use polyselect::EventLoop;
     /// use std::{thread, time::Duration};
     ///
     /// let mut event_loop = EventLoop::new(())?;
-    /// event_loop.warn_of_slow_callbacks(Duration::from_millis(1));
+    /// event_loop.set_slow_callback_threshold(Duration::from_millis(1));
     /// event_loop.call_soon(|_loop| thread::sleep(Duration::from_millis(2)));
     /// event_loop.run()?;
     /// assert_eq!(event_loop.stats().slow_callbacks, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn warn_of_slow_callbacks(&mut self, limit: impl Into<Option<Duration>>) {
-        self.watchdog.limit = limit.into();
+    pub fn set_slow_callback_threshold(&mut self, threshold: impl Into<Option<Duration>>) {
+        self.slow_callback_threshold = threshold.into();
     }
 }

@@ -1,56 +1,29 @@
 //! Timers: calls at a certain time.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use std::{fmt, mem};
 
-use super::EventLoop;
-use super::clock::{Clock, SystemClock};
-use super::registered::OnPanic;
-use super::wheel::{Handle, Wheel};
+use super::call_user::{Iteration, Place, Registrant, Replaced};
+use super::{EventLoop, errors};
 #[cfg(feature = "async")]
 use crate::asyncio::Alarm;
-
-/// Names a timer: what [`EventLoop::call_later`] and its like return and [`EventLoop::cancel`] takes.
-///
-/// It never names another timer, also not one of another loop.
-///
-/// ```
-/// use polyselect::{EventLoop, TimerKey};
-/// use std::time::Duration;
-///
-/// let mut event_loop = EventLoop::new(())?;
-/// let timer: TimerKey = event_loop.call_later(Duration::from_secs(60), |_loop| {});
-/// assert!(event_loop.cancel(timer));
-/// assert!(!event_loop.cancel(timer));
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TimerKey {
-    timers: u32,
-    handle: Handle,
-}
-
-impl fmt::Debug for TimerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TimerKey({}, {:?})", self.timers, self.handle)
-    }
-}
+use crate::timer::wheel::{Handle, Wheel};
+use crate::timer::{Clock, Owner, SystemClock, TimerKey};
 
 type Once<T> = dyn FnOnce(&mut EventLoop<T>);
 type Repeated<T> = dyn FnMut(&mut EventLoop<T>, TimerKey);
 
-enum Timer<T> {
+pub(super) enum Timer<T> {
     Once(Box<Once<T>>, &'static Location<'static>),
     Every(Rc<Every<Repeated<T>>>),
     #[cfg(feature = "async")]
     Alarm(Rc<Alarm>),
 }
 
-struct Every<C: ?Sized> {
+pub(super) struct Every<C: ?Sized> {
     period: u64,
     deadline: Cell<u64>,
     location: &'static Location<'static>,
@@ -58,11 +31,10 @@ struct Every<C: ?Sized> {
 }
 
 pub(super) struct Timers<T> {
-    /// Tells the timers of one loop from those of another.
-    id: u32,
+    owner: Owner,
     wheel: Wheel<Timer<T>>,
     clock: Box<dyn Clock>,
-    /// What the clock said last, if nothing of the user's has run since.
+    /// The last time read from the clock, unless user code has run since.
     now: Option<u64>,
 }
 
@@ -74,9 +46,7 @@ impl<T> Default for Timers<T> {
 
 impl<T> Timers<T> {
     fn with_clock(clock: Box<dyn Clock>) -> Self {
-        static IDS: AtomicU32 = AtomicU32::new(0);
-        let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Self { id, wheel: Wheel::default(), clock, now: None }
+        Self { owner: Owner::new(), wheel: Wheel::default(), clock, now: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -87,13 +57,13 @@ impl<T> Timers<T> {
         self.wheel.len()
     }
 
-    /// To be called when the user's code has run, or may have.
+    /// Called when user code has run since the clock was read, or may have.
     #[inline]
     pub(super) fn forget_the_time(&mut self) {
         self.now = None;
     }
 
-    /// How long until the next timer. The clock is read if there is one, and not just been read.
+    /// The time until the next timer. The clock is read if there is one, unless it has just been read.
     #[inline]
     pub(super) fn time_left(&mut self) -> Option<Duration> {
         if self.wheel.is_empty() { None } else { self.time_left_of_first() }
@@ -106,38 +76,57 @@ impl<T> Timers<T> {
         Some(Duration::from_nanos(deadline.saturating_sub(now)))
     }
 
+    /// The deadline of the first timer; `None` without a timer, or if the system's clock does not reach so far.
+    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+        let deadline = self.wheel.next_deadline()?;
+        // A deadline that has passed is as good as any other in the past.
+        self.clock.moment(deadline)
+    }
+
     fn insert(&mut self, deadline: u64, timer: Timer<T>) -> TimerKey {
         if self.wheel.is_empty() {
-            // It has stood still since the last timer.
+            // The wheel has stood still since the last timer.
             self.wheel.collect_due(self.clock.now());
         }
-        TimerKey { timers: self.id, handle: self.wheel.insert(deadline, timer) }
+        self.owner.key(self.wheel.insert(deadline, timer))
     }
 
-    fn remove(&mut self, key: TimerKey) -> Option<Timer<T>> {
-        if key.timers == self.id { self.wheel.cancel(key.handle) } else { None }
+    pub(super) fn remove(&mut self, key: TimerKey) -> Option<Timer<T>> {
+        self.wheel.cancel(self.owner.handle(key)?)
     }
 
-    /// Sets a repeating timer that has fired to its next deadline: of those that it was set for the
-    /// first that is still to come, so that it neither drifts nor makes up for a stall.
-    fn restart(&mut self, key: TimerKey, every: &Every<Repeated<T>>, now: u64) {
-        if key.timers != self.id {
-            return;
+    /// Takes the next due timer of this pass, and sets it again if it repeats.
+    fn next_due(&mut self, now: u64) -> Option<(TimerKey, Timer<T>)> {
+        let handle = self.wheel.next_due()?;
+        let key = self.owner.key(handle);
+        if let Some(Timer::Every(every)) = self.wheel.get(handle) {
+            // Set before the callback runs, so that the timer goes on wherever the callback moves the loop.
+            let every = Rc::clone(every);
+            self.restart(handle, &every, now);
+            return Some((key, Timer::Every(every)));
         }
+        Some((key, self.wheel.cancel(handle)?))
+    }
+
+    /// Sets a repeating timer to the first of its deadlines that is after `now`, so that it neither drifts nor makes up
+    /// for a stall.
+    fn restart(&mut self, handle: Handle, every: &Every<Repeated<T>>, now: u64) {
         let missed = now.saturating_sub(every.deadline.get()) / every.period;
         let step = every.period.saturating_mul(missed.saturating_add(1));
         every.deadline.set(every.deadline.get().saturating_add(step));
-        self.wheel.reschedule(key.handle, every.deadline.get());
+        self.wheel.reschedule(handle, every.deadline.get());
     }
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Runs `callback` once, when `delay` has passed; never earlier. Zero means when timers have their
-    /// turn next: in this turn, if a source's callback sets it, else in the next one.
+    /// Runs `callback` once, when `delay` has passed; never earlier.
+    ///
+    /// With a `delay` of zero it runs with the next timers: in this iteration if the callback of a source sets it,
+    /// otherwise in the next.
     ///
     /// Setting and cancelling take constant time, whatever the number of timers. Timers run in the
     /// order of their deadlines, which are kept to the nanosecond; equal ones in the order in which
-    /// they were set.
+    /// they were set. Does not block.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -160,8 +149,8 @@ impl<T: 'static> EventLoop<T> {
         self.timers.insert(deadline, Timer::Once(Box::new(callback), Location::caller()))
     }
 
-    /// Runs `callback` once, at that moment or as soon after it as possible; when timers have
-    /// their turn next if it has passed. As [`call_later`](Self::call_later).
+    /// Runs `callback` once, at `deadline` or as soon after it as possible; with the next timers if it has
+    /// passed. Otherwise like [`call_later`](Self::call_later).
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -186,9 +175,9 @@ impl<T: 'static> EventLoop<T> {
     /// Runs `callback` every `period`, for the first time when one has passed, until it is cancelled;
     /// the callback gets its own key.
     ///
-    /// The deadlines are whole periods from now, whenever it really runs, so that it does not drift.
-    /// What a stall made it miss is not made up for: it runs once, and goes on with the next
-    /// deadline. A period of zero means every turn, and that the loop never sleeps.
+    /// The deadlines are whole periods from now, whenever the callback really runs, so that it does not drift.
+    /// Deadlines that a stall made it miss are not made up for: it runs once, and goes on with the next
+    /// deadline. A period of zero runs it in every iteration, and the loop never sleeps.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -198,7 +187,7 @@ impl<T: 'static> EventLoop<T> {
     /// event_loop.call_every(Duration::from_micros(100), |event_loop, timer| {
     ///     event_loop.state += 1;
     ///     if event_loop.state == 5 {
-    ///         event_loop.cancel(timer);
+    ///         event_loop.cancel(timer).expect("is running");
     ///     }
     /// });
     /// event_loop.run()?;
@@ -222,71 +211,65 @@ impl<T: 'static> EventLoop<T> {
         self.timers.insert(deadline, Timer::Every(Rc::new(every)))
     }
 
-    /// Rings when the alarm's deadline has come.
+    /// Sets a timer that rings the alarm.
     #[cfg(feature = "async")]
     pub(super) fn set_alarm(&mut self, alarm: Rc<Alarm>) -> TimerKey {
         let deadline = self.timers.clock.at(alarm.deadline);
         self.timers.insert(deadline, Timer::Alarm(alarm))
     }
 
-    /// Ends a timer, and says whether it was still to run. A timer may end itself, and one whose
-    /// deadline has passed but whose turn has not come.
+    /// Cancels a timer: its callback does not run, and is dropped.
+    ///
+    /// A timer may cancel itself while it runs if it repeats, and any timer whose deadline has passed but whose callback
+    /// has not been called. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the key names no timer of this loop, or none any more: it has run or was cancelled. Where that
+    /// may happen and does not matter, `event_loop.cancel(timer).ok();` says so.
     ///
     /// See [`TimerKey`] for an example.
-    pub fn cancel(&mut self, timer: TimerKey) -> bool {
-        self.timers.remove(timer).is_some()
+    pub fn cancel(&mut self, timer: TimerKey) -> io::Result<()> {
+        let removed = self.timers.remove(timer).map(drop);
+        removed.ok_or_else(|| errors::not_found(format_args!("{timer:?} names no timer")))
     }
 
     #[inline]
-    pub(super) fn fire_timers(&mut self) {
-        if !self.timers.is_empty() {
-            self.fire_due_timers();
-        }
+    pub(super) fn fire_timers(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
+        if self.timers.is_empty() { Ok(()) } else { self.fire_due_timers(iteration) }
     }
 
     #[inline(never)]
-    fn fire_due_timers(&mut self) {
+    fn fire_due_timers(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
         let now = self.timers.clock.now();
         self.timers.now = Some(now);
         self.timers.wheel.collect_due(now);
-        while let Some(handle) = self.timers.wheel.next_due() {
-            self.timers.forget_the_time();
+        while let Some((key, timer)) = self.timers.next_due(now) {
             self.stats.timers += 1;
-            self.fire(TimerKey { timers: self.timers.id, handle }, now);
-        }
-    }
-
-    fn fire(&mut self, key: TimerKey, now: u64) {
-        let watch = self.watchdog.start();
-        let location = if let Some(Timer::Every(every)) = self.timers.wheel.get(key.handle) {
-            let every = Rc::clone(every);
-            let guard = OnPanic::new(self, |event_loop| {
-                event_loop.cancel(key);
-            });
-            // It fails for one that is running, in a loop that it has put elsewhere.
-            if let Ok(mut callback) = every.callback.try_borrow_mut() {
-                callback(guard.event_loop, key);
-            }
-            mem::forget(guard);
-            self.timers.restart(key, &every, now);
-            every.location
-        } else {
-            match self.timers.remove(key) {
-                Some(Timer::Once(callback, location)) => {
-                    callback(self);
-                    location
+            match timer {
+                Timer::Once(callback, location) => {
+                    let place = Place::Timer(location);
+                    self.call_user(iteration, Registrant::Nothing, place, callback)?;
+                }
+                Timer::Every(every) => {
+                    let place = Place::Timer(every.location);
+                    let call = move |event_loop: &mut Self| {
+                        (every.callback.borrow_mut())(event_loop, key);
+                    };
+                    self.call_user(iteration, Registrant::Timer(key), place, call)?;
                 }
                 #[cfg(feature = "async")]
-                Some(Timer::Alarm(alarm)) => return alarm.ring(),
-                _ => return,
+                Timer::Alarm(alarm) => {
+                    let ring = |_: &mut Self| alarm.ring();
+                    self.call_user(iteration, Registrant::Nothing, Place::Unknown, ring)?;
+                }
             }
-        };
-        log::trace!("the timer set at {location} has run");
-        self.watchdog.check(watch, location, &mut self.stats);
+        }
+        Ok(())
     }
 }
 
-/// As far as they can be counted: 584 years.
+/// Saturates at 584 years.
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

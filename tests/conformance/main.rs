@@ -63,15 +63,23 @@ const SUITES: &[Suite] = &[
     #[cfg(feature = "async")]
     ("asyncio_streams", asyncio::streams::CASES),
     #[cfg(feature = "async")]
+    ("asyncio_task_faults", asyncio::task_faults::CASES),
+    #[cfg(feature = "async")]
     ("asyncio_time", asyncio::time::CASES),
     ("capacity", capacity::CASES),
     ("edge", edge::CASES),
     ("event_loop_accepting", event_loop::accepting::CASES),
+    ("event_loop_builder", event_loop::builder::CASES),
     ("event_loop_calls", event_loop::calls::CASES),
     #[cfg(unix)]
     ("event_loop_children", event_loop::children::CASES),
     ("event_loop_errors", event_loop::errors::CASES),
+    ("event_loop_interests", event_loop::interests::CASES),
+    ("event_loop_local", event_loop::local::CASES),
+    #[cfg(unix)]
+    ("event_loop_nesting", event_loop::nesting::CASES),
     ("event_loop_reentrancy", event_loop::reentrancy::CASES),
+    ("event_loop_replaced", event_loop::replaced::CASES),
     #[cfg(unix)]
     ("event_loop_signals", event_loop::signals::CASES),
     ("event_loop_sources", event_loop::sources::CASES),

@@ -68,7 +68,7 @@ impl Connection {
             }
         };
         if let Some(timer) = self.timer.take() {
-            event_loop.cancel(timer);
+            event_loop.cancel(timer).expect("is set");
         }
         event_loop.state.ended(&ending);
         Ok(Next::Remove)
@@ -100,7 +100,7 @@ impl Connection {
 
     fn set_timer_anew(&mut self, event_loop: &mut Loop, key: Key) {
         if let Some(timer) = self.timer.take() {
-            event_loop.cancel(timer);
+            event_loop.cancel(timer).expect("is set");
         }
         self.timer.set(Some(set_timer(event_loop, key, self.idle)));
     }

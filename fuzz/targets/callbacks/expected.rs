@@ -18,46 +18,70 @@ pub enum Due {
     Never(u64),
 }
 
+/// Whether a wait can report a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    Yes,
+    No,
+    /// It is a one-shot, and whether it was reported depends on the order of the events, which is the backend's.
+    Unknown,
+}
+
 #[derive(Debug)]
 pub struct Source {
     pub interest: Interest,
     pub is_oneshot: bool,
-    pub is_armed: bool,
+    pub armed: Armed,
     /// What can be read of it.
     pub count: u64,
 }
 
 impl Source {
     fn ready(&self) -> Ready {
-        let mut ready = Ready::from(self.interest);
+        let mut ready = wanted(self.interest);
         ready.set(Ready::READABLE, ready.contains(Ready::READABLE) && self.count > 0);
         // Such a descriptor has nothing to do with priority.
         ready & (Ready::READABLE | Ready::WRITABLE)
     }
+}
 
-    pub fn modify(&mut self, interest: Interest) {
-        self.interest = interest;
-        self.is_armed = true;
-    }
+fn wanted(interest: Interest) -> Ready {
+    let mut wanted = Ready::empty();
+    wanted.set(Ready::READABLE, interest.contains(Interest::READABLE));
+    wanted.set(Ready::WRITABLE, interest.contains(Interest::WRITABLE));
+    wanted
+}
+
+/// An event that was collected, and whose callback has not run.
+#[derive(Debug)]
+struct Pending {
+    /// The readiness that was collected; two if either of two waits may have collected it.
+    ready: Vec<Ready>,
+    /// Whether the callback may not run: the interest excluded the event for a time, or the wait is uncertain.
+    is_optional: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
+    /// Local calls that were queued before the iteration; the wait comes after them.
+    Start,
     Events,
     Timers,
     Calls,
+    LocalCalls,
 }
 
 #[derive(Debug)]
 pub struct Expected {
     pub sources: BTreeMap<Id, Source>,
-    /// What the wait reported, and whose callback has not run.
-    events: BTreeMap<Id, Ready>,
+    events: BTreeMap<Id, Pending>,
     /// Whether an event was collected for a source that is gone.
     has_stale_events: bool,
     /// A turn panicked and left nothing but, perhaps, stale events: if it did, there is no wait. Which
     /// it is depends on the order of the events, which is the mechanism's.
     may_skip_wait: bool,
+    /// A turn panicked and left events that may have been withheld before: if any of them is left, the wait is skipped.
+    is_wait_uncertain: bool,
     pub timers: BTreeMap<Due, Id>,
     /// The timers of the pass in progress.
     pass: VecDeque<Due>,
@@ -66,6 +90,9 @@ pub struct Expected {
     calls_due: usize,
     /// Sent as by another thread, and not yet collected.
     letters: VecDeque<Id>,
+    local_calls: VecDeque<Id>,
+    /// How many of them belong to this phase.
+    local_calls_due: usize,
     phase: Phase,
     /// Counts what is set and the passes.
     moment: u64,
@@ -80,11 +107,14 @@ impl Expected {
             events: BTreeMap::new(),
             has_stale_events: false,
             may_skip_wait: false,
+            is_wait_uncertain: false,
             timers: BTreeMap::new(),
             pass: VecDeque::new(),
             calls: VecDeque::new(),
             calls_due: 0,
             letters: VecDeque::new(),
+            local_calls: VecDeque::new(),
+            local_calls_due: 0,
             phase: Phase::Events,
             moment: 0,
             pass_began: 0,
@@ -105,28 +135,67 @@ impl Expected {
         self.letters.push_back(id);
     }
 
+    pub fn queue_local_call(&mut self, id: Id) {
+        self.local_calls.push_back(id);
+    }
+
+    pub fn modify_source(&mut self, id: Id, interest: Interest) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        source.interest = interest;
+        source.armed = Armed::Yes;
+        if let Some(pending) = self.events.get_mut(&id) {
+            let is_excluded = |ready: &Ready| !ready.intersects(wanted(interest));
+            pending.is_optional |= pending.ready.iter().any(is_excluded);
+        }
+    }
+
     pub fn remove_source(&mut self, id: Id) {
         self.sources.remove(&id);
         self.has_stale_events |= self.events.remove(&id).is_some();
     }
 
-    /// What the wait reports. Whether something is to be done, so that it must end.
+    /// An iteration begins. Whether something is to be done, so that its wait must end.
     pub fn begin_turn(&mut self) -> bool {
+        self.phase = Phase::Start;
+        self.local_calls_due = self.local_calls.len();
+        if self.local_calls_due > 0 {
+            return true;
+        }
+        self.wait();
+        let must_deliver = self.events.values().any(|pending| !pending.is_optional);
+        self.calls_due > 0 || must_deliver || self.timers_due().next().is_some()
+    }
+
+    /// What the wait reports.
+    fn wait(&mut self) {
+        if self.phase > Phase::Start {
+            return;
+        }
+        assert_eq!(self.local_calls_due, 0, "local calls that have not run before the wait");
         self.phase = Phase::Events;
         // What a turn that panicked has left takes the place of a wait.
-        if self.events.is_empty() {
+        if self.events.values().all(|pending| pending.is_optional) {
             self.may_skip_wait = mem::take(&mut self.has_stale_events);
-            for (&id, source) in &mut self.sources {
-                let ready = source.ready();
-                if source.is_armed && !ready.is_empty() {
-                    source.is_armed = !source.is_oneshot;
-                    self.events.insert(id, ready);
-                }
-            }
+            self.is_wait_uncertain = !self.events.is_empty();
+            self.collect();
         }
         self.calls.append(&mut self.letters);
         self.calls_due = self.calls.len();
-        self.calls_due > 0 || !self.events.is_empty() || self.timers_due().next().is_some()
+    }
+
+    fn collect(&mut self) {
+        for (&id, source) in &mut self.sources {
+            let ready = source.ready();
+            if ready.is_empty() || source.armed == Armed::No {
+                continue;
+            }
+            let is_optional = self.is_wait_uncertain || source.armed == Armed::Unknown;
+            if source.is_oneshot {
+                source.armed = if self.is_wait_uncertain { Armed::Unknown } else { Armed::No };
+            }
+            let empty = || Pending { ready: Vec::new(), is_optional };
+            self.events.entry(id).or_insert_with(empty).ready.push(ready);
+        }
     }
 
     fn timers_due(&self) -> impl Iterator<Item = Due> {
@@ -135,10 +204,13 @@ impl Expected {
 
     /// The callback of this source runs.
     pub fn event(&mut self, id: Id, ready: Ready) {
+        self.wait();
         assert_eq!(self.phase, Phase::Events, "an event for {id} after the events");
         self.may_skip_wait = false;
-        let expected = self.events.remove(&id);
-        assert_eq!(expected, Some(ready), "an event for {id}");
+        let pending = self.events.remove(&id).unwrap_or_else(|| panic!("an event for {id}"));
+        let wanted = wanted(self.sources[&id].interest);
+        let is_expected = pending.ready.iter().any(|&collected| collected & wanted == ready);
+        assert!(is_expected && !ready.is_empty(), "{ready:?} for {id}, not {pending:?}");
     }
 
     /// The callback of this timer runs. Returns when it is due the next time, should it repeat.
@@ -152,13 +224,17 @@ impl Expected {
     }
 
     fn begin_timers(&mut self) {
+        self.wait();
         if self.phase < Phase::Timers {
-            if mem::take(&mut self.may_skip_wait) {
-                for id in mem::take(&mut self.events).into_keys() {
-                    self.sources.get_mut(&id).expect("nothing has run").is_armed = true;
+            if mem::take(&mut self.may_skip_wait) && !self.is_wait_uncertain {
+                for (id, pending) in mem::take(&mut self.events) {
+                    let was_unknown = pending.is_optional;
+                    let source = self.sources.get_mut(&id).expect("nothing has run");
+                    source.armed = if was_unknown { Armed::Unknown } else { Armed::Yes };
                 }
             }
             self.has_stale_events = false;
+            self.events.retain(|_, pending| !pending.is_optional);
             assert!(self.events.is_empty(), "no callback for the events {:?}", self.events);
             self.phase = Phase::Timers;
             self.pass = self.timers_due().collect();
@@ -193,9 +269,28 @@ impl Expected {
         assert_eq!(self.calls.pop_front(), Some(id), "of the calls");
     }
 
+    fn begin_local_calls(&mut self) {
+        if self.phase < Phase::LocalCalls {
+            self.begin_calls();
+            assert_eq!(self.calls_due, 0, "calls that have not run");
+            self.phase = Phase::LocalCalls;
+            self.local_calls_due = self.local_calls.len();
+        }
+    }
+
+    /// This local call runs.
+    pub fn local_call(&mut self, id: Id) {
+        if self.phase > Phase::Start || self.local_calls_due == 0 {
+            self.begin_local_calls();
+        }
+        assert!(self.local_calls_due > 0, "local call {id} belongs to the next turn");
+        self.local_calls_due -= 1;
+        assert_eq!(self.local_calls.pop_front(), Some(id), "of the local calls");
+    }
+
     pub fn end_turn(&mut self) {
-        self.begin_calls();
-        assert_eq!(self.calls_due, 0, "calls that have not run");
+        self.begin_local_calls();
+        assert_eq!(self.local_calls_due, 0, "local calls that have not run");
     }
 
     /// A callback panicked: what is left is for the next turn.

@@ -8,12 +8,12 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use polyselect::{Event, EventLoop, Interest, Key, Next, Remote, TimerKey, Watch};
+use polyselect::{Event, EventLoop, Interest, Key, Local, Next, Remote, TimerKey, Watch};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{read, write};
 
 use super::super::bytes::Bytes;
-use super::expected::{Due, Expected, Id, Source};
+use super::expected::{Armed, Due, Expected, Id, Source};
 
 /// Far enough to be sure that it does not come.
 const NEVER: Duration = Duration::from_secs(1_000_000);
@@ -43,6 +43,7 @@ pub struct World {
     timers: BTreeMap<Id, (TimerKey, Due)>,
     next_id: Id,
     remote: Option<Remote<World>>,
+    local: Option<Local<World>>,
     /// All moments up to 256 nanoseconds later are in the past.
     start: Instant,
     /// The source whose error the hook must get.
@@ -64,6 +65,7 @@ impl World {
             timers: BTreeMap::new(),
             next_id: 0,
             remote: None,
+            local: None,
             start: Instant::now(),
             failed: None,
             alive,
@@ -136,6 +138,7 @@ pub fn prepare(event_loop: &mut Loop) {
     while start.elapsed() < Duration::from_micros(1) {}
     event_loop.state.start = start;
     event_loop.state.remote = Some(event_loop.remote().expect("opens"));
+    event_loop.state.local = Some(event_loop.local());
     event_loop.on_error(|event_loop, key, error| {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
         assert_eq!(event_loop.state.failed.take(), Some(key));
@@ -172,7 +175,7 @@ fn action(event_loop: &mut Loop) {
                 event_loop.state.log(format!("modify {id} to {interest:?}"));
                 let key = event_loop.state.sources[&id].key;
                 event_loop.modify(key, interest).expect("is registered");
-                event_loop.state.expected.sources.get_mut(&id).expect("is known").modify(interest);
+                event_loop.state.expected.modify_source(id, interest);
             }
         }
         5 | 6 => {
@@ -195,7 +198,8 @@ fn action(event_loop: &mut Loop) {
                 let (key, due) = event_loop.state.timers.remove(&id).expect("is known");
                 let is_set = event_loop.state.expected.timers.remove(&due).is_some();
                 // One that repeats can end itself while it runs.
-                assert!(event_loop.cancel(key) && !event_loop.cancel(key), "{due:?}, {is_set}");
+                event_loop.cancel(key).unwrap_or_else(|error| panic!("{due:?}, {is_set}: {error}"));
+                assert!(event_loop.cancel(key).is_err());
             }
         }
         12 | 13 => {
@@ -223,6 +227,18 @@ fn action(event_loop: &mut Loop) {
                 let ids: Vec<_> = expected.sources.keys().copied().collect();
                 ids.into_iter().for_each(|id| expected.remove_source(id));
                 event_loop.clear().expect("no fork");
+            }
+            1..=99 => {
+                let id = event_loop.state.new_id();
+                event_loop.state.log(format!("queue local call {id}"));
+                event_loop.state.expected.queue_local_call(id);
+                let alive = Rc::clone(&event_loop.state.alive);
+                let local = event_loop.state.local.clone().expect("is prepared");
+                let call = move |event_loop: &mut Loop| {
+                    let _share = alive;
+                    run_local_call(event_loop, id);
+                };
+                local.call(call).expect("is there");
             }
             _ if event_loop.state.is_in_turn => {
                 let error = event_loop.turn(Duration::ZERO).expect_err("one is in progress");
@@ -257,7 +273,7 @@ fn add_source(event_loop: &mut Loop) {
             on_event(event_loop, id, event)
         })
         .expect("is registered");
-    let source = Source { interest, is_oneshot, is_armed: true, count };
+    let source = Source { interest, is_oneshot, armed: Armed::Yes, count };
     event_loop.state.expected.sources.insert(id, source);
     event_loop.state.sources.insert(id, Watched { key, counter });
 }
@@ -279,9 +295,7 @@ fn on_event(event_loop: &mut Loop, id: Id, event: Event) -> io::Result<Next> {
         2 | 3 => {
             let interest = interest(state);
             state.log(format!("  {id} asks for {interest:?}"));
-            if let Some(source) = state.expected.sources.get_mut(&id) {
-                source.modify(interest);
-            }
+            state.expected.modify_source(id, interest);
             Ok(Next::Modify(interest))
         }
         4 => {
@@ -354,6 +368,13 @@ fn repeat(event_loop: &mut Loop) {
 fn run_call(event_loop: &mut Loop, id: Id) {
     event_loop.state.log(format!("  call {id}"));
     event_loop.state.expected.call(id);
+    act(event_loop);
+    panic_perhaps(event_loop, id);
+}
+
+fn run_local_call(event_loop: &mut Loop, id: Id) {
+    event_loop.state.log(format!("  local call {id}"));
+    event_loop.state.expected.local_call(id);
     act(event_loop);
     panic_perhaps(event_loop, id);
 }

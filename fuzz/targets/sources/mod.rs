@@ -7,8 +7,8 @@ pub mod common {
 #[path = "../../../examples/ftp_server/library.rs"]
 pub mod library;
 
-#[path = "../../../src/event_loop"]
-pub mod event_loop {
+#[path = "../../../src/timer"]
+pub mod timer {
     pub(crate) mod wheel;
 }
 

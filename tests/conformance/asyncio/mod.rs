@@ -4,6 +4,7 @@ pub mod coroutines;
 pub mod servers;
 pub mod sources;
 pub mod streams;
+pub mod task_faults;
 pub mod time;
 
 /// More than the kernel takes for a peer that does not read.

@@ -114,7 +114,7 @@ impl RegisterListener for EventLoop<u32> {
     fn register_listener(&mut self, listener: TcpListener) -> io::Result<polyselect::Key> {
         let key = self.accept(listener, |event_loop, _, _| {
             event_loop.state += 1;
-            let key = event_loop.parts().1.keys().next().expect("the listener");
+            let key = event_loop.sources().keys().next().expect("the listener");
             match event_loop.state {
                 1 => event_loop.modify(key, Interest::empty()),
                 _ => event_loop.unregister(key),

@@ -21,6 +21,8 @@ pub const CASES: &[Case] = &[
     case!(without_pidfd_sigchld_does),
     #[cfg(target_os = "linux")]
     case!(without_pidfd_a_child_that_has_ended_is_noticed),
+    #[cfg(target_os = "linux")]
+    case!(without_pidfd_a_panic_of_one_child_leaves_the_others),
 ];
 
 fn child(command: &str) -> Child {
@@ -91,10 +93,12 @@ fn a_child_can_be_killed_and_taken_back(backend: Backend) {
         .unwrap();
     let taken = event_loop.watch_child(child("exit 0"), |_, _| unreachable!()).unwrap();
     event_loop.child_mut(killed).expect("runs").kill().unwrap();
-    let mut taken = event_loop.take_child(taken).expect("is watched");
+    let mut taken = event_loop.take_child(taken).unwrap();
     event_loop.run().unwrap();
     assert_eq!(event_loop.state, 1);
-    assert!(event_loop.child_mut(killed).is_none() && event_loop.take_child(killed).is_none());
+    assert!(event_loop.child_mut(killed).is_none());
+    let error = event_loop.take_child(killed).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     assert!(taken.wait().unwrap().success());
 }
 
@@ -153,4 +157,49 @@ fn without_pidfd_a_child_that_has_ended_is_noticed(backend: Backend) {
     event_loop.watch_child(over, |event_loop, status| event_loop.state = status.ok()).unwrap();
     event_loop.run().unwrap();
     assert_eq!(event_loop.state.and_then(|status| status.code()), Some(3));
+}
+
+#[cfg(target_os = "linux")]
+fn without_pidfd_a_panic_of_one_child_leaves_the_others(backend: Backend) {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    forbid_pidfd();
+    let mut event_loop = open(backend, 0);
+    let mut inputs = Vec::new();
+    for number in 0..5 {
+        let mut child = Command::new("sh")
+            .args(["-c", "read line"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        inputs.push((Pid::from_child(&child), child.stdin.take().unwrap()));
+        let ended = move |event_loop: &mut EventLoop<i32>, _| {
+            event_loop.state += 1;
+            if number != 2 {
+                resume_unwind(Box::new("on purpose"));
+            }
+        };
+        event_loop.watch_child(child, ended).unwrap();
+    }
+    // Children that had ended before they were watched would be found in the first iteration.
+    event_loop.turn(std::time::Duration::ZERO).unwrap();
+    for (id, input) in inputs {
+        drop(input);
+        // All signals have come before the loop runs, so that there is but one turn for them.
+        waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+    }
+    let mut panics = 0;
+    while event_loop.state < 5 {
+        let before = event_loop.state;
+        let turn = catch_unwind(AssertUnwindSafe(|| event_loop.turn(SURELY / 4)));
+        match turn {
+            Ok(turn) => turn.unwrap(),
+            Err(_) => panics += 1,
+        }
+        assert!(event_loop.state > before, "after {panics} panics the others are not called");
+    }
+    assert_eq!(panics, 4);
+    event_loop.run().unwrap();
+    expect_no_children();
 }

@@ -1,11 +1,17 @@
 //! The event loop: the same on every mechanism as well.
 
 pub mod accepting;
+pub mod builder;
 pub mod calls;
 #[cfg(unix)]
 pub mod children;
 pub mod errors;
+pub mod interests;
+pub mod local;
+#[cfg(unix)]
+pub mod nesting;
 pub mod reentrancy;
+pub mod replaced;
 #[cfg(unix)]
 pub mod signals;
 pub mod sources;

@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     case!(a_callback_registers_while_its_own_slot_is_in_use),
     case!(a_new_registration_gets_no_event_of_the_old_one_in_its_slot),
     case!(a_turn_inside_a_turn_is_an_error),
+    case!(a_run_inside_a_turn_is_an_error_also_when_nothing_is_left),
     case!(the_whole_loop_can_be_replaced_by_a_callback),
     case!(a_loop_that_was_put_aside_runs_on),
     case!(a_callback_moves_the_loop_to_another_mechanism),
@@ -125,7 +126,7 @@ fn a_callback_registers_while_its_own_slot_is_in_use(backend: Backend) {
 
 fn a_new_registration_gets_no_event_of_the_old_one_in_its_slot(backend: Backend) {
     let (mut event_loop, _peers) = writable(backend, 2);
-    let keys: Vec<_> = event_loop.parts().1.keys().collect();
+    let keys: Vec<_> = event_loop.sources().keys().collect();
     let (left, _right) = pair();
     let replacement = Rc::new(left);
     // Whichever of the two comes first removes the other and takes its slot.
@@ -137,7 +138,7 @@ fn a_new_registration_gets_no_event_of_the_old_one_in_its_slot(backend: Backend)
             .register(source, Interest::WRITABLE, move |event_loop, _, event| {
                 let _ = &peer;
                 let others: Vec<_> =
-                    event_loop.parts().1.keys().filter(|&key| key != event.key).collect();
+                    event_loop.sources().keys().filter(|&key| key != event.key).collect();
                 for other in others {
                     event_loop.unregister(other).unwrap();
                 }
@@ -170,6 +171,14 @@ fn a_turn_inside_a_turn_is_an_error(backend: Backend) {
         .unwrap();
     event_loop.run().unwrap();
     assert_eq!(event_loop.state, 1);
+}
+
+fn a_run_inside_a_turn_is_an_error_also_when_nothing_is_left(backend: Backend) {
+    let mut event_loop = open(backend, None);
+    event_loop.call_soon(|event_loop| event_loop.state = Some(event_loop.run()));
+    event_loop.run().unwrap();
+    let error = event_loop.state.expect("was called").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
 }
 
 fn the_whole_loop_can_be_replaced_by_a_callback(backend: Backend) {

@@ -1,5 +1,6 @@
 //! Timers: never early, in order, cancellable at any moment.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use polyselect::{Backend, Interest, Next, TimerKey};
@@ -21,6 +22,7 @@ pub const CASES: &[Case] = &[
     case!(a_key_of_another_loop_cancels_nothing),
     case!(they_run_beside_sources_that_are_always_ready),
     case!(far_deadlines_are_no_error),
+    case!(moments_before_the_loop_was_made_keep_their_order),
 ];
 
 fn they_run_in_the_order_of_their_deadlines_and_never_early(backend: Backend) {
@@ -57,7 +59,7 @@ fn a_turn_waits_no_longer_than_its_timeout(backend: Backend) {
     let start = Instant::now();
     event_loop.turn(A_WHILE).unwrap();
     assert!((A_WHILE..SURELY).contains(&start.elapsed()));
-    assert!(event_loop.cancel(timer));
+    event_loop.cancel(timer).unwrap();
     event_loop.call_later(A_WHILE, |event_loop| event_loop.state = true);
     event_loop.turn(SURELY).unwrap();
     assert!(event_loop.state, "the turn that a deadline ends runs the timer");
@@ -79,20 +81,20 @@ fn a_callback_may_cancel_itself_and_what_is_due(backend: Backend) {
         let key = event_loop.call_later(Duration::ZERO, |event_loop| {
             event_loop.state.0 += 1;
             let keys = std::mem::take(&mut event_loop.state.1);
-            let cancelled = keys.into_iter().filter(|&key| event_loop.cancel(key)).count();
+            let cancelled = keys.into_iter().filter(|&key| event_loop.cancel(key).is_ok()).count();
             assert_eq!(cancelled, 2, "the others, not the one that runs");
         });
         event_loop.state.1.push(key);
     }
     let every = event_loop.call_every(Duration::from_nanos(1), |event_loop, timer| {
         event_loop.state.0 += 10;
-        assert!(event_loop.cancel(timer));
-        assert!(!event_loop.cancel(timer));
+        event_loop.cancel(timer).unwrap();
+        assert_eq!(event_loop.cancel(timer).unwrap_err().kind(), ErrorKind::NotFound);
     });
     std::thread::sleep(Duration::from_millis(1));
     event_loop.turn(Duration::ZERO).unwrap();
     assert_eq!(event_loop.state.0, 11);
-    assert!(!event_loop.cancel(every));
+    assert!(event_loop.cancel(every).is_err());
     event_loop.run().unwrap();
     assert_eq!(event_loop.state.0, 11);
 }
@@ -119,7 +121,7 @@ fn a_repeating_timer_neither_drifts_nor_bursts(backend: Backend) {
         event_loop.state.push(Instant::now());
         match event_loop.state.len() {
             2 => std::thread::sleep(10 * PERIOD), // a stall
-            6 => assert!(event_loop.cancel(timer)),
+            6 => event_loop.cancel(timer).unwrap(),
             _ => {}
         }
     });
@@ -143,7 +145,7 @@ fn a_key_of_another_loop_cancels_nothing(backend: Backend) {
     let mut other = open(backend, 0);
     let key = one.call_later(Duration::ZERO, |event_loop| event_loop.state += 1);
     other.call_later(Duration::ZERO, |event_loop| event_loop.state += 1);
-    assert!(!other.cancel(key));
+    assert_eq!(other.cancel(key).unwrap_err().kind(), ErrorKind::NotFound);
     one.run().unwrap();
     other.run().unwrap();
     assert_eq!((one.state, other.state), (1, 1));
@@ -194,4 +196,20 @@ fn zero_set_by_an_event_is_for_the_timers_of_this_turn(backend: Backend) {
     assert_eq!(event_loop.state, 1);
     event_loop.turn(SURELY).unwrap();
     assert_eq!(event_loop.state, 11);
+}
+
+fn moments_before_the_loop_was_made_keep_their_order(backend: Backend) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_micros(10) {}
+    let mut event_loop = open(backend, Vec::new());
+    for nanoseconds in [300, 100, 200, 100, 0, 9000] {
+        let deadline = start + Duration::from_nanos(nanoseconds);
+        event_loop.call_at(deadline, move |event_loop| event_loop.state.push(nanoseconds));
+    }
+    // Long before the loop, as far as the clock of this system goes back.
+    if let Some(earliest) = start.checked_sub(Duration::from_secs(1)) {
+        event_loop.call_at(earliest, |event_loop| assert!(event_loop.state.is_empty()));
+    }
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, [0, 100, 100, 200, 300, 9000]);
 }

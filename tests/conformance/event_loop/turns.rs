@@ -75,7 +75,7 @@ fn slow_callbacks_are_reported(backend: Backend) {
     let mut event_loop = open(backend, ());
     let slowly = |_: &mut polyselect::EventLoop<()>| std::thread::sleep(2 * A_WHILE);
     for limit in [None, Some(A_WHILE)] {
-        event_loop.warn_of_slow_callbacks(limit);
+        event_loop.set_slow_callback_threshold(limit);
         event_loop.call_soon(slowly);
         event_loop.call_soon(|_| ());
         event_loop.call_later(Duration::ZERO, slowly);
@@ -105,7 +105,7 @@ fn stats_count(backend: Backend) {
     while event_loop.stats().events < 4 {
         event_loop.turn(SURELY).unwrap();
     }
-    event_loop.cancel(timer);
+    event_loop.cancel(timer).unwrap();
     let stats = event_loop.stats();
     assert_eq!((stats.calls, stats.pending_timers, stats.pending_calls), (1, 0, 0));
     assert!((2..=4).contains(&stats.turns));

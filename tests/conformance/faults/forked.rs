@@ -47,7 +47,7 @@ fn in_a_callback_the_child_is_told_and_the_parent_goes_on(backend: Backend) {
         fork(|| {
             let (left, _right) = pair();
             let refused = event_loop.register(left, R, |_, _, _| Ok(Next::Keep)).unwrap_err();
-            let keys: Vec<_> = event_loop.parts().1.keys().collect();
+            let keys: Vec<_> = event_loop.sources().keys().collect();
             let errors = [
                 refused.into_error(),
                 event_loop.modify(keys[0], W).unwrap_err(),

@@ -1,9 +1,16 @@
-//! Panics of callbacks that are no source's, timer's or call's: those are with the loop's errors.
+//! Panics of callbacks and of what they own; those of sources, timers and calls alone are with the errors of the loop.
 
-use std::io::{self, Read, Write};
+// They are const; clippy does not see it on some targets.
+#![allow(clippy::missing_const_for_thread_local)]
+
+use std::cell::Cell;
+use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
 
 use polyselect::signal::{SIGUSR1, SIGUSR2};
 use polyselect::{Backend, EventLoop, Next};
@@ -21,6 +28,11 @@ pub const CASES: &[Case] = &[
     case!(of_a_child),
     case!(of_what_makes_a_callback),
     case!(in_run),
+    case!(of_a_callback_and_of_its_source_when_dropped),
+    case!(of_a_timer_and_of_what_it_owns_when_dropped),
+    case!(of_a_source_that_is_dropped_for_its_callback),
+    case!(of_one_of_several_sources_that_are_cleared),
+    case!(of_a_logger_at_any_record),
 ];
 
 const ON_PURPOSE: &str = "on purpose";
@@ -116,14 +128,15 @@ fn of_what_makes_a_callback(backend: Backend) {
     let ((left, mut right), (other, _other_peer)) = (pair(), pair());
     let mut event_loop = open_loop(backend, 0);
     panics(|| event_loop.register_with(left, R, |_| -> Callback { panic_quietly() }));
-    right.write_all(b"!").unwrap();
+    assert!(event_loop.is_empty(), "the half-made registration is gone");
+    right.set_nonblocking(false).unwrap();
+    assert_eq!(right.read(&mut [0]).unwrap(), 0, "so is its source");
     event_loop
         .register(other, W, |event_loop, _, _| {
             event_loop.state += 1;
             Ok(Next::Remove)
         })
         .unwrap();
-    // The half-made one goes with its first event.
     event_loop.run().unwrap();
     assert_eq!((event_loop.state, event_loop.len()), (1, 0));
 }
@@ -135,4 +148,191 @@ fn in_run(backend: Backend) {
     panics(|| event_loop.run());
     event_loop.run().unwrap();
     assert_eq!(event_loop.state, 1);
+}
+
+/// A socket whose `Drop` panics, once for all of its kind that share the flag.
+struct Fragile(TcpStream, Rc<Cell<bool>>);
+
+impl AsFd for Fragile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        if self.1.replace(false) {
+            panic_quietly();
+        }
+    }
+}
+
+fn of_a_callback_and_of_its_source_when_dropped(backend: Backend) {
+    let ((left, mut right), (other, _other_peer)) = (pair(), pair());
+    let mut event_loop = open_loop(backend, 0);
+    let fragile = Fragile(left, Rc::new(Cell::new(true)));
+    let key = event_loop.register(fragile, W, |_, _, _| panic_quietly()).unwrap();
+    event_loop
+        .register(other, W, |event_loop, _, _| {
+            event_loop.state += 1;
+            Ok(Next::Remove)
+        })
+        .unwrap();
+    turn_until_it_panics(&mut event_loop);
+    assert!(!event_loop.contains(key));
+    event_loop.run().unwrap();
+    assert_eq!((event_loop.state, event_loop.len()), (1, 0));
+    right.set_nonblocking(false).unwrap();
+    assert_eq!(right.read(&mut [0]).unwrap(), 0, "the socket is closed");
+}
+
+fn of_a_timer_and_of_what_it_owns_when_dropped(backend: Backend) {
+    let mut event_loop = open_loop(backend, 0);
+    let fragile = || Fragile(pair().0, Rc::new(Cell::new(true)));
+    let (by_timer, by_signal) = (fragile(), fragile());
+    event_loop.call_every(Duration::from_nanos(1), move |_, _| {
+        let _owned = &by_timer;
+        panic_quietly()
+    });
+    let signal = move |_: &mut EventLoop<i32>| {
+        let _owned = &by_signal;
+        panic_quietly()
+    };
+    event_loop.on_signal(SIGUSR1, signal).unwrap();
+    event_loop.call_soon(|event_loop| event_loop.state += 1);
+    kill_process(getpid(), Signal::USR1).unwrap();
+    for _ in 0..2 {
+        turn_until_it_panics(&mut event_loop);
+    }
+    event_loop.run().unwrap(); // which ends, because nothing is left
+    assert_eq!(event_loop.state, 1);
+}
+
+fn of_a_source_that_is_dropped_for_its_callback(backend: Backend) {
+    type Callback = fn(&mut EventLoop<i32>, &Fragile, polyselect::Event) -> io::Result<Next>;
+
+    let ends: [Callback; 3] = [
+        |_, _, _| Ok(Next::Remove),
+        |_, _, _| Err(io::ErrorKind::InvalidData.into()),
+        |event_loop, _, event| event_loop.unregister(event.key).map(|()| Next::Keep),
+    ];
+    for end in ends {
+        let mut event_loop = open_loop(backend, 0);
+        let mut peers = Vec::new();
+        let panics_once = Rc::new(Cell::new(true));
+        for _ in 0..3 {
+            let (left, right) = pair();
+            let fragile = Fragile(left, Rc::clone(&panics_once));
+            event_loop.register(fragile, W, end).unwrap();
+            peers.push(right);
+        }
+        event_loop.call_soon(|event_loop| event_loop.state += 1);
+        turn_until_it_panics(&mut event_loop);
+        assert_eq!((event_loop.state, event_loop.len()), (0, 2));
+        event_loop.run().unwrap();
+        assert_eq!((event_loop.state, event_loop.len()), (1, 0));
+    }
+}
+
+fn of_one_of_several_sources_that_are_cleared(backend: Backend) {
+    let mut event_loop = open_loop(backend, ());
+    let mut peers = Vec::new();
+    for panics in [false, true, false] {
+        let (left, right) = pair();
+        let fragile = Fragile(left, Rc::new(Cell::new(panics)));
+        event_loop.register(fragile, W, |_, _, _| Ok(Next::Keep)).unwrap();
+        peers.push(right);
+    }
+    panics(|| event_loop.clear());
+    assert!(event_loop.is_empty(), "the others were removed too");
+    event_loop.run().unwrap();
+}
+
+thread_local! {
+    /// How many records are logged before one panics; `None` is all.
+    static RECORDS: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+struct PanickingLogger;
+
+impl log::Log for PanickingLogger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, _: &log::Record<'_>) {
+        match RECORDS.get() {
+            Some(0) => {
+                RECORDS.set(None);
+                panic_quietly();
+            }
+            Some(left) => RECORDS.set(Some(left - 1)),
+            None => {}
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// One program for each record that it logs; in each that record panics, and nothing is lost.
+fn of_a_logger_at_any_record(backend: Backend) {
+    log::set_logger(&PanickingLogger).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    for record in 0.. {
+        let mut event_loop = open_loop(backend, [0; 5]);
+        let remote = event_loop.remote().unwrap();
+        let mut peers = Vec::new();
+        for _ in 0..2 {
+            let (left, right) = pair();
+            // A one-shot, so that an event that is lost does not come again.
+            event_loop
+                .register(left, W.oneshot(), |event_loop, _, _| {
+                    event_loop.state[0] += 1;
+                    Ok(Next::Keep)
+                })
+                .unwrap();
+            peers.push(right);
+            event_loop.call_later(Duration::ZERO, |event_loop| event_loop.state[1] += 1);
+            event_loop.call_soon(|event_loop| event_loop.state[2] += 1);
+            event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state[3] += 1).unwrap();
+            remote.call(|event_loop| event_loop.state[2] += 1).unwrap();
+            let child = Command::new("true").spawn().unwrap();
+            event_loop.watch_child(child, |event_loop, _| event_loop.state[4] += 1).unwrap();
+        }
+        #[cfg(feature = "async")]
+        let tasks = [1, 2].map(|number| {
+            event_loop.spawn(async move {
+                for _ in 0..3 {
+                    polyselect::asyncio::yield_now().await;
+                }
+                number
+            })
+        });
+        kill_process(getpid(), Signal::USR1).unwrap();
+        RECORDS.set(Some(record));
+        let is_expected = |event_loop: &EventLoop<[i32; 5]>| {
+            event_loop.state == [2, 2, 4, 2, 2] && event_loop.stats().tasks == 0
+        };
+        let mut panicked = false;
+        for _ in 0..1000 {
+            let turn = AssertUnwindSafe(|| event_loop.turn(A_WHILE));
+            match catch_unwind(turn) {
+                Ok(turn) => turn.unwrap(),
+                Err(_) => panicked = true,
+            }
+            if is_expected(&event_loop) {
+                break;
+            }
+        }
+        RECORDS.set(None);
+        assert!(is_expected(&event_loop), "record {record}: {:?}", event_loop.state);
+        #[cfg(feature = "async")]
+        for (task, number) in tasks.into_iter().zip(1..) {
+            assert_eq!(event_loop.block_on(task).unwrap().unwrap(), number, "record {record}");
+        }
+        assert_eq!(event_loop.len(), 2);
+        if !panicked {
+            return;
+        }
+    }
 }

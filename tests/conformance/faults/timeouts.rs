@@ -67,7 +67,7 @@ fn timers_of_no_time_and_of_a_nanosecond(backend: Backend) {
         event_loop.call_every(delay, move |event_loop, timer| {
             event_loop.state.push(delay);
             if event_loop.state.len() > 10 {
-                event_loop.cancel(timer);
+                event_loop.cancel(timer).unwrap();
             }
         });
     }

@@ -1,4 +1,4 @@
-//! A registration of the loop: its source, its callback, and what the callback asks for.
+//! A registration of the loop: its source and its callback, and what the callback answers.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -13,8 +13,9 @@ use super::EventLoop;
 use crate::asyncio::Watched;
 use crate::event::Event;
 use crate::interest::Interest;
+use crate::source::Source;
 
-/// What becomes of a registration after its callback.
+/// What happens to a registration after its callback.
 ///
 /// ```
 /// use polyselect::{Interest, Next};
@@ -26,35 +27,38 @@ use crate::interest::Interest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Next {
-    /// It stays as it is.
+    /// The registration stays as it is.
     Keep,
-    /// It ends, and source and callback are dropped.
+    /// The registration ends; its source and its callback are dropped.
     Remove,
-    /// From now on this is asked for; as [`EventLoop::modify`].
+    /// The interest changes, as by [`EventLoop::modify`].
     Modify(Interest),
 }
 
-/// What a callback returned, in the space of a register.
+/// What a callback returned, in one register.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
     Keep,
-    Change(Next),
-    /// The error is the loop's [`failure`](EventLoop::failure).
+    Remove,
+    Modify(Interest),
+    /// The error is the [`failure`](EventLoop::failure) of the loop that the callback got.
     Failed,
 }
 
-/// A registration without its types.
-pub(super) trait Registration<T> {
+/// A source and its callback without their types.
+pub(super) trait HandleEvent<T> {
     fn descriptor(&self) -> BorrowedFd<'_>;
-    /// Takes an owner, who keeps alive what the callback stands on should it remove itself.
+    /// Takes `Rc<Self>` so that source and callback outlive their own removal.
     fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, event: &Event) -> Answer;
     fn source(&self) -> &dyn Any;
-    /// The source alone, if nobody else holds this.
+    /// The source alone, if this is its only owner.
     fn into_source(self: Rc<Self>) -> Option<Box<dyn Any>>;
     fn location(&self) -> &'static Location<'static>;
-    /// Whether it serves the loop itself, and is none of the user's.
-    fn is_own(&self) -> bool;
-    /// The coroutines' source that it stands for, if it does.
+    /// Whether it serves the loop itself, and is not one of the user's.
+    fn is_own(&self) -> bool {
+        false
+    }
+    /// The tasks' source that it stands for, if it does.
     #[cfg(feature = "async")]
     fn watched(&self) -> Option<&Rc<dyn Watched>> {
         None
@@ -62,7 +66,7 @@ pub(super) trait Registration<T> {
 }
 
 /// What the selector of a loop owns as its source.
-pub(super) struct Handler<T>(pub(super) Rc<dyn Registration<T>>);
+pub(super) struct Handler<T>(pub(super) Rc<dyn HandleEvent<T>>);
 
 impl<T> Handler<T> {
     pub(super) fn source<S: 'static>(&self) -> Option<&S> {
@@ -101,18 +105,17 @@ impl<T> fmt::Debug for Handler<T> {
     }
 }
 
+/// A source and a callback of the user.
 pub(super) struct Registered<S, F> {
     pub(super) source: S,
-    /// `None` while the callback is being made.
-    pub(super) callback: RefCell<Option<F>>,
+    pub(super) callback: RefCell<F>,
     pub(super) location: &'static Location<'static>,
-    pub(super) is_own: bool,
 }
 
-impl<T, S, F> Registration<T> for Registered<S, F>
+impl<T, S, F> HandleEvent<T> for Registered<S, F>
 where
     T: 'static,
-    S: AsFd + 'static,
+    S: Source + 'static,
     F: FnMut(&mut EventLoop<T>, &S, Event) -> io::Result<Next> + 'static,
 {
     fn descriptor(&self) -> BorrowedFd<'_> {
@@ -120,20 +123,13 @@ where
     }
 
     fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, event: &Event) -> Answer {
-        let result = match self.callback.try_borrow_mut().as_deref_mut() {
-            Ok(Some(callback)) => callback(event_loop, &self.source, *event),
-            // What should have made the callback panicked.
-            Ok(None) => Ok(Next::Remove),
-            // It is running, in a loop that it has put elsewhere.
-            Err(_) => Ok(Next::Keep),
-        };
-        match result {
+        // Only an iteration of its own loop calls it, and those do not nest.
+        let mut callback = self.callback.borrow_mut();
+        match (*callback)(event_loop, &self.source, *event) {
             Ok(Next::Keep) => Answer::Keep,
-            Ok(next) => Answer::Change(next),
-            Err(error) => {
-                event_loop.failure = Some(error);
-                Answer::Failed
-            }
+            Ok(Next::Remove) => Answer::Remove,
+            Ok(Next::Modify(interest)) => Answer::Modify(interest),
+            Err(error) => event_loop.fail(error),
         }
     }
 
@@ -148,29 +144,5 @@ where
 
     fn location(&self) -> &'static Location<'static> {
         self.location
-    }
-
-    fn is_own(&self) -> bool {
-        self.is_own
-    }
-}
-
-/// Lends the loop to a callback, and undoes something if that panics; forgotten if it does not.
-pub(super) struct OnPanic<'a, T: 'static, U: FnMut(&mut EventLoop<T>)> {
-    pub(super) event_loop: &'a mut EventLoop<T>,
-    undo: U,
-}
-
-impl<'a, T: 'static, U: FnMut(&mut EventLoop<T>)> OnPanic<'a, T, U> {
-    #[inline]
-    pub(super) fn new(event_loop: &'a mut EventLoop<T>, undo: U) -> Self {
-        Self { event_loop, undo }
-    }
-}
-
-impl<T: 'static, U: FnMut(&mut EventLoop<T>)> Drop for OnPanic<'_, T, U> {
-    #[cold]
-    fn drop(&mut self) {
-        (self.undo)(self.event_loop);
     }
 }

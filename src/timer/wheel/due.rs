@@ -1,8 +1,10 @@
-//! Passes: what is due is collected in order, and delivered timer by timer.
+//! Passes: expired timers are collected in order, and delivered one by one.
 
-use super::{COLLECTED, Handle, LATE, LEVELS, LISTS_A_LEVEL, NIL, Wheel, digit_of, level_of};
+use super::{
+    COLLECTED, EXPIRED, Handle, LEVELS, NIL, SLOTS_PER_LEVEL, Wheel, level_of, position_of,
+};
 
-/// What a pass has collected. Timers cancelled since leave their entry behind, which is passed over.
+/// The timers that a pass has collected. A timer that was cancelled since leaves its entry behind, which is skipped.
 #[derive(Default)]
 pub(super) struct Due {
     entries: Vec<Entry>,
@@ -19,41 +21,46 @@ impl<V> Wheel<V> {
     /// Begins a pass: collects the timers whose deadline is not after `now`.
     ///
     /// They are delivered in the order of their deadlines, and those of equal deadlines in the order
-    /// in which they were set. What an earlier pass has not delivered is part of this one. The time
-    /// that passed since the last pass costs nothing; time does not go back, and an earlier `now`
-    /// than the last counts as that.
+    /// in which they were set. Timers that an earlier pass has not delivered are part of this one. The time
+    /// that has passed since the last pass costs nothing; time does not go back, and a `now` before the last
+    /// counts as the last.
     pub(crate) fn collect_due(&mut self, now: u64) {
         let now = now.max(self.present);
         self.present = now;
-        // Most passes of a loop are for something else than timers.
+        if self.is_empty() {
+            // Every slot is empty, so that new timers can be sorted by the present.
+            self.base = now;
+            return;
+        }
+        // Most passes find nothing.
         if self.next_deadline().is_none_or(|next| next > now) {
             return;
         }
         self.forget_delivered();
-        // What was late is before the last pass, as is what that left; everything else is after it.
-        self.collect(LATE);
+        // These deadlines are before the last pass, like those that it left; all others are after it.
+        self.collect(EXPIRED);
         self.due.entries.sort_by_key(|entry| entry.deadline);
 
-        let top = level_of(self.origin ^ now);
-        self.origin = now;
-        let current = digit_of(now, top);
+        let top = level_of(self.base ^ now);
+        self.base = now;
+        let current = position_of(now, top);
         for level in 0..top {
             self.collect_level(level, u64::MAX);
         }
         self.collect_level(top, (1 << current) - 1);
 
-        // The present lies within this list: part of it may be due. In the lowest level the rest
+        // The present lies within this slot: part of it may be due. In the lowest level the rest
         // stays where it is, so that nothing needs to be done before its earliest is due.
-        let list = top * LISTS_A_LEVEL + current;
+        let slot = top * SLOTS_PER_LEVEL + current;
         if self.levels[top].occupied >> current & 1 != 0
-            && (top > 0 || self.lists[list].earliest <= now)
+            && (top > 0 || self.slots[slot].earliest <= now)
         {
-            self.divide(list);
+            self.divide(slot);
         }
     }
 
     /// Parks the next timer of this pass: it will not become due by itself, but can still be
-    /// reached, set anew or cancelled. `None` ends the pass.
+    /// reached, set again or cancelled. `None` ends the pass.
     #[inline]
     pub(crate) fn next_due(&mut self) -> Option<Handle> {
         self.first_due()?;
@@ -62,7 +69,7 @@ impl<V> Wheel<V> {
         Some(handle)
     }
 
-    /// The deadline of what is delivered next.
+    /// The deadline of the timer that is delivered next.
     #[inline]
     pub(super) fn first_due(&mut self) -> Option<u64> {
         while let Some(entry) = self.due.entries.get(self.due.delivered) {
@@ -76,10 +83,10 @@ impl<V> Wheel<V> {
 
     #[inline]
     fn is_collected(&self, handle: Handle) -> bool {
-        self.node(handle).is_some_and(|node| node.list == COLLECTED)
+        self.node(handle).is_some_and(|node| node.slot == COLLECTED)
     }
 
-    /// Keeps of the last pass only what it has yet to deliver.
+    /// Forgets the entries that the last pass has delivered.
     #[inline]
     fn forget_delivered(&mut self) {
         let mut due = std::mem::take(&mut self.due);
@@ -89,52 +96,52 @@ impl<V> Wheel<V> {
         self.due = due;
     }
 
-    /// Collects some lists of a level, all of whose timers are due.
+    /// Collects some slots of a level, all of whose timers are due.
     #[inline]
-    fn collect_level(&mut self, level: usize, digits: u64) {
+    fn collect_level(&mut self, level: usize, positions: u64) {
         debug_assert!(level < LEVELS);
         loop {
-            let occupied = self.levels[level].occupied & digits;
+            let occupied = self.levels[level].occupied & positions;
             if occupied == 0 {
                 return;
             }
             let start = self.due.entries.len();
-            self.collect(level * LISTS_A_LEVEL + occupied.trailing_zeros() as usize);
+            self.collect(level * SLOTS_PER_LEVEL + occupied.trailing_zeros() as usize);
             self.due.entries[start..].sort_by_key(|entry| entry.deadline);
         }
     }
 
     #[inline]
-    fn collect(&mut self, list: usize) {
-        let mut slot = self.clear(list);
-        while slot != NIL {
-            slot = self.collect_node(slot);
+    fn collect(&mut self, slot: usize) {
+        let mut id = self.clear(slot);
+        while id != NIL {
+            id = self.collect_node(id);
         }
     }
 
-    /// Collects what is due of a list, and puts the rest where it belongs now.
-    fn divide(&mut self, list: usize) {
+    /// Collects the due timers of a slot, and puts the others where they belong now.
+    fn divide(&mut self, slot: usize) {
         let start = self.due.entries.len();
-        let mut slot = self.clear(list);
-        while slot != NIL {
-            let node = &self.nodes[slot as usize];
+        let mut id = self.clear(slot);
+        while id != NIL {
+            let node = &self.nodes[id as usize];
             if node.deadline <= self.present {
-                slot = self.collect_node(slot);
+                id = self.collect_node(id);
             } else {
                 let (next, deadline) = (node.next, node.deadline);
-                self.append(self.list_of(deadline), slot, deadline);
-                slot = next;
+                self.append(self.slot_of(deadline), id, deadline);
+                id = next;
             }
         }
         self.due.entries[start..].sort_by_key(|entry| entry.deadline);
     }
 
-    /// Collects a node of a list that was cleared, and returns the next.
+    /// Collects a node of a slot that was cleared, and returns the next.
     #[inline]
-    fn collect_node(&mut self, slot: u32) -> u32 {
-        let node = &mut self.nodes[slot as usize];
-        node.list = COLLECTED;
-        let handle = Handle { slot, generation: node.generation };
+    fn collect_node(&mut self, id: u32) -> u32 {
+        let node = &mut self.nodes[id as usize];
+        node.slot = COLLECTED;
+        let handle = Handle { id, generation: node.generation };
         self.due.entries.push(Entry { deadline: node.deadline, handle });
         node.next
     }

@@ -14,7 +14,7 @@ impl<V> Wheel<V> {
 
     pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut V> {
         self.node(handle)?;
-        self.nodes[handle.slot as usize].value.as_mut()
+        self.nodes[handle.id as usize].value.as_mut()
     }
 
     pub(super) fn deadline(&self, handle: Handle) -> Option<u64> {
@@ -28,10 +28,10 @@ fn fire<V>(wheel: &mut Wheel<V>, now: u64) -> Vec<V> {
     std::iter::from_fn(|| wheel.pop_due()).map(|(_, value)| value).collect()
 }
 
-/// The first and the last moment of a list of each level, and their neighbours.
+/// The first and the last moment of a slot of each level, and their neighbours.
 fn boundaries() -> impl Iterator<Item = u64> {
     (0..LEVELS as u32).flat_map(|level| {
-        let span = 1_u64 << (LOWEST_BITS + DIGIT_BITS * level);
+        let span = 1_u64 << (LOWEST_BITS + SLOT_BITS * level);
         [1, 2, 62, 63].map(|times| span * times).into_iter().flat_map(|at| at - 1..=at + 1)
     })
 }
@@ -146,7 +146,7 @@ fn an_old_handle_finds_nothing() {
     let old = wheel.insert(10, 'a');
     assert_eq!(wheel.cancel(old), Some('a'));
     let new = wheel.insert(10, 'b');
-    assert_eq!(new.slot, old.slot);
+    assert_eq!(new.id, old.id);
     assert_eq!((wheel.get(old), wheel.deadline(old)), (None, None));
     assert_eq!(wheel.cancel(old), None);
     assert!(!wheel.reschedule(old, 20) && wheel.get_mut(old).is_none());
@@ -155,14 +155,14 @@ fn an_old_handle_finds_nothing() {
 }
 
 #[test]
-fn a_slot_that_is_used_up_is_left_alone() {
+fn a_node_that_is_used_up_is_left_alone() {
     let mut wheel = Wheel::default();
     let first = wheel.insert(10, 'a');
     wheel.nodes[0].generation = USED_UP - 1;
     let last = Handle { generation: USED_UP - 1, ..first };
     assert_eq!(wheel.cancel(last), Some('a'));
     let next = wheel.insert(10, 'b');
-    assert_ne!(next.slot, first.slot);
+    assert_ne!(next.id, first.id);
     assert_eq!((wheel.cancel(first), wheel.cancel(last)), (None, None));
     assert_eq!(fire(&mut wheel, 10), ['b']);
 }
@@ -188,7 +188,7 @@ fn time_does_not_go_back() {
 }
 
 #[test]
-fn timers_at_the_boundaries_of_lists_fire_when_they_should() {
+fn timers_at_the_boundaries_of_slots_fire_when_they_should() {
     for start in [0, 1023, 1024, (1 << 40) - 1, 1 << 40, u64::MAX >> 1] {
         let mut deadlines: Vec<_> = boundaries().filter_map(|at| start.checked_add(at)).collect();
         deadlines.sort_unstable();
@@ -243,13 +243,13 @@ fn timers_move_down_when_their_time_comes_near() {
     let mut wheel = Wheel::default();
     wheel.insert(base, 'a');
     let handle = wheel.insert(base + (1 << 20), 'b');
-    let level = |wheel: &Wheel<char>| wheel.nodes[handle.slot as usize].list / 64;
+    let level = |wheel: &Wheel<char>| wheel.nodes[handle.id as usize].slot / 64;
     assert_eq!(level(&wheel), 5);
     assert_eq!(fire(&mut wheel, base), ['a']);
     assert_eq!(level(&wheel), 1);
 }
 
-/// More than are searched, all in one list, and the earliest cancelled: the one case of a wake in
+/// More than are searched, all in one slot, and the earliest cancelled: the one case of a wake in
 /// vain, which comes after the present, and not twice at the same moment.
 #[test]
 fn wakes_in_vain_are_few() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::event_loop::wheel::{FEW, Handle, Wheel};
+use crate::timer::wheel::{FEW, Handle, Wheel};
 
 #[derive(Clone, Copy, Debug)]
 enum Moment {

@@ -1,0 +1,161 @@
+//! [`EventLoopBuilder`]: the settings of a loop.
+
+use std::io;
+use std::time::Duration;
+
+use super::EventLoop;
+use crate::accept;
+use crate::backend::Backend;
+use crate::selector::Selector;
+
+/// The choices that stay as they are for the life of a loop.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) batch_size: usize,
+    pub(super) accept_budget: usize,
+    pub(super) accept_rest: Duration,
+    #[cfg(feature = "async")]
+    pub(super) operation_budget: u32,
+    pub(super) slow_callback_threshold: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            batch_size: 1024,
+            accept_budget: accept::BATCH,
+            accept_rest: accept::REST,
+            #[cfg(feature = "async")]
+            operation_budget: crate::asyncio::OPERATION_BUDGET,
+            slow_callback_threshold: None,
+        }
+    }
+}
+
+/// Creates an [`EventLoop`] with other than the usual settings; [`EventLoop::builder`] returns it.
+///
+/// ```
+/// use polyselect::{Backend, EventLoop};
+/// use std::time::Duration;
+///
+/// let event_loop = EventLoop::builder()
+///     .backend(Backend::Poll)
+///     .batch_size(256)
+///     .accept_budget(16)
+///     .slow_callback_threshold(Duration::from_millis(50))
+///     .build("state")?;
+/// assert_eq!((event_loop.backend(), event_loop.state), (Backend::Poll, "state"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder creates nothing before `build`"]
+pub struct EventLoopBuilder {
+    backend: Option<Backend>,
+    busy_poll: Duration,
+    settings: Settings,
+}
+
+impl EventLoop<()> {
+    /// Returns a builder, which creates a loop with other than the usual settings.
+    ///
+    /// See [`EventLoopBuilder`] for an example.
+    pub fn builder() -> EventLoopBuilder {
+        EventLoopBuilder { backend: None, busy_poll: Duration::ZERO, settings: Settings::default() }
+    }
+}
+
+impl EventLoopBuilder {
+    /// Sets the backend. By default it is the best of this system, or the one that the environment variable
+    /// `POLYSELECT_BACKEND` names.
+    ///
+    /// See [`EventLoopBuilder`] for an example.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Sets how many events a wait asks the kernel for: 1,024 by default; zero counts as one. The others
+    /// come with the next wait, so that a smaller batch lets timers and calls run more often.
+    ///
+    /// See [`EventLoopBuilder`] for an example.
+    pub fn batch_size(mut self, events: usize) -> Self {
+        self.settings.batch_size = events;
+        self
+    }
+
+    /// Sets how many connections a listener accepts in an iteration: 64 by default; zero counts as one.
+    ///
+    /// See [`EventLoop::accept`].
+    ///
+    /// See [`EventLoopBuilder`] for an example.
+    pub fn accept_budget(mut self, connections: usize) -> Self {
+        self.settings.accept_budget = connections.max(1);
+        self
+    }
+
+    /// Sets how long a listener rests when descriptors or memory have run out: 100 ms by default.
+    ///
+    /// ```
+    /// use polyselect::EventLoop;
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = EventLoop::builder().accept_rest(Duration::from_millis(10)).build(())?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn accept_rest(mut self, rest: Duration) -> Self {
+        self.settings.accept_rest = rest;
+        self
+    }
+
+    /// Sets how many operations of a source may succeed in a row before their task lets others run: 32 by default;
+    /// zero counts as one.
+    ///
+    /// ```
+    /// let event_loop = polyselect::EventLoop::builder().operation_budget(8).build(())?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn operation_budget(mut self, operations: u32) -> Self {
+        self.settings.operation_budget = operations.max(1);
+        self
+    }
+
+    /// Sets the threshold of [`EventLoop::set_slow_callback_threshold`]; `None` by default.
+    ///
+    /// See [`EventLoopBuilder`] for an example.
+    pub fn slow_callback_threshold(mut self, threshold: impl Into<Option<Duration>>) -> Self {
+        self.settings.slow_callback_threshold = threshold.into();
+        self
+    }
+
+    /// Sets the duration of [`EventLoop::set_busy_poll`]; zero by default.
+    ///
+    /// ```
+    /// use polyselect::EventLoop;
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = EventLoop::builder().busy_poll(Duration::from_micros(50)).build(())?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn busy_poll(mut self, duration: Duration) -> Self {
+        self.busy_poll = duration;
+        self
+    }
+
+    /// Creates the loop.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Selector::new`], or of [`Selector::with_backend`] if the backend was set.
+    ///
+    /// See [`EventLoopBuilder`] for an example.
+    pub fn build<T: 'static>(self, state: T) -> io::Result<EventLoop<T>> {
+        let selector = match self.backend {
+            Some(backend) => Selector::with_backend(backend)?,
+            None => Selector::new()?,
+        };
+        let mut event_loop = EventLoop::on(selector, state, &self.settings);
+        event_loop.set_busy_poll(self.busy_poll);
+        Ok(event_loop)
+    }
+}
