@@ -16,19 +16,26 @@
 
 mod connect;
 mod datagram;
-mod futures;
+mod futures_io;
 mod join;
 mod listener;
+mod operations;
+mod orders;
 mod queue;
 mod read_write;
+mod readiness;
 mod requests;
 mod runtime;
 mod server;
+mod serving;
+mod short_read;
 mod source;
+mod state;
+mod stream_writer;
 mod streams;
 mod this_thread;
 mod time;
-mod watched;
+mod waiters;
 
 use std::future::Future;
 use std::panic::Location;
@@ -37,14 +44,14 @@ use std::sync::{Mutex, MutexGuard, atomic};
 pub use join::{DetachedOutput, JoinError, JoinHandle};
 pub use listener::Incoming;
 pub(crate) use queue::{TaskId, TaskWaker};
-pub(crate) use runtime::{AlarmRequest, OPERATION_BUDGET, Request, Runtime};
+pub(crate) use requests::{Alarm, AlarmRequest, Order, Request, TaskSource};
+pub(crate) use runtime::{OPERATION_BUDGET, Runtime};
 pub use server::{Server, serve, start_server};
 pub use source::Async;
-pub use streams::{StreamReader, StreamWriter};
+pub use stream_writer::StreamWriter;
+pub use streams::StreamReader;
 use this_thread::this_thread;
-pub(crate) use time::Alarm;
 pub use time::{Elapsed, Sleep, sleep, sleep_until, timeout, yield_now};
-pub(crate) use watched::{Order, Watched};
 
 /// Spawns a task on the loop that runs the caller, like [`EventLoop::spawn`](crate::EventLoop::spawn).
 ///

@@ -86,15 +86,21 @@ fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Waits for what `begun` began, and for how it ended.
+/// Waits until the connection is there or has failed.
 async fn established<S: AsFd + 'static>(
     conn: Async<S>,
     take_error: fn(&S) -> io::Result<Option<io::Error>>,
 ) -> io::Result<Async<S>> {
-    conn.writable().await?;
-    match take_error(conn.get_ref())? {
-        Some(error) => Err(error),
-        None => Ok(conn),
+    loop {
+        conn.writable().await?;
+        if let Some(error) = take_error(conn.get_ref())? {
+            return Err(error);
+        }
+        // An edge may be spurious, and then the socket has no error and no peer.
+        match net::getpeername(conn.get_ref().as_fd()) {
+            Err(Errno::NOTCONN) if !conn.writing().is_ready(conn.get_ref().as_fd())? => {}
+            result => return result.map(|_peer| conn).map_err(Into::into),
+        }
     }
 }
 
@@ -106,5 +112,50 @@ fn begun(result: Result<(), Errno>) -> io::Result<()> {
         #[cfg(windows)]
         Err(Errno::WOULDBLOCK) => Ok(()),
         result => Ok(result?),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::Duration;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+    use crate::asyncio::yield_now;
+    use crate::{Backend, Event, EventLoop, Ready};
+
+    /// A listener whose queue is full, so that a further connection stays under way.
+    fn full_listener() -> (Socket, SocketAddr, Vec<Socket>) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = |_| {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            drop(client.connect(&addr));
+            client
+        };
+        (listener, addr.as_socket().unwrap(), (0..4).map(client).collect())
+    }
+
+    #[test]
+    fn a_spurious_event_does_not_end_a_connect_that_is_under_way() {
+        let (_listener, addr, _clients) = full_listener();
+        for backend in Backend::available() {
+            let mut event_loop = EventLoop::with_backend(backend, ()).unwrap();
+            let socket = stream_socket(AddressFamily::INET).unwrap();
+            begun(net::connect(&socket, &addr)).unwrap();
+            let conn = Async::of_nonblocking(TcpStream::from(socket), Location::caller());
+            let connecting = event_loop.spawn(established(conn.clone(), TcpStream::take_error));
+            for _ in 0..3 {
+                event_loop.block_on(yield_now()).unwrap();
+                let key = crate::key::Key::new(0, 0);
+                conn.source.state.deliver(&Event { key, ready: Ready::WRITABLE });
+                event_loop.turn(Duration::ZERO).unwrap();
+                assert!(!connecting.is_finished(), "on {backend}");
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Accepting connections in coroutines.
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,7 +12,10 @@ use rustix::fd::AsFd;
 
 use super::source::Async;
 use super::time::{Sleep, sleep};
+use super::waiters::{Entry, Waiter};
 use crate::accept::{Failure, Listener, REST};
+
+type Accepted<L> = io::Result<(<L as Listener>::Connection, <L as Listener>::Address)>;
 
 impl<L> Async<L>
 where
@@ -48,6 +51,19 @@ where
         }
     }
 
+    /// Returns an error of the wait, or else what `accept` returned.
+    fn poll_accept(
+        &self,
+        entry: &mut Entry,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<Accepted<L>>> {
+        let accept = || match self.get_ref().accept() {
+            Err(error) if is_no_answer(&error) => Err(error),
+            accepted => Ok(accepted),
+        };
+        self.poll_with(self.reading(), entry, context, accept, |_| true)
+    }
+
     /// The connections that arrive, as a stream that takes the trouble off its user:
     ///
     /// - a connection that fails while it is accepted is left out;
@@ -77,8 +93,18 @@ where
     /// ```
     #[track_caller]
     pub fn incoming(&self) -> Incoming<'_, L> {
-        Incoming { listener: self, rest: None, has_ended: false, location: Location::caller() }
+        Incoming {
+            listener: self,
+            waiter: self.reader(),
+            rest: None,
+            has_ended: false,
+            location: Location::caller(),
+        }
     }
+}
+
+fn is_no_answer(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 /// The connections that arrive at a listener: [`Async::incoming`].
@@ -87,6 +113,7 @@ where
 #[must_use = "a stream does nothing unless it is asked for the next"]
 pub struct Incoming<'a, L: Listener + 'static> {
     listener: &'a Async<L>,
+    waiter: Waiter<'a>,
     /// While there are no descriptors.
     rest: Option<Sleep>,
     has_ended: bool,
@@ -115,21 +142,26 @@ where
 {
     type Item = io::Result<(Async<L::Connection>, L::Address)>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.has_ended {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.has_ended {
             return Poll::Ready(None);
         }
         loop {
-            if let Some(rest) = &mut self.rest {
+            if let Some(rest) = &mut this.rest {
                 ready!(Pin::new(rest).poll(context));
-                self.rest = None;
+                this.rest = None;
             }
-            let error = match ready!(self.listener.poll_accept(context)) {
-                Ok((conn, addr)) => {
-                    let conn = Async::of_nonblocking(conn, self.location);
+            let error = match ready!(this.listener.poll_accept(&mut this.waiter.entry, context)) {
+                Ok(Ok((conn, addr))) => {
+                    let conn = Async::of_nonblocking(conn, this.location);
                     return Poll::Ready(Some(Ok((conn, addr))));
                 }
-                Err(error) => error,
+                Ok(Err(error)) => error,
+                Err(error) => {
+                    this.has_ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
             };
             match Failure::of(&error) {
                 Failure::Connection => {
@@ -137,10 +169,10 @@ where
                 }
                 Failure::Exhausted => {
                     log::warn!("no connection is accepted for {REST:?}: {error}");
-                    self.rest = Some(sleep(REST));
+                    this.rest = Some(sleep(REST));
                 }
                 Failure::WouldBlock | Failure::Listener => {
-                    self.has_ended = true;
+                    this.has_ended = true;
                     return Poll::Ready(Some(Err(error)));
                 }
             }

@@ -1,15 +1,16 @@
 //! Reading and writing what implements `Read` and `Write` by shared reference.
 
-use std::any::TypeId;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net;
 
 use super::source::Async;
+use super::waiters::Entry;
 
 impl<S: AsFd + 'static> Async<S>
 where
@@ -17,12 +18,22 @@ where
 {
     pub(super) fn poll_read_into(
         &self,
+        entry: &mut Entry,
         context: &Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let length = buffer.len();
         let read = || self.get_ref().read(buffer);
-        self.poll_with(|state| &state.reading, context, read, |&n| may_have_more::<S>(n, length))
+        let has_more = |&n: &usize| self.may_have_more(n, length);
+        self.poll_with(self.reading(), entry, context, read, has_more)
+    }
+
+    /// Whether there may be more after a read of `n` bytes into a buffer of `length`.
+    #[inline]
+    fn may_have_more(&self, n: usize, length: usize) -> bool {
+        // The end of the stream lasts: it can be read again at once.
+        let is_short = n < length && n > 0;
+        !is_short || !self.source.state.short_read_proves_empty(self.get_ref().as_fd())
     }
 
     /// Reads what there is, if there is something.
@@ -32,10 +43,11 @@ where
     /// `WouldBlock` if there is nothing, and what the source says.
     ///
     /// See [`readable`](Self::readable) for an example.
+    #[inline]
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = buffer.len();
         let read = || self.get_ref().read(buffer);
-        self.attempt(|state| &state.reading, read, |&n| may_have_more::<S>(n, length))
+        self.attempt(self.reading(), read, |&n| self.may_have_more(n, length))
     }
 
     /// Reads what there is, as much as fits; zero bytes are the end of the stream. Does not wait if
@@ -60,7 +72,8 @@ where
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|context| self.poll_read_into(context, buffer)).await
+        let mut waiter = self.reader();
+        poll_fn(|context| self.poll_read_into(&mut waiter.entry, context, buffer)).await
     }
 
     /// Reads until the buffer is full. When it is cancelled, what it has read is lost.
@@ -87,11 +100,11 @@ where
 {
     pub(super) fn poll_write_from(
         &self,
+        entry: &mut Entry,
         context: &Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let write = || self.get_ref().write(bytes);
-        self.poll_with(|state| &state.writing, context, write, |_| true)
+        self.poll_with(self.writing(), entry, context, || self.get_ref().write(bytes), |_| true)
     }
 
     /// Writes what the source takes now.
@@ -101,17 +114,19 @@ where
     /// `WouldBlock` if that is nothing, and what the source says.
     ///
     /// See [`writable`](Self::writable) for an example.
+    #[inline]
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.attempt(|state| &state.writing, || self.get_ref().write(bytes), |_| true)
+        self.attempt(self.writing(), || self.get_ref().write(bytes), |_| true)
     }
 
     pub(super) fn poll_write_parts(
         &self,
+        entry: &mut Entry,
         context: &Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let write = || self.get_ref().write_vectored(parts);
-        self.poll_with(|state| &state.writing, context, write, |_| true)
+        self.poll_with(self.writing(), entry, context, write, |_| true)
     }
 
     /// Writes what the source takes, and says how much that was. Waits only while it takes nothing.
@@ -132,7 +147,8 @@ where
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        poll_fn(|context| self.poll_write_from(context, bytes)).await
+        let mut waiter = self.writer();
+        poll_fn(|context| self.poll_write_from(&mut waiter.entry, context, bytes)).await
     }
 
     /// Writes everything. When it is cancelled, nobody knows how much was written.
@@ -161,23 +177,13 @@ impl<S: AsFd + 'static> Async<S> {
             Err(error) => Err(error.into()),
         }
     }
-}
 
-/// Whether there may be more to read: a stream that does not fill the buffer has no more for now.
-#[inline]
-fn may_have_more<S: 'static>(read: usize, room: usize) -> bool {
-    read == room || !is_stream::<S>()
-}
-
-/// Whether it is known to give all that it has to a read that has room for it. A terminal gives a
-/// line, others a message.
-#[inline]
-fn is_stream<S: 'static>() -> bool {
-    let this = TypeId::of::<S>();
-    let is = |known: TypeId| this == known;
-    #[cfg(unix)]
-    if is(TypeId::of::<std::os::unix::net::UnixStream>()) || is(TypeId::of::<io::PipeReader>()) {
-        return true;
+    /// Makes a connection end with a reset, so that the peer cannot take what it got for everything.
+    pub(super) fn reset_on_close(&self) {
+        if let Err(error) =
+            net::sockopt::set_socket_linger(self.get_ref().as_fd(), Some(Duration::ZERO))
+        {
+            log::debug!("a source that is not a socket is closed without a reset: {error}");
+        }
     }
-    is(TypeId::of::<std::net::TcpStream>())
 }

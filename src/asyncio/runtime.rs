@@ -9,6 +9,7 @@ use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,9 +18,7 @@ use slab::Slab;
 
 use super::join::{JoinHandle, Outcome};
 use super::queue::{TaskId, TaskWaker, WakeQueue};
-use super::requests::Requests;
-pub(crate) use super::requests::{AlarmRequest, Request};
-use super::watched::Watched;
+use super::requests::{AlarmRequest, Request, Requests, TaskSource};
 
 pub(super) type Coroutine = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -59,6 +58,8 @@ thread_local! {
     /// The runtime of the loop that is polling a task now. It needs no destructor, so that it can be reached while those
     /// of the thread run, which may drop a loop.
     static CURRENT: RefCell<Option<ManuallyDrop<Rc<Runtime>>>> = const { RefCell::new(None) };
+    /// Its address, which is cheap to read.
+    static CURRENT_ADDRESS: Cell<*const Runtime> = const { Cell::new(ptr::null()) };
     /// The budget of its tasks.
     static BUDGET: Cell<u32> = const { Cell::new(OPERATION_BUDGET) };
 }
@@ -89,6 +90,12 @@ impl Runtime {
         })
     }
 
+    /// The address of the loop that polls the caller, to compare it with; null outside of tasks.
+    #[inline]
+    pub(super) fn current_address() -> *const Self {
+        CURRENT_ADDRESS.get()
+    }
+
     /// Makes this the current one until the guard is dropped.
     #[inline]
     pub(crate) fn enter(self: &Rc<Self>) -> impl Drop {
@@ -101,14 +108,21 @@ impl Runtime {
             #[inline]
             fn drop(&mut self) {
                 BUDGET.set(self.budget);
-                let left = CURRENT.replace(self.runtime.take());
-                // The runtime that was current may own tasks, so it is not dropped under the borrow.
+                // What was current may own tasks, so it is not dropped under the borrow.
+                let left = Runtime::make_current(self.runtime.take());
                 drop(left.map(ManuallyDrop::into_inner));
             }
         }
 
         let budget = BUDGET.replace(self.operation_budget);
-        Leave { runtime: CURRENT.replace(Some(ManuallyDrop::new(Rc::clone(self)))), budget }
+        let current = Some(ManuallyDrop::new(Rc::clone(self)));
+        Leave { runtime: Self::make_current(current), budget }
+    }
+
+    /// Returns the one that was current before.
+    fn make_current(runtime: Option<ManuallyDrop<Rc<Self>>>) -> Option<ManuallyDrop<Rc<Self>>> {
+        CURRENT_ADDRESS.set(runtime.as_ref().map_or(ptr::null(), |runtime| Rc::as_ptr(runtime)));
+        CURRENT.replace(runtime)
     }
 
     pub(crate) fn tasks(&self) -> usize {
@@ -168,8 +182,8 @@ impl Runtime {
         }
     }
 
-    pub(super) fn push_changed(&self, watched: Rc<dyn Watched>) {
-        self.push(Request::Changed(watched));
+    pub(crate) fn push_changed(&self, source: Rc<dyn TaskSource>) {
+        self.push(Request::Changed(source));
     }
 
     pub(super) fn push_alarm(&self, request: AlarmRequest) {

@@ -1,21 +1,18 @@
 //! [`start_server`]: a coroutine for each connection.
 
-use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::future::{Future, poll_fn};
-use std::io;
+use std::cell::RefCell;
+use std::future::Future;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::panic::Location;
-use std::rc::{Rc, Weak};
-use std::task::{Poll, Waker};
-use std::thread;
+use std::rc::Rc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use rustix::fd::AsFd;
-use slab::Slab;
+use rustix::net;
 
-use super::join::JoinHandle;
 use super::runtime::Runtime;
+use super::serving::{ListenerCloses, Serving, accept_until_closed};
 use super::source::Async;
 use super::time::{timeout, yield_now};
 use crate::Listener;
@@ -77,9 +74,8 @@ where
 {
     let listener = TcpListener::bind(addr)?;
     // For a burst of connections: the standard library asks for 128.
-    rustix::net::listen(&listener, BACKLOG)?;
-    let addr = listener.local_addr()?;
-    start(listener, Some(addr), handle)
+    net::listen(&listener, BACKLOG)?;
+    serve(listener, handle)
 }
 
 /// As [`start_server`], for a listener of any kind that listens already.
@@ -114,136 +110,32 @@ where
     F: FnMut(Async<L::Connection>) -> R + 'static,
     R: Future<Output = io::Result<()>> + 'static,
 {
-    start(listener, None, handle)
-}
-
-#[track_caller]
-fn start<L, F, R>(listener: L, addr: Option<SocketAddr>, mut handle: F) -> io::Result<Server>
-where
-    L: Listener<Connection: AsFd + 'static> + 'static,
-    F: FnMut(Async<L::Connection>) -> R + 'static,
-    R: Future<Output = io::Result<()>> + 'static,
-{
     let location = Location::caller();
     let runtime = Runtime::current()?;
     listener.set_nonblocking()?;
+    let addr = net::getsockname(listener.as_fd()).ok().and_then(|addr| addr.try_into().ok());
+    let serving = Serving::new(&runtime, location);
     let listener = Async::of_nonblocking(listener, location);
-    let shared = Rc::new(Shared::default());
-    let accepting = {
-        let end = AcceptingEnds { shared: Rc::clone(&shared), location };
-        async move {
-            let mut incoming = listener.incoming();
-            while let Some(connection) = incoming.next().await {
-                match connection {
-                    Ok((conn, _addr)) => end.shared.start(handle(conn), location),
-                    Err(error) => end.shared.fail(error, location),
-                }
-            }
-        }
-    };
-    shared.accepting.set(Some(runtime.spawn(accepting, location)));
-    Ok(Server { shared, addr, is_detached: false })
-}
-
-#[derive(Default)]
-struct Shared {
-    accepting: Cell<Option<JoinHandle<()>>>,
-    is_closed: Cell<bool>,
-    failure: Cell<Option<io::Error>>,
-    /// Those at work.
-    connections: RefCell<Slab<JoinHandle<()>>>,
-    /// Who waits for the end.
-    waiting: RefCell<Vec<Waker>>,
-}
-
-impl Shared {
-    fn start(
-        self: &Rc<Self>,
-        connection: impl Future<Output = io::Result<()>> + 'static,
-        location: &'static Location<'static>,
-    ) {
-        let runtime = Runtime::current().expect("called by a coroutine");
-        let mut connections = self.connections.borrow_mut();
-        let entry = connections.vacant_entry();
-        let end = ConnectionEnds { shared: Rc::downgrade(self), slot: entry.key() };
-        entry.insert(runtime.spawn(
-            async move {
-                let _end = end;
-                if let Err(error) = connection.await {
-                    log::warn!("a connection of the server started at {location}: {error}");
-                }
-            },
-            location,
-        ));
-    }
-
-    fn has_ended(&self) -> bool {
-        self.is_closed.get() && self.connections.borrow().is_empty()
-    }
-
-    fn tell(&self) {
-        if self.has_ended() {
-            self.waiting.take().into_iter().for_each(Waker::wake);
-        }
-    }
-
-    fn fail(&self, error: io::Error, location: &'static Location<'static>) {
-        log::error!("the server started at {location} accepts no more connections: {error}");
-        self.failure.set(Some(error));
-    }
-
-    fn close(&self) {
-        drop(self.accepting.take());
-        self.is_closed.set(true);
-        self.tell();
-    }
-}
-
-/// The end of accepting, also by a panic.
-struct AcceptingEnds {
-    shared: Rc<Shared>,
-    location: &'static Location<'static>,
-}
-
-impl Drop for AcceptingEnds {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.shared.fail(io::Error::other("its handler has panicked"), self.location);
-        }
-        self.shared.is_closed.set(true);
-        self.shared.tell();
-    }
-}
-
-/// The end of a connection's coroutine, also by a panic.
-struct ConnectionEnds {
-    shared: Weak<Shared>,
-    slot: usize,
-}
-
-impl Drop for ConnectionEnds {
-    fn drop(&mut self) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let handle = shared.connections.borrow_mut().try_remove(self.slot);
-        // A panic is logged then.
-        handle.into_iter().for_each(JoinHandle::detach);
-        shared.tell();
-    }
+    listener.drop_on_close(Rc::new(ListenerCloses(Rc::clone(&serving))));
+    let handler = Rc::new(RefCell::new(handle));
+    let accepting = accept_until_closed(listener, Rc::clone(&serving), handler);
+    runtime.spawn(accepting, location).detach();
+    Ok(Server { serving, addr, is_detached: false })
 }
 
 /// A server that runs: from [`start_server`] and [`serve`].
 ///
-/// Dropping it ends it at once, with the connections at work. [`detach`](Self::detach) lets it go on
-/// by itself.
+/// Dropping it ends it at once: the listener is closed, the tasks of the connections are cancelled, and
+/// what their writers still have to send is given up. [`detach`](Self::detach) lets it go on by itself.
 #[must_use = "dropping it ends the server; detach() lets it go on"]
 pub struct Server {
-    shared: Rc<Shared>,
+    serving: Rc<Serving>,
     addr: Option<SocketAddr>,
     is_detached: bool,
 }
 
 impl Server {
-    /// Where it listens, if [`start_server`] has started it.
+    /// Returns the address on which it listens, or `None` if that is not an IP address.
     ///
     /// See [`start_server`] for an example.
     #[must_use]
@@ -251,7 +143,8 @@ impl Server {
         self.addr
     }
 
-    /// How many connections are at work.
+    /// Returns the number of connections that are served: of those whose task has not ended, or whose
+    /// socket is still open, because a writer has something to send or a handle is kept elsewhere.
     ///
     /// ```
     /// # use polyselect::{EventLoop, asyncio};
@@ -263,81 +156,95 @@ impl Server {
     /// ```
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.connections.borrow().len()
+        self.serving.connections()
     }
 
-    /// Takes no more connections; those at work go on. The listener is closed in this turn of the
-    /// loop or the next.
+    /// Accepts no more connections; those that are served go on. The listener is closed in this
+    /// iteration of the loop or the next, and [`wait_closed`](Self::wait_closed) waits for that too.
     ///
     /// See [`wait_closed`](Self::wait_closed) for an example.
     pub fn close(&self) {
-        self.shared.close();
+        self.serving.close();
     }
 
-    /// Waits until [`close`](Self::close) was called, or accepting has failed, and the last
-    /// connection has ended.
+    /// Waits until the listener is closed, by [`close`](Self::close) or because accepting failed, and
+    /// until the last connection has ended. The address can be listened on again then.
     ///
     /// # Errors
     ///
-    /// What made accepting fail, once.
+    /// What made accepting fail, once; `InvalidInput` in a task of another loop while the server's loop
+    /// lives, because nothing would end this wait there.
     ///
     /// ```
-    /// # use polyselect::{EventLoop, asyncio};
-    /// # EventLoop::new(())?.block_on(async {
-    /// let server = asyncio::start_server(("127.0.0.1", 0), |_stream| async { Ok(()) })?;
-    /// server.close();
-    /// server.wait_closed().await?;
-    /// # std::io::Result::Ok(()) })??;
+    /// use polyselect::{EventLoop, asyncio};
+    ///
+    /// EventLoop::new(())?.block_on(async {
+    ///     let server = asyncio::start_server(("127.0.0.1", 0), |_stream| async { Ok(()) })?;
+    ///     let addr = server.local_addr().unwrap();
+    ///     server.close();
+    ///     server.wait_closed().await?;
+    ///     let next = asyncio::start_server(addr, |_stream| async { Ok(()) })?;
+    ///     # drop(next);
+    ///     std::io::Result::Ok(())
+    /// })??;
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn wait_closed(&self) -> io::Result<()> {
-        poll_fn(|context| {
-            if self.shared.has_ended() {
-                return Poll::Ready(());
-            }
-            let mut waiting = self.shared.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                waiting.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
-        self.shared.failure.take().map_or(Ok(()), Err)
+        if self.serving.is_elsewhere() {
+            let message =
+                "this server belongs to another event loop: await it in a task of that loop";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        self.serving.ended.until(|| self.serving.has_ended()).await;
+        self.serving.failure.take().map_or(Ok(()), Err)
     }
 
-    /// Serves until somebody closes it: [`wait_closed`](Self::wait_closed) by asyncio's name.
+    /// Serves until [`close`](Self::close) is called: [`wait_closed`](Self::wait_closed) by asyncio's
+    /// name.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`wait_closed`](Self::wait_closed).
     ///
     /// See [`start_server`] for an example.
     pub async fn serve_forever(&self) -> io::Result<()> {
         self.wait_closed().await
     }
 
-    /// Ends gracefully: takes no more connections, gives those at work so much time to finish, and
-    /// then cancels them. Says how many were cancelled.
+    /// Ends gracefully: accepts no more connections, waits up to `grace` for those that are served, and
+    /// cuts off the rest. Returns how many were cut off.
+    ///
+    /// A connection that is cut off has its task cancelled. What its [`StreamWriter`] still has to send
+    /// is given up, and the peer gets a reset then. If a handle of the connection is kept outside of
+    /// the task, the socket is shut down. With a `grace` of zero, that happens at once.
+    ///
+    /// When this returns, the listener is closed, and the address can be listened on again.
     ///
     /// See [`start_server`] for an example.
+    ///
+    /// [`StreamWriter`]: super::StreamWriter
     pub async fn stop(&self, grace: Duration) -> usize {
         self.close();
-        if let Ok(closed) = timeout(grace, self.wait_closed()).await {
-            if let Err(error) = closed {
+        let serving = &*self.serving;
+        if timeout(grace, serving.ended.until(|| serving.has_ended())).await.is_ok() {
+            if let Some(error) = serving.failure.take() {
                 log::debug!("the server had failed before it was stopped: {error}");
             }
             return 0;
         }
-        let late = self.shared.connections.take();
-        let cancelled = late.len();
-        drop(late);
-        // They are dropped in the next turn, before this one's.
+        let cut_off = serving.cut_off();
+        // Tasks that are cancelled, and what sends for their writers, end in the next iteration, before
+        // this task's second poll from now.
         yield_now().await;
-        self.shared.tell();
-        cancelled
+        yield_now().await;
+        serving.forget_the_rest();
+        if !serving.is_elsewhere() {
+            serving.ended.until(|| serving.is_closed.get()).await;
+        }
+        cut_off
     }
 
-    /// Lets it go on for as long as its loop does.
+    /// Lets the server go on for as long as its loop does.
     ///
     /// ```
     /// # use polyselect::{EventLoop, asyncio};
@@ -348,16 +255,14 @@ impl Server {
     /// ```
     pub fn detach(mut self) {
         self.is_detached = true;
-        // It keeps what it shares with its connections.
-        self.shared.accepting.take().into_iter().for_each(JoinHandle::detach);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         if !self.is_detached {
-            self.shared.close();
-            drop(self.shared.connections.take());
+            self.serving.close();
+            self.serving.cut_off();
         }
     }
 }
@@ -367,7 +272,7 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("local_addr", &self.addr)
             .field("connections", &self.connections())
-            .field("closed", &self.shared.is_closed.get())
+            .field("closed", &self.serving.is_closed.get())
             .finish()
     }
 }

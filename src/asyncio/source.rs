@@ -1,50 +1,126 @@
 //! [`Async`]: a source for coroutines.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::panic::Location;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
+use rustix::net;
 
+use super::readiness::Direction;
+use super::requests::{Order, TaskSource};
+use super::short_read::ShortRead;
+use super::state::State;
 use super::time::yield_now;
-use super::watched::{Direction, State, Watched};
-use crate::Listener;
-
-const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+use super::waiters::{Entry, Waiter};
+use crate::backend::Backend;
+use crate::event::Event;
+use crate::interest::{Interest, Watch};
+use crate::key::Key;
 
 pub(super) struct Source<S> {
     pub(super) inner: S,
-    state: State,
+    pub(super) state: State,
+    /// How many handles there are. The loop's own hold on the source does not count.
+    handles: Cell<usize>,
+    /// Is dropped after the source, when that is closed.
+    on_close: Cell<Option<Rc<dyn Any>>>,
 }
 
-impl<S: AsFd> Watched for Source<S> {
+/// A connection, as its server sees it.
+pub(super) trait Connection {
+    /// Makes every further wait fail, and ends those in progress.
+    fn abort(&self);
+
+    /// Ends both directions of the socket, for all its handles.
+    fn shut_down(&self);
+}
+
+impl<S: AsFd> Connection for Source<S> {
+    fn abort(&self) {
+        self.state.abort();
+    }
+
+    fn shut_down(&self) {
+        if let Err(error) = net::shutdown(self.inner.as_fd(), net::Shutdown::Both) {
+            log::debug!("the connection from {} is not shut down: {error}", self.state.location);
+        }
+    }
+}
+
+impl<S: AsFd> TaskSource for Source<S> {
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.inner.as_fd()
     }
 
-    fn state(&self) -> &State {
-        &self.state
+    fn location(&self) -> &'static Location<'static> {
+        self.state.location
+    }
+
+    fn take_order(&self, backend: Backend) -> Order {
+        self.state.take_order(backend)
+    }
+
+    fn registered(&self, key: Key, watch: Watch) {
+        self.state.registered(key, watch);
+    }
+
+    fn modified(&self, interest: Interest) {
+        self.state.modified(interest);
+    }
+
+    fn fail(&self, error: io::Error) {
+        self.state.fail(error);
+    }
+
+    fn unregistered(&self) {
+        self.state.unregistered();
+    }
+
+    fn suspend(&self) -> bool {
+        self.state.suspend()
+    }
+
+    fn resume(&self) {
+        self.state.resume();
+    }
+
+    fn deliver(&self, event: &Event) -> bool {
+        self.state.deliver(event)
     }
 }
 
-/// A source that coroutines wait for: a socket, a pipe, whatever the loop can watch.
+/// A source that tasks wait for: a socket, a pipe, whatever the loop can watch.
 ///
-/// It owns the source, which [`new`](Self::new) makes non-blocking, and belongs to the loop whose
-/// coroutine first waits for it. Until then the loop does not know it; an operation that need not
-/// wait never tells it.
+/// It owns the source, which [`new`](Self::new) makes non-blocking. One task may read while another
+/// writes. For that, clone it: a clone is another handle of the same source. The registration ends, and
+/// the source is dropped, with the last handle, in the iteration in which that is dropped.
 ///
-/// One task may read while another writes. For that, clone it: a clone is another handle of the same
-/// source. The registration ends, and the source is dropped, with the last handle, in the turn in
-/// which that is dropped.
-///
-/// What can be read and written by shared reference, as the sockets of `std` can, has
-/// [`read`](Self::read) and [`write`](Self::write) and is
+/// Sources that can be read and written by shared reference, as the sockets of `std` can, have
+/// [`read`](Self::read) and [`write`](Self::write) and are
 /// [`AsyncRead`](futures_io::AsyncRead) and [`AsyncWrite`](futures_io::AsyncWrite). Everything else is
-/// done with [`read_with`](Self::read_with) and [`write_with`](Self::write_with).
+/// done with [`read_with`](Self::read_with) and [`write_with`](Self::write_with). The traits of
+/// `futures-io` serve one task for each direction at a time; if another one polls, they wake the first.
+///
+/// # The loop that it belongs to
+///
+/// A source is registered by the first operation that has to wait, with the loop that polls the task.
+/// While that loop lives, every operation in a task of another loop is an `InvalidInput` error;
+/// [`into_inner`](Self::into_inner) takes the source out. When the loop is dropped, the source goes on in
+/// the next loop that it is awaited in.
+///
+/// # Reading to the end of what is there
+///
+/// With edge-triggered backends, a read that did not fill its buffer is followed by another one, which
+/// finds `WouldBlock`, before the task waits. That costs a system call, and only on TCP sockets under
+/// Linux a short read proves enough to save it. The proof ends for a source with its first urgent byte,
+/// and with the first [`read_with`](Self::read_with) or [`try_read_with`](Self::try_read_with): take
+/// urgent bytes (`MSG_OOB`) and the control records of `TCP_ULP` by those, and not by
+/// [`get_ref`](Self::get_ref).
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -65,18 +141,16 @@ impl<S: AsFd> Watched for Source<S> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Async<S: AsFd + 'static> {
-    source: Rc<Source<S>>,
-    /// How many handles there are: the loop's own hold on the source is not counted.
-    handles: Rc<()>,
+    pub(super) source: Rc<Source<S>>,
 }
 
 impl<S: AsFd + 'static> Async<S> {
-    /// Makes the source non-blocking, and ready for coroutines. Registers nothing yet, and can be
-    /// called outside of coroutines.
+    /// Makes the source non-blocking, and ready for tasks. Registers nothing yet, and can be called
+    /// outside of tasks.
     ///
     /// # Errors
     ///
-    /// What the system says to making it non-blocking.
+    /// The error of the system if the source cannot be made non-blocking.
     ///
     /// See [`Async`] for an example.
     #[track_caller]
@@ -86,9 +160,14 @@ impl<S: AsFd + 'static> Async<S> {
     }
 
     pub(super) fn of_nonblocking(inner: S, location: &'static Location<'static>) -> Self {
+        let state = State::new(location, ShortRead::of_type::<S>());
         Self {
-            source: Rc::new(Source { inner, state: State::new(location) }),
-            handles: Rc::new(()),
+            source: Rc::new(Source {
+                inner,
+                state,
+                handles: Cell::new(1),
+                on_close: Cell::default(),
+            }),
         }
     }
 
@@ -107,12 +186,13 @@ impl<S: AsFd + 'static> Async<S> {
         &self.source.inner
     }
 
-    /// Ends the registration and gives the source back, which stays non-blocking. It takes a turn of
-    /// the loop if the source was ever waited for.
+    /// Ends the registration and returns the source, which stays non-blocking. It waits for the loop to
+    /// end the registration, in this iteration, if the source was ever waited for.
     ///
     /// # Errors
     ///
-    /// `ResourceBusy` if there are other handles.
+    /// `ResourceBusy` if there are other handles, `InvalidInput` if the source is registered with another
+    /// loop. This handle is dropped then.
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio::Async};
@@ -123,241 +203,106 @@ impl<S: AsFd + 'static> Async<S> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn into_inner(self) -> io::Result<S> {
-        if Rc::strong_count(&self.handles) > 1 {
-            let message = "this source has other handles, which may wait for it";
+        if self.source.handles.get() > 1 {
+            let message = "this source has other handles, which may wait for it: drop them before";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
         }
+        self.source.state.check_loop()?;
         let mut source = Rc::clone(&self.source);
         drop(self);
         loop {
-            match Rc::try_unwrap(source) {
+            source = match Rc::try_unwrap(source) {
                 Ok(source) => return Ok(source.inner),
-                // The loop has not ended the registration yet.
-                Err(shared) => source = shared,
-            }
+                Err(held) => held,
+            };
+            // The loop wakes the readers when it no longer has the source. In the same iteration it
+            // drops what it held, so that this is asked twice at most.
+            let state = &source.state;
+            state.reading.waiters.until(|| !state.is_held()).await;
             yield_now().await;
         }
     }
 
-    fn poll_event(
-        &self,
-        direction: fn(&State) -> &Direction,
-        flag: PollFlags,
-        begin: &mut Option<u32>,
-        context: &Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let probe = || Ok(poll(&mut [PollFd::new(&self.source.inner, flag)], Some(&NO_TIME))? > 0);
-        let direction = direction(&self.source.state);
-        self.source.state.poll_event(direction, begin, context, || self.watched(), probe)
+    pub(super) fn reading(&self) -> &Direction {
+        &self.source.state.reading
     }
 
+    pub(super) fn writing(&self) -> &Direction {
+        &self.source.state.writing
+    }
+
+    /// The waiter of a read, which leaves when it is dropped.
+    #[inline]
+    pub(super) fn reader(&self) -> Waiter<'_> {
+        self.reading().waiters.waiter()
+    }
+
+    #[inline]
+    pub(super) fn writer(&self) -> Waiter<'_> {
+        self.writing().waiters.waiter()
+    }
+
+    #[inline]
     pub(super) fn poll_with<R>(
         &self,
-        direction: fn(&State) -> &Direction,
+        direction: &Direction,
+        entry: &mut Entry,
         context: &Context<'_>,
         operation: impl FnMut() -> io::Result<R>,
         has_more: impl Fn(&R) -> bool,
     ) -> Poll<io::Result<R>> {
-        let direction = direction(&self.source.state);
-        let watched = || self.watched();
-        self.source.state.poll_operation(direction, context, watched, operation, has_more)
+        let state = &self.source.state;
+        let source = || self.task_source();
+        state.poll_operation(direction, entry, context, source, operation, has_more)
     }
 
+    #[inline]
     pub(super) fn attempt<R>(
         &self,
-        direction: fn(&State) -> &Direction,
+        direction: &Direction,
         operation: impl FnMut() -> io::Result<R>,
         has_more: impl Fn(&R) -> bool,
     ) -> io::Result<R> {
-        direction(&self.source.state).attempt(operation, has_more)
+        self.source.state.attempt(direction, operation, has_more)
     }
 
-    fn watched(&self) -> Rc<dyn Watched> {
-        Rc::clone(&self.source) as Rc<dyn Watched>
+    /// Keeps `guard` until the source is closed.
+    pub(super) fn drop_on_close(&self, guard: Rc<dyn Any>) {
+        self.source.on_close.set(Some(guard));
     }
 
-    /// Waits until a read would not block; not at all, or for a turn of the loop, if that is so
-    /// already.
-    ///
-    /// Be ready for `WouldBlock` all the same, and wait again: another task may have been quicker; and
-    /// after a read by [`try_read`](Self::try_read) and its like that left open whether there is more,
-    /// this does not look, but lets the next read find out. After a read by
-    /// [`get_ref`](Self::get_ref), of which nothing is known here, it looks with a `poll` call.
-    ///
-    /// # Errors
-    ///
-    /// What [`Selector::register`](crate::Selector::register) gives, when this is the first wait;
-    /// `InvalidInput` if it is registered with another loop; `Other` outside of a coroutine of an
-    /// [`EventLoop`](crate::EventLoop).
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// # use polyselect::{EventLoop, asyncio::Async};
-    /// # use std::io::Write;
-    /// # let (mut left, right) = std::os::unix::net::UnixStream::pair()?;
-    /// # left.write_all(b"!")?;
-    /// # let right = Async::new(right)?;
-    /// # EventLoop::new(())?.block_on(async {
-    /// let mut buffer = [0; 64];
-    /// right.readable().await?;
-    /// let n = right.try_read(&mut buffer)?;
-    /// # assert_eq!(n, 1);
-    /// # std::io::Result::Ok(()) })??; }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn readable(&self) -> io::Result<()> {
-        let mut begin = None;
-        poll_fn(|context| {
-            self.poll_event(|state| &state.reading, PollFlags::IN, &mut begin, context)
-        })
-        .await
+    pub(super) fn connection(&self) -> Weak<dyn Connection> {
+        Rc::downgrade(&(Rc::clone(&self.source) as Rc<dyn Connection>))
     }
 
-    /// Waits until a write would not block. As [`readable`](Self::readable).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// # use polyselect::{EventLoop, asyncio::Async};
-    /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
-    /// # let left = Async::new(left)?;
-    /// # EventLoop::new(())?.block_on(async {
-    /// left.writable().await?;
-    /// left.try_write(b"!")?;
-    /// # std::io::Result::Ok(()) })??; }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn writable(&self) -> io::Result<()> {
-        let mut begin = None;
-        poll_fn(|context| {
-            self.poll_event(|state| &state.writing, PollFlags::OUT, &mut begin, context)
-        })
-        .await
+    pub(super) fn abort(&self) {
+        self.source.state.abort();
     }
 
-    /// Does a reading operation now, if it does not block. It is tried again after `Interrupted`.
-    ///
-    /// # Errors
-    ///
-    /// What `operation` says; `WouldBlock` makes the next wait wait.
-    ///
-    /// ```
-    /// use polyselect::asyncio::Async;
-    /// use std::{io::ErrorKind, net::UdpSocket};
-    ///
-    /// let socket = Async::new(UdpSocket::bind(("127.0.0.1", 0))?)?;
-    /// let error = socket.try_read_with(|socket| socket.recv(&mut [0; 64])).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::WouldBlock);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn try_read_with<R>(
-        &self,
-        mut operation: impl FnMut(&S) -> io::Result<R>,
-    ) -> io::Result<R> {
-        self.attempt(|state| &state.reading, || operation(&self.source.inner), |_| true)
+    pub(super) fn is_aborted(&self) -> bool {
+        self.source.state.is_aborted()
     }
 
-    /// Does a writing operation now, if it does not block. As [`try_read_with`](Self::try_read_with).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    ///
-    /// ```
-    /// # use polyselect::asyncio::Async;
-    /// # use std::net::UdpSocket;
-    /// # let socket = Async::new(UdpSocket::bind(("127.0.0.1", 0))?)?;
-    /// let addr = socket.get_ref().local_addr()?;
-    /// assert_eq!(socket.try_write_with(|socket| socket.send_to(b"to myself", addr))?, 9);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn try_write_with<R>(
-        &self,
-        mut operation: impl FnMut(&S) -> io::Result<R>,
-    ) -> io::Result<R> {
-        self.attempt(|state| &state.writing, || operation(&self.source.inner), |_| true)
-    }
-
-    /// Does a reading operation as soon as it does not block: `operation` is tried, and again after
-    /// each event, until it returns something other than `WouldBlock` and `Interrupted`.
-    ///
-    /// # Errors
-    ///
-    /// What `operation` says, and as [`readable`](Self::readable).
-    ///
-    /// ```
-    /// use polyselect::{EventLoop, asyncio::Async};
-    /// use std::net::UdpSocket;
-    ///
-    /// let socket = Async::new(UdpSocket::bind(("127.0.0.1", 0))?)?;
-    /// socket.get_ref().send_to(b"hello", socket.get_ref().local_addr()?)?;
-    /// let mut buffer = [0; 64];
-    /// let receive = socket.read_with(|socket| socket.peek(&mut buffer));
-    /// assert_eq!(EventLoop::new(())?.block_on(receive)??, 5);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn read_with<R>(
-        &self,
-        mut operation: impl FnMut(&S) -> io::Result<R>,
-    ) -> io::Result<R> {
-        let mut operation = || operation(&self.source.inner);
-        poll_fn(|context| self.poll_with(|state| &state.reading, context, &mut operation, |_| true))
-            .await
-    }
-
-    /// Does a writing operation as soon as it does not block. As [`read_with`](Self::read_with).
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    ///
-    /// ```
-    /// # #[cfg(unix)] {
-    /// # use polyselect::{EventLoop, asyncio::Async};
-    /// # use std::io::{IoSlice, Write};
-    /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
-    /// # let left = Async::new(left)?;
-    /// # EventLoop::new(())?.block_on(async {
-    /// let parts = [IoSlice::new(b"head"), IoSlice::new(b"body")];
-    /// let written = left.write_with(|mut left| left.write_vectored(&parts)).await?;
-    /// # assert_eq!(written, 8);
-    /// # std::io::Result::Ok(()) })??; }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn write_with<R>(
-        &self,
-        mut operation: impl FnMut(&S) -> io::Result<R>,
-    ) -> io::Result<R> {
-        let mut operation = || operation(&self.source.inner);
-        poll_fn(|context| self.poll_with(|state| &state.writing, context, &mut operation, |_| true))
-            .await
-    }
-}
-
-impl<L: Listener + 'static> Async<L> {
-    pub(super) fn poll_accept(
-        &self,
-        context: &Context<'_>,
-    ) -> Poll<io::Result<(L::Connection, L::Address)>> {
-        let accept = || self.source.inner.accept();
-        self.poll_with(|state| &state.reading, context, accept, |_| true)
+    pub(super) fn task_source(&self) -> Rc<dyn TaskSource> {
+        Rc::clone(&self.source) as Rc<dyn TaskSource>
     }
 }
 
 /// Another handle of the same source.
 impl<S: AsFd + 'static> Clone for Async<S> {
     fn clone(&self) -> Self {
-        Self { source: Rc::clone(&self.source), handles: Rc::clone(&self.handles) }
+        let handles = &self.source.handles;
+        handles.set(handles.get() + 1);
+        Self { source: Rc::clone(&self.source) }
     }
 }
 
 impl<S: AsFd + 'static> Drop for Async<S> {
     fn drop(&mut self) {
-        if Rc::strong_count(&self.handles) == 1 {
-            self.source.state.release(|| self.watched());
+        let handles = &self.source.handles;
+        handles.set(handles.get() - 1);
+        if handles.get() == 0 {
+            self.source.state.release(|| self.task_source());
         }
     }
 }

@@ -1,42 +1,37 @@
 //! Time for coroutines.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use std::{error, fmt, io};
 
-use super::runtime::{AlarmRequest, Runtime};
-use crate::TimerKey;
-
-/// A timer that wakes a coroutine.
-pub(crate) struct Alarm {
-    pub(crate) deadline: Instant,
-    /// The loop's timer, once it is set.
-    pub(crate) timer: Cell<Option<TimerKey>>,
-    pub(crate) is_cancelled: Cell<bool>,
-    has_rung: Cell<bool>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl Alarm {
-    pub(crate) fn ring(&self) {
-        self.has_rung.set(true);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
+use super::requests::{Alarm, AlarmRequest};
+use super::runtime::Runtime;
 
 /// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Sleep {
     /// `None` is later than the clock can say.
     deadline: Option<Instant>,
-    /// Once it has been polled.
-    set: Option<(Rc<Runtime>, Rc<Alarm>)>,
+    /// The loop that polled it last, and its timer.
+    set: Option<(Weak<Runtime>, Rc<Alarm>)>,
+}
+
+impl Sleep {
+    fn give_up(&mut self) {
+        if let Some((runtime, alarm)) = self.set.take()
+            && !alarm.has_rung()
+        {
+            alarm.is_cancelled.set(true);
+            if alarm.timer.get().is_some()
+                && let Some(runtime) = runtime.upgrade()
+            {
+                runtime.push_alarm(AlarmRequest::Cancel(alarm));
+            }
+        }
+    }
 }
 
 /// Ends when so much time has passed since the call; never earlier. It stands on a timer of the
@@ -81,35 +76,25 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         match &self.set {
-            Some((_, alarm)) if alarm.has_rung.get() => return Poll::Ready(()),
-            Some((_, alarm)) => alarm.waker.set(Some(context.waker().clone())),
-            None => {
-                let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
-                let alarm = Rc::new(Alarm {
-                    deadline,
-                    timer: Cell::new(None),
-                    is_cancelled: Cell::new(false),
-                    has_rung: Cell::new(false),
-                    waker: Cell::new(Some(context.waker().clone())),
-                });
-                runtime.push_alarm(AlarmRequest::Set(Rc::clone(&alarm)));
-                self.set = Some((runtime, alarm));
+            Some((_, alarm)) if alarm.has_rung() => return Poll::Ready(()),
+            Some((runtime, alarm)) if runtime.as_ptr() == Runtime::current_address() => {
+                alarm.set_waker(context.waker());
+                return Poll::Pending;
             }
+            // The loop that it was polled in before is gone, or is not the one that polls it now.
+            _ => self.give_up(),
         }
+        let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
+        let alarm = Alarm::new(deadline, context.waker());
+        runtime.push_alarm(AlarmRequest::Set(Rc::clone(&alarm)));
+        self.set = Some((Rc::downgrade(&runtime), alarm));
         Poll::Pending
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some((runtime, alarm)) = self.set.take()
-            && !alarm.has_rung.get()
-        {
-            alarm.is_cancelled.set(true);
-            if alarm.timer.get().is_some() {
-                runtime.push_alarm(AlarmRequest::Cancel(alarm));
-            }
-        }
+        self.give_up();
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use super::EventLoop;
 #[cfg(feature = "async")]
-use crate::asyncio::Watched;
+use crate::asyncio::TaskSource;
 use crate::event::Event;
 use crate::interest::Interest;
 use crate::source::Source;
@@ -60,7 +60,7 @@ pub(super) trait HandleEvent<T> {
     }
     /// The tasks' source that it stands for, if it does.
     #[cfg(feature = "async")]
-    fn watched(&self) -> Option<&Rc<dyn Watched>> {
+    fn task_source(&self) -> Option<&Rc<dyn TaskSource>> {
         None
     }
 }

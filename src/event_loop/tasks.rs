@@ -15,10 +15,9 @@ use super::EventLoop;
 use super::call_user::{Iteration, Place, Registrant, Replaced};
 use super::handler::{Answer, HandleEvent, Handler};
 use crate::asyncio::{
-    AlarmRequest, JoinHandle, Order, Request, Runtime, TaskId, TaskWaker, Watched,
+    AlarmRequest, JoinHandle, Order, Request, Runtime, TaskId, TaskSource, TaskWaker,
 };
 use crate::event::Event;
-use crate::interest::Watch;
 use crate::key::Key;
 
 /// The loop's side of its tasks; nothing until the first.
@@ -86,11 +85,11 @@ impl Drop for Tasks {
 }
 
 /// A tasks' source as the selector's registration.
-struct Watcher(Rc<dyn Watched>);
+struct Watcher(Rc<dyn TaskSource>);
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.0.state().unregistered();
+        self.0.unregistered();
     }
 }
 
@@ -99,8 +98,10 @@ impl<T: 'static> HandleEvent<T> for Watcher {
         self.0.descriptor()
     }
 
-    fn call(self: Rc<Self>, _: &mut EventLoop<T>, event: &Event) -> Answer {
-        self.0.state().deliver(event, || Rc::clone(&self.0));
+    fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, event: &Event) -> Answer {
+        if self.0.deliver(event) {
+            event_loop.tasks.runtime().push_changed(Rc::clone(&self.0));
+        }
         Answer::Keep
     }
 
@@ -114,14 +115,14 @@ impl<T: 'static> HandleEvent<T> for Watcher {
     }
 
     fn location(&self) -> &'static Location<'static> {
-        self.0.state().location
+        self.0.location()
     }
 
     fn is_own(&self) -> bool {
         true
     }
 
-    fn watched(&self) -> Option<&Rc<dyn Watched>> {
+    fn task_source(&self) -> Option<&Rc<dyn TaskSource>> {
         Some(&self.0)
     }
 }
@@ -308,11 +309,11 @@ impl<T: 'static> EventLoop<T> {
             Request::Alarm(AlarmRequest::Cancel(alarm)) => {
                 drop(alarm.timer.take().and_then(|timer| self.timers.remove(timer)));
             }
-            Request::Changed(watched) => {
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.watch(&watched))) {
+            Request::Changed(source) => {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.watch(&source))) {
                     // The tasks that wait for this source would wait forever.
                     let message = "the source panicked when it was registered or unregistered";
-                    watched.state().fail(io::Error::other(message));
+                    source.fail(io::Error::other(message));
                     resume_unwind(panic);
                 }
             }
@@ -320,21 +321,18 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// Registers, modifies or unregisters a source as the tasks that wait for it need.
-    fn watch(&mut self, watched: &Rc<dyn Watched>) {
-        match watched.state().take_order() {
+    fn watch(&mut self, source: &Rc<dyn TaskSource>) {
+        match source.take_order(self.backend()) {
             Order::Nothing => {}
-            Order::Register(interest) => {
-                let is_edge = self.backend().capabilities().edge;
-                let level = Watch::from(interest);
-                let watch = if is_edge { level.edge() } else { level };
-                match self.sources.insert(Handler(Rc::new(Watcher(Rc::clone(watched)))), watch) {
-                    Ok(key) => watched.state().registered(key, interest, is_edge),
-                    Err(error) => watched.state().fail(error),
+            Order::Register(watch) => {
+                match self.sources.insert(Handler(Rc::new(Watcher(Rc::clone(source)))), watch) {
+                    Ok(key) => source.registered(key, watch),
+                    Err(error) => source.fail(error),
                 }
             }
             Order::Modify(key, interest) => match self.sources.selector.modify(key, interest) {
-                Ok(()) => watched.state().modified(interest),
-                Err(error) => watched.state().fail(error),
+                Ok(()) => source.modified(interest),
+                Err(error) => source.fail(error),
             },
             Order::Unregister(key) => match self.sources.remove(key) {
                 Ok(removed) => drop(removed),
@@ -347,16 +345,18 @@ impl<T: 'static> EventLoop<T> {
     /// registered again in the next iteration.
     pub(super) fn suspend_tasks_sources(&mut self) -> io::Result<()> {
         let registrations = self.sources.selector.iter();
-        let watched =
-            registrations.filter_map(|(key, found)| Some((key, found.source().0.watched()?)));
-        let watched: Vec<(Key, _)> =
-            watched.map(|(key, watched)| (key, Rc::clone(watched))).collect();
-        if !watched.is_empty() {
+        let sources =
+            registrations.filter_map(|(key, found)| Some((key, found.source().0.task_source()?)));
+        let sources: Vec<(Key, _)> =
+            sources.map(|(key, source)| (key, Rc::clone(source))).collect();
+        if !sources.is_empty() {
             // In a forked child nothing can be unregistered before.
             self.sources.selector.rebuild()?;
         }
-        for (key, watched) in watched {
-            watched.state().suspend(|| Rc::clone(&watched));
+        for (key, source) in sources {
+            if source.suspend() {
+                self.tasks.runtime().push_changed(Rc::clone(&source));
+            }
             drop(self.sources.remove(key)?);
         }
         Ok(())

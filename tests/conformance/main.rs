@@ -55,9 +55,17 @@ use support::harness::{Suite, run_all};
 const SUITES: &[Suite] = &[
     ("accepting", accepting::CASES),
     #[cfg(feature = "async")]
+    ("asyncio_connecting", asyncio::connecting::CASES),
+    #[cfg(feature = "async")]
     ("asyncio_coroutines", asyncio::coroutines::CASES),
+    #[cfg(all(feature = "async", unix))]
+    ("asyncio_hang_ups", asyncio::hang_ups::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_server_endings", asyncio::server_endings::CASES),
     #[cfg(feature = "async")]
     ("asyncio_servers", asyncio::servers::CASES),
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    ("asyncio_short_reads", asyncio::short_reads::CASES),
     #[cfg(feature = "async")]
     ("asyncio_sources", asyncio::sources::CASES),
     #[cfg(feature = "async")]
@@ -66,6 +74,14 @@ const SUITES: &[Suite] = &[
     ("asyncio_task_faults", asyncio::task_faults::CASES),
     #[cfg(feature = "async")]
     ("asyncio_time", asyncio::time::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_two_loops", asyncio::two_loops::CASES),
+    #[cfg(all(feature = "async", target_os = "linux"))]
+    ("asyncio_unread_errors", asyncio::unread_errors::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_waiting", asyncio::waiting::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_writers", asyncio::writers::CASES),
     ("capacity", capacity::CASES),
     ("edge", edge::CASES),
     ("event_loop_accepting", event_loop::accepting::CASES),

@@ -1,11 +1,22 @@
 //! Coroutines: the same on every mechanism as well.
 
+pub mod connecting;
 pub mod coroutines;
+#[cfg(unix)]
+pub mod hang_ups;
+pub mod server_endings;
 pub mod servers;
+#[cfg(target_os = "linux")]
+pub mod short_reads;
 pub mod sources;
 pub mod streams;
 pub mod task_faults;
 pub mod time;
+pub mod two_loops;
+#[cfg(target_os = "linux")]
+pub mod unread_errors;
+pub mod waiting;
+pub mod writers;
 
 /// More than the kernel takes for a peer that does not read.
 const MORE_THAN_FITS: usize = 30_000_000;

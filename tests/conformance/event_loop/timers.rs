@@ -125,7 +125,6 @@ fn a_repeating_timer_neither_drifts_nor_bursts(backend: Backend) {
             _ => {}
         }
     });
-    let latest = Instant::now();
     event_loop.run().unwrap();
     let runs = &event_loop.state;
     // Never before a deadline, however late the ones before were.
@@ -133,11 +132,11 @@ fn a_repeating_timer_neither_drifts_nor_bursts(backend: Backend) {
         assert!(run >= earliest + PERIOD * (number as u32 + 1));
     }
     assert!(runs[2] - runs[1] >= 10 * PERIOD);
-    // No burst: what the stall missed is one run, and the next three have deadlines of their own.
-    assert!(runs[5] - runs[2] >= 2 * PERIOD, "{:?}", runs[5] - runs[2]);
-    // No drift: the deadlines are still whole periods from the setting.
-    let periods = (runs[2] - latest).as_nanos() / PERIOD.as_nanos();
-    assert!(runs[3] >= earliest + PERIOD * (periods as u32 + 1));
+    // No burst: what the stall missed is one run, and each of the next three has a deadline of its own,
+    // whole periods after the setting.
+    for number in 3..6 {
+        assert!(runs[number] >= earliest + PERIOD * (10 + number as u32), "{number}");
+    }
 }
 
 fn a_key_of_another_loop_cancels_nothing(backend: Backend) {

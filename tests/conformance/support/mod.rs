@@ -29,6 +29,12 @@ pub fn open<S, D>(backend: Backend) -> Selector<S, D> {
     Selector::with_backend(backend).expect("opens")
 }
 
+/// Ends the case, because the system lacks what it needs.
+pub fn skip(reason: &str) -> ! {
+    eprintln!("{reason}");
+    std::process::exit(harness::SKIPPED)
+}
+
 /// Two ends of a TCP connection over loopback, non-blocking.
 pub fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("binds");

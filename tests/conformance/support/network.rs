@@ -1,6 +1,6 @@
-//! A network that can be switched off.
+//! A network that can be switched off, and options of sockets that nothing else sets.
 
-#![allow(unsafe_code)] // Neither call has a safe form.
+#![allow(unsafe_code)] // None of the calls has a safe form.
 
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
@@ -59,4 +59,19 @@ fn try_switch_loopback(on: bool) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Sets an option that is a number.
+pub fn set_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) {
+    let size = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the value lives through the call, which reads `size` bytes of it.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size)
+    };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }

@@ -20,7 +20,7 @@ macro_rules! implement {
                 context: &mut Context<'_>,
                 buffer: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                self.poll_read_into(context, buffer)
+                self.reading().poll_unowned(|entry| self.poll_read_into(entry, context, buffer))
             }
         }
 
@@ -33,7 +33,7 @@ macro_rules! implement {
                 context: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
-                self.poll_write_from(context, bytes)
+                self.writing().poll_unowned(|entry| self.poll_write_from(entry, context, bytes))
             }
 
             fn poll_write_vectored(
@@ -41,7 +41,7 @@ macro_rules! implement {
                 context: &mut Context<'_>,
                 parts: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                self.poll_write_parts(context, parts)
+                self.writing().poll_unowned(|entry| self.poll_write_parts(entry, context, parts))
             }
 
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,0 +1,123 @@
+//! Writers that are dropped, cancelled and aborted with bytes left: the loop sends them for a while.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use polyselect::asyncio::{self, Async};
+use polyselect::{Backend, EventLoop};
+
+use super::MORE_THAN_FITS;
+use crate::case;
+use crate::event_loop::open;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(a_dropped_writer_gives_up_when_its_time_is_up),
+    case!(a_cancelled_task_that_holds_a_writer_is_bounded_too),
+    case!(a_writer_without_time_gives_up_at_once),
+    case!(a_dropped_writer_that_is_read_from_in_time_loses_nothing),
+    case!(abort_gives_up_what_is_queued),
+    case!(abort_ends_the_waits_of_other_handles),
+    case!(an_aborted_writer_that_owes_nothing_resets_too),
+];
+
+type Writer = asyncio::StreamWriter<TcpStream>;
+
+fn owing(event_loop: &mut EventLoop, limit: Duration) -> (Writer, TcpStream) {
+    let (left, right) = pair();
+    let (_reader, mut writer) = Async::new(left).unwrap().split();
+    writer.set_linger(limit);
+    event_loop.block_on(async { writer.write(&vec![7; MORE_THAN_FITS]).unwrap() }).unwrap();
+    right.set_nonblocking(false).unwrap();
+    right.set_read_timeout(Some(SURELY)).unwrap();
+    (writer, right)
+}
+
+/// Runs until nothing is left, although the peer reads nothing; and then the peer gets a reset.
+fn run_ends_with_a_reset(event_loop: &mut EventLoop, mut peer: TcpStream) {
+    event_loop.run().unwrap();
+    let mut got = Vec::new();
+    let error = peer.read_to_end(&mut got).expect_err("this is not the end of a whole message");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert!(got.len() < MORE_THAN_FITS);
+}
+
+fn a_dropped_writer_gives_up_when_its_time_is_up(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (writer, peer) = owing(&mut event_loop, A_WHILE);
+    // Before it is dropped, no time counts.
+    event_loop.block_on(asyncio::sleep(2 * A_WHILE)).unwrap();
+    assert_eq!(event_loop.stats().tasks, 1);
+    let start = Instant::now();
+    drop(writer);
+    run_ends_with_a_reset(&mut event_loop, peer);
+    assert!((A_WHILE..SURELY).contains(&start.elapsed()));
+}
+
+fn a_cancelled_task_that_holds_a_writer_is_bounded_too(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (mut writer, peer) = owing(&mut event_loop, A_WHILE);
+    let task = event_loop.spawn(async move { writer.flush().await });
+    event_loop.turn(Duration::ZERO).unwrap();
+    drop(task);
+    run_ends_with_a_reset(&mut event_loop, peer);
+}
+
+fn a_writer_without_time_gives_up_at_once(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (writer, peer) = owing(&mut event_loop, Duration::ZERO);
+    drop(writer);
+    run_ends_with_a_reset(&mut event_loop, peer);
+}
+
+fn a_dropped_writer_that_is_read_from_in_time_loses_nothing(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (writer, mut peer) = owing(&mut event_loop, SURELY);
+    drop(writer);
+    let reading = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).unwrap()
+    });
+    event_loop.run().unwrap();
+    assert_eq!(reading.join().unwrap(), MORE_THAN_FITS);
+}
+
+fn abort_gives_up_what_is_queued(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (writer, peer) = owing(&mut event_loop, Duration::MAX);
+    writer.abort();
+    run_ends_with_a_reset(&mut event_loop, peer);
+}
+
+fn abort_ends_the_waits_of_other_handles(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, _right) = pair();
+    let left = Async::new(left).unwrap();
+    let (_reader, writer) = left.clone().split();
+    let reading = left.clone();
+    let reader = event_loop.spawn(async move { reading.read(&mut [0]).await });
+    for _ in 0..3 {
+        event_loop.turn(Duration::ZERO).unwrap();
+    }
+    writer.abort();
+    let read = event_loop.block_on(asyncio::timeout(SURELY, reader)).unwrap().expect("it ends");
+    assert_eq!(read.unwrap().unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    let later = event_loop.block_on(asyncio::timeout(SURELY, left.read(&mut [0]))).unwrap();
+    assert_eq!(later.expect("it ends").unwrap_err().kind(), ErrorKind::ConnectionAborted);
+}
+
+fn an_aborted_writer_that_owes_nothing_resets_too(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = pair();
+    let (reader, mut writer) = Async::new(left).unwrap().split();
+    event_loop.block_on(async { writer.write(b"hello").unwrap() }).unwrap();
+    writer.abort();
+    drop(reader);
+    event_loop.run().unwrap();
+    right.set_nonblocking(false).unwrap();
+    let error = right.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    right.write_all(b"!").unwrap_err();
+}
