@@ -4,7 +4,7 @@ use std::fmt;
 
 use bitflags::bitflags;
 
-use crate::raw_event::bits;
+use crate::bits;
 
 bitflags! {
     /// The directions in which a registration is watched.

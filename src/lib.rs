@@ -179,6 +179,7 @@ pub mod accept;
 #[cfg(feature = "async")]
 pub mod asyncio;
 mod backend;
+mod bits;
 mod descriptor;
 mod error;
 mod event;

@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::{error, fmt, io};
 
-use super::runtime::Coroutine;
+/// A future that keeps its output in its [`Outcome`].
+pub(super) type Coroutine = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Why a task gave no result: it panicked, or it was cancelled.
 ///

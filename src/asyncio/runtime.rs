@@ -8,7 +8,6 @@ use std::future::Future;
 use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,11 +15,9 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-use super::join::{JoinHandle, Outcome};
+use super::join::{Coroutine, JoinHandle, Outcome};
 use super::queue::{TaskId, TaskWaker, WakeQueue};
 use super::requests::{AlarmRequest, Request, Requests, TaskSource};
-
-pub(super) type Coroutine = Pin<Box<dyn Future<Output = ()>>>;
 
 pub(crate) struct Task {
     coroutine: RefCell<Coroutine>,

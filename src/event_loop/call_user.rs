@@ -20,7 +20,7 @@ use std::{fmt, io};
 
 use super::EventLoop;
 use super::handler::Answer;
-use super::signals::SignalKey;
+use super::signal_key::SignalKey;
 use crate::key::Key;
 use crate::timer::TimerKey;
 

@@ -12,21 +12,15 @@ use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::{SigId, consts, low_level};
 
 use super::EventLoop;
 use super::call_user::{Iteration, Place, Registrant, Replaced};
 use super::errors::{invalid, not_found};
+use super::signal_key::SignalKey;
 use crate::waker::Waker;
-
-/// Names a callback of a signal: [`EventLoop::on_signal`] returns it, and
-/// [`EventLoop::remove_signal`] takes it. It never names another.
-///
-/// See [`EventLoop::on_signal`] for an example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SignalKey(u64);
 
 type Callback<T> = Rc<RefCell<dyn FnMut(&mut EventLoop<T>)>>;
 
@@ -204,8 +198,6 @@ impl<T: 'static> EventLoop<T> {
         action: Action<T>,
         location: &'static Location<'static>,
     ) -> io::Result<SignalKey> {
-        static KEYS: AtomicU64 = AtomicU64::new(0);
-
         let signals = match &mut self.signals {
             Some(signals) => signals,
             none => none.insert(Signals {
@@ -217,7 +209,7 @@ impl<T: 'static> EventLoop<T> {
             }),
         };
         signals.install(signal)?;
-        let key = SignalKey(KEYS.fetch_add(1, Ordering::Relaxed));
+        let key = SignalKey::new();
         signals.handlers.push(SignalHandler { key, signal, action, location });
         Ok(key)
     }

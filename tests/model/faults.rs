@@ -20,7 +20,7 @@ pub struct Setting<'a> {
 
 /// A call that waits for a forked child to release a ring waits for 50 ms at most. The rest is for a busy
 /// machine.
-const LONGEST_BESIDE_A_CHILD: Duration = Duration::from_millis(800);
+const LONGEST_BESIDE_A_CHILD: Duration = Duration::from_millis(1500);
 
 /// How a system call fails; see [`Fault`].
 #[derive(Clone, Copy, Debug)]
