@@ -6,15 +6,13 @@
 
 use std::ffi::c_int;
 
-use signal_hook::consts;
-
 macro_rules! signals {
     ($($(#[$attribute:meta])* $name:ident;)*) => {
         $(
             $(#[$attribute])*
             ///
             /// See [`signal`](self) for an example.
-            pub const $name: c_int = consts::$name;
+            pub const $name: c_int = libc::$name;
         )*
     };
 }
@@ -95,3 +93,9 @@ signals! {
     /// Ctrl-T at the terminal: a request for status.
     SIGINFO;
 }
+
+/// Ctrl-Break at the console.
+///
+/// See [`signal`](self) for an example.
+#[cfg(windows)]
+pub const SIGBREAK: c_int = 21;

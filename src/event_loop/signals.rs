@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::{SigId, consts, low_level};
+use signal_hook_registry::{self as registry, SigId};
 
 use super::EventLoop;
 use super::call_user::{Iteration, Place, Registrant, Replaced};
@@ -58,7 +58,7 @@ struct Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        low_level::unregister(self.id);
+        registry::unregister(self.id);
     }
 }
 
@@ -86,7 +86,7 @@ impl<T> Signals<T> {
         if self.installed.iter().any(|installed| installed.signal == signal) {
             return Ok(());
         }
-        if consts::FORBIDDEN.contains(&signal) {
+        if registry::FORBIDDEN.contains(&signal) {
             return Err(invalid(format!("signal {signal} cannot be handled by a callback")));
         }
         let has_come = Arc::new(AtomicBool::new(false));
@@ -102,7 +102,7 @@ impl<T> Signals<T> {
         };
         // SAFETY: the closure stores to atomics and writes to a descriptor by a system call, which are safe
         // inside a signal: no lock, no allocation, and no panic. The registry restores `errno`.
-        let id = unsafe { low_level::register(signal, raise) }.map_err(|error| {
+        let id = unsafe { registry::register(signal, raise) }.map_err(|error| {
             io::Error::new(error.kind(), format!("signal {signal} cannot be handled: {error}"))
         })?;
         self.installed.push(Installed { signal, id, has_come });
