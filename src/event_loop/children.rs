@@ -366,9 +366,7 @@ impl<T: 'static> EventLoop<T> {
 
 #[cfg(target_os = "linux")]
 fn open_pidfd(child: &Child) -> io::Result<OwnedFd> {
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
-
-    Ok(pidfd_open(Pid::from_child(child), PidfdFlags::empty())?)
+    crate::descriptor::open_pidfd(child.id())
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -18,6 +18,8 @@ pub const CASES: &[Case] = &[
     case!(a_child_can_be_killed_and_taken_back),
     case!(removing_all_sources_leaves_the_children),
     #[cfg(target_os = "linux")]
+    case!(with_pidfd_no_handler_of_sigchld_is_installed),
+    #[cfg(target_os = "linux")]
     case!(without_pidfd_sigchld_does),
     #[cfg(target_os = "linux")]
     case!(without_pidfd_a_child_that_has_ended_is_noticed),
@@ -123,6 +125,20 @@ fn forbid_pidfd() {
     let filter = SeccompFilter::new(forbidden, SeccompAction::Allow, refuse, this).unwrap();
     let program: BpfProgram = filter.try_into().unwrap();
     apply_filter(&program).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+fn with_pidfd_no_handler_of_sigchld_is_installed(backend: Backend) {
+    let mut event_loop = open(backend, None);
+    let ended = |event_loop: &mut EventLoop<_>, status| event_loop.state = Some(status);
+    event_loop.watch_child(child("exit 3"), ended).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let handled = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    let handled = u64::from_str_radix(handled.trim(), 16).unwrap();
+    assert_eq!(handled & 1 << (libc::SIGCHLD - 1), 0);
+    event_loop.run().unwrap();
+    let status: std::process::ExitStatus = event_loop.state.take().unwrap().unwrap();
+    assert_eq!(status.code(), Some(3));
 }
 
 #[cfg(target_os = "linux")]
