@@ -45,6 +45,10 @@ mod count {
     pub(super) fn start() -> u32 {
         static START: Once = Once::new();
         START.call_once(|| {
+            // Miri has neither `fork` nor this function.
+            if cfg!(miri) {
+                return;
+            }
             // SAFETY: the handlers only add to atomics, which is allowed between fork and exec, and
             // they live as long as the program.
             unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };

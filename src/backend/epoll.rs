@@ -173,7 +173,8 @@ fn flags(watch: Watch) -> epoll::EventFlags {
     if watch.is_exclusive() {
         flags -= Flags::RDHUP;
     }
-    flags.set(Flags::ET, watch.is_edge());
+    // Miri has no other mode.
+    flags.set(Flags::ET, watch.is_edge() || cfg!(miri));
     flags.set(Flags::ONESHOT, watch.is_oneshot());
     flags.set(Flags::EXCLUSIVE, watch.is_exclusive());
     flags
