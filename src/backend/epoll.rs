@@ -173,8 +173,7 @@ fn flags(watch: Watch) -> epoll::EventFlags {
     if watch.is_exclusive() {
         flags -= Flags::RDHUP;
     }
-    // Miri has no other mode.
-    flags.set(Flags::ET, watch.is_edge() || cfg!(miri));
+    flags.set(Flags::ET, watch.is_edge());
     flags.set(Flags::ONESHOT, watch.is_oneshot());
     flags.set(Flags::EXCLUSIVE, watch.is_exclusive());
     flags

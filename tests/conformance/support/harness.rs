@@ -77,7 +77,7 @@ pub fn run_all(suites: &'static [Suite]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut arguments = Arguments::from_args();
-    // Miri starts no processes, and repeats the environment of the build, so the case is an argument there.
+    // Miri starts no processes, so the case is an argument there.
     if let (true, true, Some(case)) = (cfg!(miri), arguments.exact, &arguments.filter) {
         run_here(suites, case);
         return ExitCode::SUCCESS;
