@@ -71,7 +71,7 @@ impl Direction {
             readiness: Cell::new(Readiness::Signalled),
             budget: Cell::new(operation_budget()),
             waiters: Waiters::default(),
-            polled: Cell::new(Entry::NONE),
+            polled: Cell::new(Entry::SHARED),
         }
     }
 

@@ -17,11 +17,16 @@ use slab::Slab;
 pub(super) struct Entry {
     slot: usize,
     round: u64,
+    /// Whether several tasks may use it in turn.
+    is_shared: bool,
 }
 
 impl Entry {
     /// The entry of a future that has not waited yet.
-    pub(super) const NONE: Self = Self { slot: 0, round: 0 };
+    pub(super) const NONE: Self = Self { slot: 0, round: 0, is_shared: false };
+
+    /// The entry of functions that poll without a future, which tasks may call in turn.
+    pub(super) const SHARED: Self = Self { is_shared: true, ..Self::NONE };
 
     /// The slot of the waiter that has no other beside it.
     const FIRST: usize = usize::MAX;
@@ -65,8 +70,9 @@ impl Waiters {
         self.others.borrow().as_ref().is_some_and(|others| !others.is_empty())
     }
 
-    /// Makes the next `wake` wake this task. An entry that waits already gets the new waker, and the
-    /// task that it belonged to is woken, so that no task waits for a wake that another one gets.
+    /// Makes the next `wake` wake this task. An entry that waits already gets the new waker. If the entry is
+    /// shared, the waker before is woken, so that no task waits for a wake that another one gets; the waker of
+    /// a future is not, because a new waker for each poll would then wake its task forever.
     #[inline]
     pub(super) fn enter(&self, entry: &mut Entry, waker: &Waker) {
         if self.is_waiting(*entry) {
@@ -79,53 +85,51 @@ impl Waiters {
             self.first.set(Some(known));
             if is_same {
                 self.is_first_waiting.set(true);
-                *entry = Entry { slot: Entry::FIRST, round: self.round.get() };
+                (entry.slot, entry.round) = (Entry::FIRST, self.round.get());
                 return;
             }
         }
-        *entry = self.insert(waker.clone());
+        let (waker, round) = (waker.clone(), self.round.get());
+        (entry.slot, entry.round) = (self.insert(waker), round);
     }
 
     #[cold]
-    fn insert(&self, waker: Waker) -> Entry {
-        let round = self.round.get();
+    fn insert(&self, waker: Waker) -> usize {
         if self.is_first_waiting.replace(true) {
-            let slot = self.others.borrow_mut().get_or_insert_default().insert(waker);
-            return Entry { slot, round };
+            return self.others.borrow_mut().get_or_insert_default().insert(waker);
         }
-        let known = self.first.replace(Some(waker));
-        drop(known);
-        Entry { slot: Entry::FIRST, round }
+        drop(self.first.replace(Some(waker)));
+        Entry::FIRST
     }
 
     fn replace(&self, entry: Entry, waker: &Waker) {
-        if entry.slot == Entry::FIRST {
+        let is_same = if entry.slot == Entry::FIRST {
             let known = self.first.take();
             let is_same = known.as_ref().is_some_and(|known| known.will_wake(waker));
             self.first.set(known);
-            if is_same {
-                return;
-            }
+            is_same
+        } else {
+            let others = self.others.borrow();
+            let known = others.as_ref().and_then(|others| others.get(entry.slot));
+            known.is_some_and(|known| known.will_wake(waker))
+        };
+        if !is_same {
+            self.exchange(entry, waker.clone());
         }
-        self.exchange(entry, waker.clone());
     }
 
     #[cold]
-    fn exchange(&self, entry: Entry, mut waker: Waker) {
-        if entry.slot == Entry::FIRST {
-            if let Some(known) = self.first.replace(Some(waker)) {
-                known.wake();
-            }
-            return;
-        }
+    fn exchange(&self, entry: Entry, waker: Waker) {
         let mut others = self.others.borrow_mut();
-        if let Some(known) = others.as_mut().and_then(|others| others.get_mut(entry.slot)) {
-            std::mem::swap(known, &mut waker);
-            let is_same = known.will_wake(&waker);
-            drop(others);
-            if !is_same {
-                waker.wake();
-            }
+        let before = if entry.slot == Entry::FIRST {
+            self.first.replace(Some(waker))
+        } else {
+            let known = others.as_mut().and_then(|others| others.get_mut(entry.slot));
+            known.map(|known| std::mem::replace(known, waker))
+        };
+        drop(others);
+        if entry.is_shared {
+            before.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -135,7 +139,7 @@ impl Waiters {
         if self.is_waiting(*entry) {
             self.remove(*entry);
         }
-        *entry = Entry::NONE;
+        (entry.slot, entry.round) = (0, 0);
     }
 
     #[cold]
@@ -373,14 +377,22 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_that_moves_to_another_task_wakes_both() {
-        let waiters = Waiters::default();
-        let ((old_count, old), (new_count, new)) = (task(), task());
-        let mut entry = Entry::NONE;
-        waiters.enter(&mut entry, &old);
-        waiters.enter(&mut entry, &new);
-        waiters.wake();
-        assert_eq!((wakes(&old_count), wakes(&new_count)), (1, 1));
+    fn only_a_shared_waiter_that_moves_to_another_task_wakes_the_one_before() {
+        for (entry, wakes_of_old) in [(Entry::NONE, 0), (Entry::SHARED, 1)] {
+            let waiters = Waiters::default();
+            let ((old_count, old), (new_count, new)) = (task(), task());
+            let ((_, other), mut first) = (task(), waiters.waiter());
+            for has_first in [false, true] {
+                if has_first {
+                    waiters.enter(&mut first.entry, &other);
+                }
+                let mut entry = entry;
+                waiters.enter(&mut entry, &old);
+                waiters.enter(&mut entry, &new);
+                waiters.wake();
+            }
+            assert_eq!((wakes(&old_count), wakes(&new_count)), (2 * wakes_of_old, 2));
+        }
     }
 
     #[test]
