@@ -9,7 +9,7 @@ use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 
-#[cfg(any(epoll, mio))]
+#[cfg(unix)]
 mod always_ready;
 mod capabilities;
 #[cfg(epoll)]
@@ -19,10 +19,6 @@ mod fd_map;
 mod io_uring;
 #[cfg(kqueue)]
 mod kqueue;
-/// The part of kqueue that can be tested without the kernel.
-#[cfg(all(test, unix, not(kqueue)))]
-#[path = "backend/kqueue/filters.rs"]
-mod kqueue_filters;
 #[cfg(any(io_uring, mio))]
 mod level_emulation;
 #[cfg(mio)]
@@ -191,6 +187,11 @@ const TABLE: &[Row] = &[
         capabilities: Capabilities {
             edge: true,
             oneshot: true,
+            priority: cfg!(any(
+                target_vendor = "apple",
+                target_os = "openbsd",
+                target_os = "dragonfly"
+            )),
             nesting: true,
             ..Capabilities::NONE
         },
@@ -253,6 +254,14 @@ const _: () = {
         index += 1;
     }
 };
+
+/// Whether kqueue and `poll` refuse directories, terminals and other devices, as on macOS.
+#[cfg(all(kqueue, not(kqueue_sim)))]
+pub(crate) const fn refuses_devices() -> bool {
+    cfg!(target_vendor = "apple")
+}
+#[cfg(kqueue_sim)]
+pub(crate) use crate::kqueue_sim::refuses_devices;
 
 /// Opens a backend that this system does not have.
 #[allow(dead_code)]
@@ -339,6 +348,11 @@ impl Backend {
     /// ```
     #[must_use]
     pub fn capabilities(self) -> Capabilities {
+        #[cfg(kqueue_sim)]
+        if self == Self::Kqueue {
+            let priority = crate::kqueue_sim::has_except();
+            return Capabilities { priority, ..self.row().capabilities };
+        }
         self.row().capabilities
     }
 

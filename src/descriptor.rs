@@ -49,18 +49,36 @@ impl Descriptor {
         true
     }
 
-    /// Whether the descriptor is of a kind of file that never blocks: a regular file, a directory, or a
-    /// device. One `fstat`.
-    #[cfg(any(epoll, mio))]
+    /// Whether the descriptor is of a kind of file that never blocks, or a device. One `fstat`.
+    #[cfg(any(epoll, all(mio, not(kqueue))))]
     pub(crate) fn never_blocks(self) -> bool {
-        use std::os::{fd::FromRawFd, unix::fs::FileTypeExt};
+        matches!(self.kind(), FileKind::NeverBlocks | FileKind::Device)
+    }
+
+    /// The kind of file. One `fstat`; `Other` if that fails.
+    #[cfg(unix)]
+    pub(crate) fn kind(self) -> FileKind {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        use std::{fs::File, mem::ManuallyDrop, os::fd::FromRawFd};
 
         // SAFETY: as in `borrow`; this second owner is never dropped, so it does not close the descriptor.
-        let file = unsafe { std::fs::File::from_raw_fd(self.0) };
-        let file = std::mem::ManuallyDrop::new(file);
-        file.metadata().map(|metadata| metadata.file_type()).is_ok_and(|kind| {
-            kind.is_file() || kind.is_dir() || kind.is_char_device() || kind.is_block_device()
-        })
+        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(self.0) });
+        let Ok(status) = file.metadata() else { return FileKind::Other };
+        let kind = status.file_type();
+        if kind.is_file() || kind.is_dir() || kind.is_block_device() {
+            FileKind::NeverBlocks
+        } else if kind.is_char_device() {
+            if never_blocks(status.rdev()) { FileKind::NeverBlocks } else { FileKind::Device }
+        } else if kind.is_fifo() {
+            // macOS leaves the device of a pipe without a name at zero.
+            #[cfg(not(kqueue_sim))]
+            let is_named = cfg!(target_vendor = "apple") && status.dev() != 0;
+            #[cfg(kqueue_sim)]
+            let is_named = crate::kqueue_sim::is_named_fifo(self.0);
+            FileKind::Fifo { is_named }
+        } else {
+            FileKind::Other
+        }
     }
 
     #[cfg(unix)]
@@ -77,6 +95,30 @@ impl Descriptor {
     pub(crate) fn from_number(number: RawFd) -> Self {
         Self(number)
     }
+}
+
+/// Whether this is the number of `/dev/null` or `/dev/zero`.
+#[cfg(unix)]
+fn never_blocks(device: u64) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let is = |path| std::fs::metadata(path).is_ok_and(|status| status.rdev() == device);
+    is("/dev/null") || is("/dev/zero")
+}
+
+/// A kind of file, as far as backends treat them differently.
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    /// A regular file, a directory, a block device, `/dev/null` or `/dev/zero`.
+    NeverBlocks,
+    /// A terminal or another character device.
+    Device,
+    Fifo {
+        /// Whether it has a name in a file system; known on macOS only.
+        is_named: bool,
+    },
+    Other,
 }
 
 impl fmt::Display for Descriptor {

@@ -187,6 +187,10 @@ mod event_loop;
 mod fork;
 mod interest;
 mod key;
+/// The kernel that the kqueue backend runs on in this project's own tests on Linux.
+#[cfg(kqueue_sim)]
+#[path = "../tests/kqueue_sim/mod.rs"]
+mod kqueue_sim;
 mod raw_event;
 mod registration;
 pub mod selector;

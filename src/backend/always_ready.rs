@@ -1,5 +1,7 @@
-//! Files that a kernel refuses to watch because they never block: regular files, directories,
-//! `/dev/null`. Reading and writing are ready at all times, as `select` and `poll` report.
+//! Files that a kernel refuses to watch because they never block, or watches in another way: regular files,
+//! directories, `/dev/null`. Reading and writing are ready at all times, as `select` and `poll` report.
+
+#![cfg_attr(not(any(epoll, kqueue, mio)), allow(dead_code))]
 
 use super::fd_map::FdMap;
 use crate::descriptor::Descriptor;

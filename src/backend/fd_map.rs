@@ -56,7 +56,7 @@ impl<T> FdMap<T> {
         &self.entries
     }
 
-    #[cfg(any(epoll, kqueue, mio))]
+    #[cfg(unix)]
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.iter_mut().map(|(_, value)| value)
     }

@@ -1,44 +1,62 @@
 //! kqueue: macOS, iOS and the BSDs.
 //!
-//! The kernel keeps a filter for each direction of a descriptor and hands out those that fired, so
-//! that a wait costs what is active. Where it surprises:
+//! The kernel keeps a filter for each direction of a descriptor and returns those that fired, so a wait costs
+//! what is active. A registration is one `kevent` that also returns its error; changes of a registration go
+//! to the kernel with the wait, in one call. Surprises:
 //!
-//! - Both directions of one descriptor are two answers; they are joined into one event.
-//! - A change that fails ends the processing of those after it, unless each asks for a receipt.
-//! - Some kinds of file are refused: on macOS terminals and other devices, on some systems directories.
-//!   They are given to `poll`, which then waits for kqueue's own descriptor beside them.
-//! - One-shot of the kernel's is one direction's, so that it is ours.
-//! - A kqueue is not inherited by `fork`. Its number is free in the child, and closing it there could
-//!   close a stranger's descriptor.
+//! - The directions of one descriptor are separate answers. They are joined into one event, and where a small
+//!   batch may have cut one off, one `poll` decides.
+//! - An edge is consumed by the call that returns it, so there is never more room than can be delivered.
+//! - A change that fails ends the processing of those after it, unless there is room to report it.
+//! - One-shot is a property of each filter, so a one-shot of two directions is this crate's: its filters are
+//!   taken out with the next wait.
+//! - A regular file is silent at its end. It is [`AlwaysReady`], like directories and `/dev/null`.
+//! - macOS refuses terminals and most other devices: see [`Refused`].
+//! - A full pipe whose reader goes may never report, and a filter for writing to it is refused afterwards. A
+//!   filter for reading sees it.
+//! - A kqueue is not inherited by `fork`. Its number is free in the child, and closing it there could close
+//!   another file.
 
-#![allow(unsafe_code)] // `kevent` is unsafe in rustix.
-
+mod changes;
 mod filters;
+mod kind;
+mod refused;
+mod sys;
 
-use std::ffi::c_void;
 use std::io;
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
-use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent_timespec, kqueue};
+use rustix::event::PollFd;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::poll_set::{PollSet, to_timespec};
+use super::always_ready::AlwaysReady;
+use super::poll_set::{self, found_bits, poll_all};
 use super::{AnyPoller, Poller};
 use crate::descriptor::Descriptor;
-use crate::error;
 use crate::event::Events;
 use crate::fork::HomeProcess;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
-use filters::{Action, Answer, Change, Filter, Filters, Verdict, verdict};
+use changes::Failure;
+use filters::{About, Filters};
+use kind::{Kind, Progress};
+use refused::Refused;
+use sys::{Action, Filter, Kevent};
 
 pub(super) fn open() -> io::Result<AnyPoller> {
     Ok(AnyPoller::other(Kqueue {
-        queue: Queue::open()?,
+        queue: Queue { descriptor: Some(sys::open()?), home: HomeProcess::here() },
         filters: Filters::default(),
-        batch: Batch(Vec::new()),
-        refused: PollSet::default(),
+        always_ready: AlwaysReady::default(),
+        refused: Refused::default(),
+        unconnected: Vec::new(),
+        unconnected_seen: 0,
+        strays: Vec::new(),
+        batch: Vec::new(),
+        changes: Vec::new(),
+        submitted: Vec::new(),
+        details: Vec::new(),
+        is_nested: false,
     }))
 }
 
@@ -46,9 +64,21 @@ pub(super) fn open() -> io::Result<AnyPoller> {
 struct Kqueue {
     queue: Queue,
     filters: Filters,
-    batch: Batch,
-    /// What kqueue does not watch.
-    refused: PollSet,
+    always_ready: AlwaysReady,
+    refused: Refused,
+    /// Sockets that may begin to listen, and how many of them the last wait has seen.
+    unconnected: Vec<Descriptor>,
+    unconnected_seen: usize,
+    /// Deletions of filters that no registration has.
+    strays: Vec<Kevent>,
+    // The following are kept for their memory.
+    batch: Vec<Kevent>,
+    changes: Vec<Kevent>,
+    /// The positions of the entries whose changes are in `changes`.
+    submitted: Vec<usize>,
+    details: Vec<PollFd<'static>>,
+    /// Whether another loop may wait for the queue, so that changes cannot be deferred.
+    is_nested: bool,
 }
 
 impl Poller for Kqueue {
@@ -56,75 +86,229 @@ impl Poller for Kqueue {
         &mut self,
         descriptor: Descriptor,
         token: Token,
-        _old: Interest,
+        old: Interest,
         new: Watch,
     ) -> io::Result<()> {
-        if self.refused.contains(descriptor) {
-            if new.interest().is_empty() {
-                self.refused.remove(descriptor);
-            } else {
-                self.refused.insert(descriptor, token, new);
-            }
+        if self.always_ready.contains(descriptor) {
+            self.always_ready.set(descriptor, token, new);
             return Ok(());
         }
-        let was_watched = self.filters.contains(descriptor);
-        let changes = self.filters.plan(descriptor, token, new);
-        let receipts = self.queue.apply(&changes).inspect_err(|_| {
-            if !was_watched {
-                self.filters.forget(descriptor);
-            }
-        })?;
-        match verdict(&changes, &receipts) {
-            Verdict::Accepted => Ok(()),
-            Verdict::WrongKind => {
-                let nothing = new.with_interest(Interest::empty());
-                let undo = self.filters.plan(descriptor, token, nothing);
-                self.queue.apply(&undo)?;
-                if new.is_edge() {
-                    return Err(super::Backend::Kqueue
-                        .unsupported("edge-triggered delivery for this kind of file", |_| false));
-                }
-                self.refused.insert(descriptor, token, new);
-                Ok(())
-            }
-            Verdict::Refused(number) => {
-                if !was_watched {
-                    self.filters.forget(descriptor);
-                }
-                match number {
-                    libc::EBADF => Err(error::not_open(descriptor)),
-                    _ => Err(io::Error::from_raw_os_error(number)),
-                }
-            }
+        if self.refused.contains(descriptor) {
+            return self.refused.update(descriptor, token, old, new);
         }
-    }
-
-    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = if self.refused.is_empty() {
-            timeout
-        } else {
-            let this = Descriptor::of(&self.queue.as_fd());
-            let watch = Interest::READABLE.into();
-            self.refused.insert(this, Token::INTERNAL, watch);
-            let result = self.refused.wait(events, timeout, drop);
-            self.refused.remove(this);
-            result?;
-            events.retain(|token| token != Token::INTERNAL);
-            Some(Duration::ZERO)
-        };
-        let answers = self.queue.wait(&mut self.batch, events.room(), timeout)?;
-        let silencing = self.filters.report(answers, events);
-        if !silencing.is_empty() {
-            self.queue.apply(&silencing)?;
+        match (self.filters.position(descriptor), new.interest().is_empty()) {
+            (None, true) => {}
+            // As an edge the waker does not stay queued after its wake has been taken, which an outer loop
+            // would see.
+            (None, false) if token == Token::WAKER => {
+                return self.add(descriptor, token, new.edge());
+            }
+            (None, false) => return self.add(descriptor, token, new),
+            (Some(position), true) => self.remove(position),
+            (Some(position), false) => {
+                self.filters.change(position, token, new);
+                if self.is_nested {
+                    return Ok(self.send(position)?);
+                }
+            }
         }
         Ok(())
     }
 
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let before = events.len();
+        self.look_for_listeners();
+        let changed = self.collect_changes(events);
+        let is_ready = self.always_ready.is_ready() || events.len() > before;
+        let timeout = if is_ready { Some(Duration::ZERO) } else { timeout };
+        let result = changed.and_then(|()| self.collect(events, timeout));
+        self.always_ready.report(events);
+        if self.is_nested {
+            self.send_all();
+        }
+        result
+    }
+
     fn descriptor(&mut self) -> io::Result<OwnedFd> {
-        self.queue.as_fd().try_clone_to_owned()
+        let descriptor = self.queue.as_fd().try_clone_to_owned()?;
+        self.is_nested = true;
+        self.send_all();
+        Ok(descriptor)
     }
 }
 
+/// Waiting.
+impl Kqueue {
+    /// Renews the filters of sockets that have begun to listen: some kernels do not notice. While they are
+    /// many, each is looked at once, in the first wait.
+    fn look_for_listeners(&mut self) {
+        const FEW: usize = 64;
+
+        let few = self.unconnected.len() <= FEW;
+        let mut index = if few { 0 } else { self.unconnected_seen };
+        while let Some(&descriptor) = self.unconnected.get(index) {
+            let position = self.filters.position(descriptor);
+            let position = position
+                .filter(|position| self.filters.get_mut(*position).kind == Kind::Unconnected);
+            let progress = position.map(|_| Progress::of(descriptor));
+            match (position, progress) {
+                (Some(_), Some(Progress::None)) => {
+                    index += 1;
+                    continue;
+                }
+                (Some(position), Some(Progress::Listens)) => {
+                    self.filters.renew(position);
+                    self.filters.get_mut(position).kind = Kind::Other;
+                }
+                _ => {}
+            }
+            self.unconnected.swap_remove(index);
+        }
+        self.unconnected_seen = index;
+    }
+
+    /// Gathers the changes that go with the wait, and makes the others now. An error is one of the call; the next
+    /// wait makes the changes.
+    fn collect_changes(&mut self, events: &mut Events) -> io::Result<()> {
+        let room = events.room();
+        self.changes.clear();
+        self.submitted.clear();
+        for _ in 0..self.filters.changes() {
+            let Some(position) = self.filters.next_changed() else { break };
+            let entry = self.filters.get_mut(position);
+            let is_short = self.changes.len() + entry.plan().count() <= room;
+            if self.refused.is_empty() && is_short && !entry.replaces() {
+                self.changes.extend(entry.plan());
+                self.submitted.push(position);
+                continue;
+            }
+            let token = entry.token;
+            match self.send(position) {
+                Ok(()) => {}
+                Err(Failure::Change(error)) => {
+                    log::debug!("{token:?}: a change was rejected: {error}");
+                    self.filters.reject(position, token, events);
+                }
+                Err(Failure::Call(error)) => {
+                    self.submitted.iter().for_each(|&position| self.filters.set_unknown(position));
+                    return Err(error);
+                }
+            }
+        }
+        let left = room.saturating_sub(self.changes.len()).min(self.strays.len());
+        self.changes.extend_from_slice(&self.strays[..left]);
+        Ok(())
+    }
+
+    /// One `kevent`, or a wait for the refused files beside it.
+    fn collect(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let room = events.room();
+        let timeout = if self.refused.is_empty() {
+            timeout
+        } else {
+            self.refused.wait(events, timeout)?;
+            Some(Duration::ZERO)
+        };
+        let queue = self.queue.as_fd();
+        let result = sys::kevent(queue, &self.changes, &mut self.batch, room, timeout);
+        self.end_changes(&result);
+        let mut is_new = self.take_all(events);
+        let now = Some(Duration::ZERO);
+        if self.batch.first().is_some_and(|answer| answer.error().is_some()) {
+            // The call has returned the errors of changes, and no events.
+            let more = sys::kevent(self.queue.as_fd(), &[], &mut self.batch, room, now);
+            is_new = more.is_ok() && self.take_all(events);
+        }
+        if self.batch.len() >= room {
+            // The directions of one descriptor have taken several places. The kernel rotates.
+            while is_new && self.filters.found() < room {
+                let left = room - self.filters.found();
+                let queue = self.queue.as_fd();
+                let more = sys::kevent(queue, &[], &mut self.batch, left, now);
+                is_new = more.is_ok() && self.take_all(events) && self.batch.len() == left;
+            }
+            self.complete();
+        }
+        self.filters.report(events);
+        result
+    }
+
+    /// Takes the answers of a call; returns whether there was one that this batch did not have yet.
+    fn take_all(&mut self, events: &mut Events) -> bool {
+        let answers = std::mem::take(&mut self.batch);
+        let mut is_new = false;
+        for answer in &answers {
+            is_new |= self.take(answer, events);
+        }
+        self.batch = answers;
+        is_new
+    }
+
+    fn end_changes(&mut self, result: &io::Result<()>) {
+        let is_made = match result {
+            Ok(()) => true,
+            Err(error) => error.kind() == io::ErrorKind::Interrupted,
+        };
+        for &position in &self.submitted {
+            if is_made {
+                self.filters.get_mut(position).commit();
+            } else {
+                self.filters.set_unknown(position);
+            }
+        }
+        if is_made && !self.strays.is_empty() {
+            let changes = &self.changes;
+            self.strays.retain(|stray| !changes.iter().any(|change| change.is_same(stray)));
+        }
+    }
+
+    fn take(&mut self, answer: &Kevent, events: &mut Events) -> bool {
+        match (self.filters.about(answer), answer.error()) {
+            (About::Entry(position, filter), None) => {
+                return self.filters.take(position, filter, answer);
+            }
+            (About::Entry(position, filter), Some(error)) if error != 0 => {
+                if self.filters.get_mut(position).has(filter) {
+                    let token = self.filters.get_mut(position).token;
+                    let refusal = self.refusal(position, filter, error);
+                    if let Err(error) = self.settle(position, refusal) {
+                        log::debug!("{token:?}: a change was rejected: {error}");
+                        self.filters.reject(position, token, events);
+                    }
+                } else if !sys::is_gone(error) {
+                    self.filters.set_left(position, filter);
+                }
+            }
+            (About::Stray(filter), None) => self.delete_later(answer.ident(), filter),
+            _ => {}
+        }
+        false
+    }
+
+    fn delete_later(&mut self, ident: rustix::fd::RawFd, filter: Filter) {
+        let deletion = Kevent::change(ident, filter, Action::Delete, 0);
+        if !self.strays.iter().any(|stray| stray.is_same(&deletion)) {
+            self.strays.push(deletion);
+        }
+    }
+
+    /// Finds what a full batch may have cut off of its events. One `poll`; an edge that it finds comes again.
+    fn complete(&mut self) {
+        self.submitted.clear();
+        self.details.clear();
+        for (position, partial) in self.filters.partial() {
+            self.submitted.push(position);
+            self.details.push(poll_set::entry(partial.descriptor, partial.watch.interest()));
+        }
+        if !self.details.is_empty() && poll_all(&mut self.details, Some(Duration::ZERO)).is_ok() {
+            for (&position, found) in self.submitted.iter().zip(&self.details) {
+                self.filters.complete(position, found_bits(found));
+            }
+        }
+    }
+}
+
+/// The queue's descriptor, which belongs to the process that has opened it.
 #[derive(Debug)]
 struct Queue {
     descriptor: Option<OwnedFd>,
@@ -132,100 +316,16 @@ struct Queue {
 }
 
 impl Queue {
-    fn open() -> io::Result<Self> {
-        let descriptor = kqueue()?;
-        rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
-        Ok(Self { descriptor: Some(descriptor), home: HomeProcess::here() })
-    }
-
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_ref().expect("taken by drop alone").as_fd()
-    }
-
-    /// Hands over changes, and returns a receipt for each.
-    fn apply(&self, changes: &[Change]) -> io::Result<Vec<Answer>> {
-        let changes: Vec<_> = changes.iter().copied().map(to_event).collect();
-        let mut receipts = Vec::with_capacity(changes.len());
-        if !changes.is_empty() {
-            let now = to_timespec(Duration::ZERO);
-            // SAFETY: each number is that of a source that the selector owns for as long as it is
-            // watched, see `Descriptor::borrow`.
-            unsafe {
-                kevent_timespec(self.as_fd(), &changes, spare_capacity(&mut receipts), Some(&now))
-            }?;
-        }
-        Ok(receipts.iter().filter_map(to_answer).collect())
-    }
-
-    fn wait<'a>(
-        &self,
-        batch: &'a mut Batch,
-        most: usize,
-        timeout: Option<Duration>,
-    ) -> io::Result<impl Iterator<Item = Answer> + use<'a>> {
-        batch.0.clear();
-        batch.0.reserve_exact(most);
-        let timeout = timeout.map(to_timespec);
-        // SAFETY: no change is handed over, so that no number is.
-        unsafe {
-            kevent_timespec(self.as_fd(), &[], spare_capacity(&mut batch.0), timeout.as_ref())
-        }?;
-        batch.0.truncate(most);
-        Ok(batch.0.iter().filter_map(to_answer))
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
         if !self.home.is_here() {
-            // The number is not ours in a forked child.
+            // The number is another file's in a forked child, or none's.
             std::mem::forget(self.descriptor.take());
         }
     }
-}
-
-/// The buffer of a wait.
-struct Batch(Vec<Event>);
-
-// SAFETY: what makes an event neither `Send` nor `Sync` is the pointer that it brings back; all that
-// is ever stored there is the integer of a name.
-unsafe impl Send for Batch {}
-// SAFETY: as above.
-unsafe impl Sync for Batch {}
-
-impl std::fmt::Debug for Batch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batch").field("capacity", &self.0.capacity()).finish()
-    }
-}
-
-fn to_event(change: Change) -> Event {
-    let number = change.descriptor.number();
-    let filter = match change.filter {
-        Filter::Read => EventFilter::Read(number),
-        Filter::Write => EventFilter::Write(number),
-    };
-    let flags = match change.action {
-        Action::Add { edge: false } => EventFlags::ADD,
-        Action::Add { edge: true } => EventFlags::ADD | EventFlags::CLEAR,
-        Action::Delete => EventFlags::DELETE,
-    };
-    let name: *mut c_void = std::ptr::without_provenance_mut(change.name);
-    Event::new(filter, flags | EventFlags::RECEIPT, name)
-}
-
-fn to_answer(event: &Event) -> Option<Answer> {
-    let filter = match event.filter() {
-        EventFilter::Read(_) => Filter::Read,
-        EventFilter::Write(_) => Filter::Write,
-        _ => return None,
-    };
-    let flags = event.flags();
-    let failed = flags.contains(EventFlags::ERROR);
-    Some(Answer {
-        filter,
-        name: event.udata().addr(),
-        eof: flags.contains(EventFlags::EOF),
-        error: failed.then(|| i32::try_from(event.data()).unwrap_or(i32::MAX)),
-    })
 }

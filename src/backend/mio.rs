@@ -24,6 +24,8 @@ use super::level_emulation::{Entry, LevelEmulation, Silent};
 use super::poll_set::{readable_within, split_timeout};
 use super::{AnyPoller, Poller};
 use crate::descriptor::Descriptor;
+#[cfg(kqueue)]
+use crate::descriptor::FileKind;
 use crate::error;
 use crate::event::Events;
 use crate::interest::{Interest, Watch};
@@ -112,6 +114,12 @@ impl Poller for Mio {
 
 impl Mio {
     fn add(&mut self, descriptor: Descriptor, token: Token, watch: Watch) -> io::Result<()> {
+        #[cfg(kqueue)]
+        if descriptor.kind() == FileKind::NeverBlocks {
+            // kqueue is silent at the end of a file, and refuses some of them.
+            self.always_ready.set(descriptor, token, watch);
+            return Ok(());
+        }
         let number = descriptor.number();
         let (name, interest) = (mio::Token(self.entries.next_position()), to_mio(watch.interest()));
         let registry = self.poll.registry();
@@ -122,6 +130,7 @@ impl Mio {
             result = SourceFd(&number).reregister(registry, name, interest);
         }
         match errno(&result) {
+            #[cfg(not(kqueue))]
             Some(Errno::PERM) if descriptor.never_blocks() => {
                 self.always_ready.set(descriptor, token, watch);
                 Ok(())

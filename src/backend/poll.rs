@@ -7,6 +7,10 @@
 //! - A descriptor that is not open is `NVAL` in its entry, immediately and forever: such an entry is
 //!   reported once and leaves the set.
 //! - `WSAPoll` refuses an empty set, and `POLLPRI`.
+//! - macOS calls directories, terminals and other devices invalid: see `devices`.
+
+#[cfg(kqueue)]
+mod devices;
 
 use std::io;
 use std::time::Duration;
@@ -19,6 +23,10 @@ use crate::interest::{Interest, Watch};
 use crate::key::Token;
 
 pub(super) fn open() -> io::Result<AnyPoller> {
+    #[cfg(kqueue)]
+    if super::refuses_devices() {
+        return Ok(AnyPoller::other(devices::PollWithoutDevices::default()));
+    }
     Ok(AnyPoller::other(Poll::default()))
 }
 

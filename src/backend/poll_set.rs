@@ -4,7 +4,9 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+#[cfg(not(kqueue_sim))]
+use rustix::event::poll;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use super::fd_map::FdMap;
@@ -13,6 +15,8 @@ use crate::error;
 use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
+#[cfg(kqueue_sim)]
+use crate::kqueue_sim::poll;
 use crate::raw_event::bits;
 
 #[derive(Debug, Default)]
@@ -26,24 +30,27 @@ pub(super) struct PollSet {
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     token: Token,
-    oneshot: bool,
+    watch: Watch,
 }
 
 impl PollSet {
-    #[cfg(any(io_uring, kqueue, mio))]
+    #[cfg(any(io_uring, mio))]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     #[cfg(kqueue)]
-    pub(super) fn contains(&self, descriptor: Descriptor) -> bool {
-        self.owners.position(descriptor).is_some()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Descriptor, Token, Watch)> {
+        self.owners
+            .as_slice()
+            .iter()
+            .map(|&(descriptor, owner)| (descriptor, owner.token, owner.watch))
     }
 
     /// Inserts a descriptor, or changes its interest.
     pub(super) fn insert(&mut self, descriptor: Descriptor, token: Token, watch: Watch) {
         let entry = entry(descriptor, watch.interest());
-        let owner = Owner { token, oneshot: watch.is_oneshot() };
+        let owner = Owner { token, watch };
         let position = self.owners.insert(descriptor, owner);
         if position == self.entries.len() {
             self.entries.push(entry);
@@ -76,7 +83,7 @@ impl PollSet {
                 found -= 1;
                 let (descriptor, owner) = self.owners.as_slice()[position];
                 events.push(owner.token, bits);
-                if owner.oneshot || bits & bits::NVAL != 0 {
+                if owner.watch.is_oneshot() || bits & bits::NVAL != 0 {
                     // The last entry moves to this position and is the next to look at.
                     self.remove(descriptor);
                     left(descriptor);

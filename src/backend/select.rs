@@ -11,6 +11,7 @@
 //!   has the details, and decides where another process was quicker.
 //! - A hang-up makes a descriptor readable, but not always writable: without `READABLE` in the interest it
 //!   may not be seen.
+//! - macOS has a `poll` that calls devices invalid; for them the sets decide.
 //! - On Windows a failed connection is in the set of exceptions, and in no other.
 
 mod fd_set;
@@ -52,11 +53,14 @@ struct Watched {
     watch: Watch,
 }
 
+#[derive(Clone, Copy)]
 struct Hit {
     descriptor: Descriptor,
     watched: Watched,
     /// Bits that `poll` does not report.
-    found: u32,
+    known: u32,
+    /// Bits of the sets that the call left it in.
+    seen: u32,
 }
 
 impl fmt::Debug for Select {
@@ -91,14 +95,17 @@ impl Poller for Select {
         self.hits.clear();
         match self.sets.call(timeout)? {
             Found::Nothing => return Ok(()),
-            Found::Some => self.hits.extend(self.sets.found().filter_map(|(descriptor, found)| {
-                let watched = watched[self.watched.position(descriptor)?].1;
-                Some(Hit { descriptor, watched, found })
-            })),
+            Found::Some => {
+                self.hits.extend(self.sets.found().filter_map(|(descriptor, known, seen)| {
+                    let watched = watched[self.watched.position(descriptor)?].1;
+                    Some(Hit { descriptor, watched, known, seen })
+                }));
+            }
             Found::NotOpen => self.hits.extend(watched.iter().map(|&(descriptor, watched)| Hit {
                 descriptor,
                 watched,
-                found: 0,
+                known: 0,
+                seen: 0,
             })),
         }
         self.report(events)
@@ -120,8 +127,16 @@ impl Select {
         );
         poll_all(&mut self.details, Some(Duration::ZERO))?;
         for index in 0..self.hits.len() {
-            let Hit { descriptor, watched, found } = self.hits[index];
-            let found = found_bits(&self.details[index]) | found;
+            let Hit { descriptor, watched, known, seen } = self.hits[index];
+            #[cfg_attr(not(kqueue), allow(unused_mut))]
+            let mut found = found_bits(&self.details[index]) | known;
+            #[cfg(kqueue)]
+            if found & bits::NVAL != 0 && super::refuses_devices() && check_open(descriptor).is_ok()
+            {
+                found = seen;
+            }
+            #[cfg(not(kqueue))]
+            let _ = seen;
             if found == 0 {
                 continue;
             }

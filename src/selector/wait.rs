@@ -176,6 +176,10 @@ impl<S, D> Selector<S, D> {
         if self.has_stale_events {
             self.drop_stale_events(events);
         }
+        #[cfg(kqueue)]
+        if self.backend == crate::Backend::Kqueue {
+            self.note_rejected(events);
+        }
         Ok(match woken || !events.is_empty() {
             true => End::Reached,
             false if interrupted => End::Interrupted,
@@ -199,6 +203,20 @@ impl<S, D> Selector<S, D> {
         if let Err(error) = self.rebuild() {
             // The next event of this kind tries again.
             log::debug!("{}: a stale event, and rebuilding failed: {error}", self.backend);
+        }
+    }
+
+    /// kqueue makes changes with the wait, which reports those that the kernel rejects.
+    #[cfg(kqueue)]
+    fn note_rejected(&mut self, events: &Events) {
+        for event in events.iter().filter(|event| event.ready.contains(crate::Ready::INVALID)) {
+            if let Some(registration) = self.registrations.get_mut(event.key.slot())
+                && registration.generation == event.key.generation()
+            {
+                let (descriptor, applied) = (registration.descriptor, registration.applied);
+                registration.applied = registration.watch.with_interest(Interest::empty());
+                self.withdraw(event.key, descriptor, applied);
+            }
         }
     }
 

@@ -156,7 +156,7 @@ fn exhausted_descriptors_pause_the_listener_for_a_rest(backend: Backend) {
                 }
             }
         });
-        assert!(passed >= attempts * REST, "{attempts} attempts in {passed:?}");
+        assert!(passed >= (attempts - 1) * REST, "{attempts} attempts in {passed:?}");
         assert!(used < passed / 2, "it spins: {used:?} of {passed:?}");
     });
     let mut connections = Vec::new();

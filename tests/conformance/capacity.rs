@@ -17,6 +17,8 @@ pub const CASES: &[Case] = &[
     case!(sources_that_are_ready_again_soon_do_not_starve_the_others),
     case!(one_shots_in_a_small_batch_all_fire_once needs oneshot),
     case!(edges_in_a_small_batch_all_come needs edge),
+    case!(edges_after_a_large_batch_come_in_small_ones needs edge),
+    case!(both_directions_are_one_event_in_a_small_batch),
     case!(zero_counts_as_one),
     case!(the_waker_takes_no_place),
     case!(a_wake_does_not_double_an_event),
@@ -109,6 +111,33 @@ fn edges_in_a_small_batch_all_come(backend: Backend) {
     while seen.len() < 20 {
         assert!(selector.select(&mut events, SURELY).unwrap() > 0);
         seen.extend(events.iter().map(|event| *selector[event.key].data()));
+    }
+}
+
+/// A buffer that stays as large as in the first wait would take more than the second can deliver.
+fn edges_after_a_large_batch_come_in_small_ones(backend: Backend) {
+    let mut selector: Selector<TcpStream, u8> = open(backend);
+    selector.select(&mut Events::with_capacity(64), std::time::Duration::ZERO).unwrap();
+    let _peers = many_ready(&mut selector, 5, R.edge());
+    let mut events = Events::with_capacity(1);
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 5 {
+        assert!(selector.select(&mut events, SURELY).unwrap() > 0, "only {seen:?} came");
+        seen.extend(events.iter().map(|event| *selector[event.key].data()));
+    }
+}
+
+fn both_directions_are_one_event_in_a_small_batch(backend: Backend) {
+    for capacity in 1..8 {
+        let mut selector: Selector<TcpStream, u8> = open(backend);
+        let _peers = many_ready(&mut selector, 10, R | W);
+        let mut events = Events::with_capacity(capacity);
+        for _ in 0..20 {
+            assert!(selector.select(&mut events, SURELY).unwrap() >= capacity);
+            for event in &events {
+                assert_eq!(event.ready, Ready::READABLE | Ready::WRITABLE, "of {capacity}");
+            }
+        }
     }
 }
 

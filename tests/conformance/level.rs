@@ -24,6 +24,9 @@ pub const CASES: &[Case] = &[
     case!(a_connection_that_opens_becomes_writable),
     case!(a_connection_that_is_refused_is_ready_with_an_error),
     case!(urgent_data_has_priority needs priority),
+    case!(an_ended_stream_has_no_priority_data needs priority),
+    case!(a_reset_is_an_error),
+    case!(a_socket_that_listens_later_is_ready_for_a_connection),
     case!(what_comes_during_the_wait_ends_it),
 ];
 
@@ -202,6 +205,48 @@ fn what_comes_during_the_wait_ends_it(backend: Backend) {
         right = thread.join().unwrap();
         drain(selector[key].source());
     }
+}
+
+/// A kernel may report the end to the filter for priority data.
+fn an_ended_stream_has_no_priority_data(backend: Backend) {
+    let (left, right) = pair();
+    let mut selector = open(backend);
+    let key = selector.register(left, P, ()).unwrap();
+    right.shutdown(Shutdown::Write).unwrap();
+    wait_for_data(selector[key].source());
+    let (time, waited) = processor_time(|| {
+        let events = select(&mut selector, 10 * A_WHILE);
+        assert!(events.is_empty(), "not silent: {events:?}");
+    });
+    assert!(time < waited / 2, "{time:?} of {waited:?}");
+}
+
+fn a_reset_is_an_error(backend: Backend) {
+    for interest in [R, W, R | W] {
+        let (left, right) = pair();
+        let mut selector = open(backend);
+        let key = selector.register(left, interest, ()).unwrap();
+        look(&mut selector);
+        reset(right);
+        wait_until(&mut selector, key, Ready::ERROR);
+        assert!(selector[key].source().take_error().unwrap().is_some());
+        assert!(!expect_one(&mut selector, key).contains(Ready::ERROR));
+    }
+}
+
+fn a_socket_that_listens_later_is_ready_for_a_connection(backend: Backend) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let mut selector = open(backend);
+    let key = selector.register(socket, R, ()).unwrap();
+    look(&mut selector);
+    selector[key].source().listen(8).unwrap();
+    expect_silence(&mut selector);
+    let address = selector[key].source().local_addr().unwrap().as_socket().unwrap();
+    let _client = TcpStream::connect(address).unwrap();
+    assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
+    selector[key].source().accept().unwrap();
+    expect_silence(&mut selector);
 }
 
 /// The kernel reports it without room for a byte.

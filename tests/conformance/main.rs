@@ -44,6 +44,8 @@ mod high_descriptors;
 mod kinds;
 #[cfg(unix)]
 mod nesting;
+#[cfg(unix)]
+mod pipes;
 mod rebuilding;
 #[cfg(unix)]
 mod signals;
@@ -144,6 +146,8 @@ const SUITES: &[Suite] = &[
     ("kinds", kinds::CASES),
     #[cfg(unix)]
     ("nesting", nesting::CASES),
+    #[cfg(unix)]
+    ("pipes", pipes::CASES),
     #[cfg(unix)]
     ("signals", signals::CASES),
 ];

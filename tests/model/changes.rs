@@ -9,6 +9,13 @@ use polyselect::{Backend, Interest, Ready, Watch};
 use super::program::{Outcome, PLACES, Registered, Run, Sel, Standing};
 use super::subject::{Kind, Subject};
 
+/// Whether a backend has the modes of a watch.
+fn can(backend: Backend, watch: Watch) -> bool {
+    let capabilities = backend.capabilities();
+    (!watch.is_edge() || capabilities.edge)
+        && (!watch.interest().contains(Interest::PRIORITY) || capabilities.priority)
+}
+
 impl Run<'_> {
     /// An edge happened.
     pub fn due(&mut self, place: usize, ready: Ready) {
@@ -24,7 +31,7 @@ impl Run<'_> {
     pub fn register(&mut self, place: usize, watch: Watch) -> Outcome {
         let source = Arc::clone(self.subjects[place].source());
         let taken = self.registered[place].is_some();
-        let able = !watch.is_edge() || self.selector.backend().capabilities().edge;
+        let able = can(self.selector.backend(), watch);
         let (result, failed) =
             self.library("register", |selector| selector.register(source, watch, place))?;
         match result {
@@ -67,13 +74,18 @@ impl Run<'_> {
         let mut changed = Watch::from(interest);
         changed = if watch.is_edge() { changed.edge() } else { changed };
         changed = if watch.is_oneshot() { changed.oneshot() } else { changed };
+        let able = can(self.selector.backend(), changed);
         let (result, failed) = self.library("modify", |selector| selector.modify(key, interest))?;
-        self.after_change(place, changed, result, failed)
+        match result {
+            Ok(()) if !able => Err("took a mode that it lacks".into()),
+            Err(error) if !able && error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            result => self.after_change(place, changed, result, failed),
+        }
     }
 
     pub fn set_watch(&mut self, place: usize, watch: Watch) -> Outcome {
         let Some(Registered { key, .. }) = self.registered[place] else { return Ok(()) };
-        let able = !watch.is_edge() || self.selector.backend().capabilities().edge;
+        let able = can(self.selector.backend(), watch);
         let (result, failed) =
             self.library("set_watch", |selector| selector.set_watch(key, watch))?;
         match result {
@@ -158,13 +170,12 @@ impl Run<'_> {
     }
 
     pub fn rebuild(&mut self, backend: Backend) -> Outcome {
-        let able = backend.capabilities().edge
-            || self.registered.iter().flatten().all(|registered| !registered.watch.is_edge());
+        let able = self.registered.iter().flatten().all(|it| can(backend, it.watch));
         let before = self.selector.backend();
         let (result, failed) =
             self.library("rebuild", |selector| selector.rebuild_with(backend))?;
         match result {
-            Ok(()) if !able => return Err(format!("{backend} took an edge")),
+            Ok(()) if !able => return Err(format!("{backend} took a mode that it lacks")),
             Ok(()) => {}
             Err(_) if self.selector.backend() != before => {
                 return Err("an error of `rebuild_with` leaves another backend".into());

@@ -12,6 +12,8 @@ use super::program::{Outcome, Run, Sel};
 pub struct Setting<'a> {
     /// Without one no system call fails.
     pub injector: Option<&'a Injector>,
+    /// Whether calls of the simulated `kevent` fail.
+    pub fails_kevent: bool,
     /// Without one no wait is without end.
     pub watchdog: Option<&'a super::watchdog::Watchdog>,
     /// How many descriptors were open before the selector, in a table that no other test shares.
@@ -88,6 +90,9 @@ fn calls(backend: Backend) -> &'static [Call] {
 impl Run<'_> {
     /// Makes a system call of the library fail from now on, until it has.
     pub fn arm(&mut self, index: usize, failure: Failure) {
+        if self.setting.fails_kevent && self.selector.backend() == Backend::Kqueue {
+            return kevent::arm(failure, index.is_multiple_of(2));
+        }
         let Some(injector) = self.setting.injector else { return };
         let calls = calls(self.selector.backend());
         let (call, Failure { nth, times, errno }) = (calls[index % calls.len()], failure);
@@ -105,7 +110,11 @@ impl Run<'_> {
         let (start, has_ring) = (Instant::now(), self.has_ring());
         let (result, failed) = match self.setting.injector {
             Some(injector) => injector.inside(|| call(&mut self.selector)),
-            None => (call(&mut self.selector), false),
+            None => {
+                let before = kevent::failures();
+                let result = call(&mut self.selector);
+                (result, kevent::failures() > before)
+            }
         };
         self.has_failed |= failed;
         self.has_just_failed |= failed;
@@ -123,5 +132,43 @@ impl Run<'_> {
 
     pub fn check_injector(&self) -> Outcome {
         self.setting.injector.and_then(Injector::take_wrong).map_or(Ok(()), Err)
+    }
+}
+
+/// The simulated system call of kqueue. It is in this process, where no filter can stand before it.
+pub mod kevent {
+    use super::Failure;
+
+    #[cfg(kqueue_sim)]
+    #[allow(unsafe_code)] // The simulation's own functions.
+    unsafe extern "C" {
+        safe fn kqueue_sim_fail(nth: u32, error: i32, in_a_change: bool) -> bool;
+        safe fn kqueue_sim_failures() -> u64;
+    }
+
+    /// Makes the n-th call of it fail, or the first change of that call.
+    pub fn arm(failure: Failure, in_a_change: bool) {
+        // Of a change `EPERM` means that the kind of file has no filter, and `EINTR` nothing.
+        #[cfg(kqueue_sim)]
+        kqueue_sim_fail(
+            failure.nth,
+            failure.errno,
+            in_a_change && ![libc::EPERM, libc::EINTR].contains(&failure.errno),
+        );
+        #[cfg(not(kqueue_sim))]
+        let _ = (failure, in_a_change);
+    }
+
+    pub fn disarm() {
+        #[cfg(kqueue_sim)]
+        kqueue_sim_fail(0, 0, false);
+    }
+
+    /// How many calls have failed.
+    pub fn failures() -> u64 {
+        #[cfg(kqueue_sim)]
+        return kqueue_sim_failures();
+        #[cfg(not(kqueue_sim))]
+        0
     }
 }

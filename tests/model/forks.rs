@@ -6,6 +6,7 @@ use std::time::Duration;
 use polyselect::{Backend, Events, Interest, Key, Selector};
 
 use super::child::{Child, close_in_child, fork};
+use super::faults::kevent;
 use super::program::{Outcome, PLACES, Run};
 use super::subject::{Kind, Subject};
 use super::wait::PATIENCE;
@@ -67,7 +68,13 @@ impl Run<'_> {
     fn run_child(&mut self, steps: &[ChildStep]) -> Outcome {
         // The supervisor and the watchdog are threads of the parent's.
         (self.setting.injector, self.setting.watchdog) = (None, None);
-        self.nested = None;
+        kevent::disarm();
+        self.setting.fails_kevent = false;
+        let nested = self.nested.take();
+        if self.selector.backend() == Backend::Kqueue {
+            // The child does not have its descriptor.
+            std::mem::forget(nested);
+        }
         let mut is_rebuilt = false;
         for (index, step) in steps.iter().enumerate() {
             let outcome = self.child_step(step, &mut is_rebuilt);

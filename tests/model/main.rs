@@ -56,6 +56,11 @@ fn io_uring() {
 }
 
 #[test]
+fn kqueue() {
+    on(Backend::Kqueue);
+}
+
+#[test]
 fn mio() {
     on(Backend::Mio);
 }
@@ -93,6 +98,13 @@ fn poll_while_system_calls_fail() {
 #[test]
 fn select_while_system_calls_fail() {
     with_faults_on(Backend::Select);
+}
+
+/// Not beside other tests that use kqueue: the faults are the process's.
+#[cfg(kqueue_sim)]
+#[test]
+fn random_programs_while_kevent_fails() {
+    check("while kevent fails", || Selector::with_backend(Backend::Kqueue));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use polyselect::{Backend, Interest, Key, Ready, Selector, Watch};
 
 use super::child::Child;
 use super::dimensions::Dimension;
-use super::faults::{Failure, Setting};
+use super::faults::{Failure, Setting, kevent};
 use super::forks::ChildStep;
 use super::nesting::Nested;
 use super::subject::{Kind, Source, Subject};
@@ -103,6 +103,7 @@ pub fn run(setting: Setting<'_>, program: &[Step], selector: Sel) -> Outcome {
     if let Some(injector) = setting.injector {
         injector.reset();
     }
+    kevent::disarm();
     let mut run = Run::new(setting, selector);
     std::thread::scope(|scope| {
         let mut threads = Threads::new(scope);
@@ -121,6 +122,7 @@ pub fn run(setting: Setting<'_>, program: &[Step], selector: Sel) -> Outcome {
                 Ok::<_, String>(run)
             })?;
         }
+        kevent::disarm();
         run.finish().map_err(|wrong| format!("at the end: {wrong}"))
     })
 }

@@ -190,7 +190,7 @@ fn with_own_descriptors(
     budget: Budget,
     open: impl Fn() -> io::Result<Sel>,
 ) -> Outcome {
-    let before = match separate().and_then(|()| open_descriptors()) {
+    let before = match separate().map(|()| prepare_simulation()).and_then(|()| open_descriptors()) {
         Ok(before) => Some(before),
         Err(error) => {
             println!("{name}: no forks, and descriptors are not counted: {error}");
@@ -199,7 +199,12 @@ fn with_own_descriptors(
     };
     let own_descriptors = before.as_ref().map(Vec::len);
     Watchdog::beside(|watchdog| {
-        let setting = Setting { injector, watchdog: Some(watchdog), own_descriptors };
+        let setting = Setting {
+            injector,
+            fails_kevent: injector.is_none() && name.contains("kevent"),
+            watchdog: Some(watchdog),
+            own_descriptors,
+        };
         run_programs(name, budget, |program| {
             run(setting, program, open().map_err(|error| error.to_string())?)?;
             let Some(before) = &before else { return Ok(()) };
@@ -244,4 +249,16 @@ fn run_programs(name: &str, budget: Budget, run_one: impl Fn(&[Step]) -> Outcome
     let (steps, programs, took) = (steps.get(), programs.get(), start.elapsed());
     println!("{name}: {programs} programs of {steps} steps in {took:?}");
     Ok(())
+}
+
+/// The simulated kqueue needs a descriptor of its own in each table.
+fn prepare_simulation() {
+    #[cfg(kqueue_sim)]
+    {
+        #[allow(unsafe_code)] // The simulation's own function.
+        unsafe extern "C" {
+            safe fn kqueue_sim_new_table();
+        }
+        kqueue_sim_new_table();
+    }
 }

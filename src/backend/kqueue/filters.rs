@@ -1,392 +1,395 @@
-//! What kqueue was told and what its answers mean, apart from the system calls, so that it can be
-//! tested with recorded answers on any system.
+//! The watched descriptors: which filters the kernel has of each, which it should have, and what its answers
+//! mean. No system call is made here.
 
 use slab::Slab;
 
+use super::kind::Kind;
+use super::sys::{Action, Filter, Kevent};
 use crate::descriptor::{Descriptor, DescriptorTable};
 use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 use crate::raw_event::bits;
 
-/// kqueue watches each direction by itself.
+/// What a filter does when it is in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Filter {
-    Read,
-    Write,
+pub(super) enum Mode {
+    Level,
+    Edge,
 }
 
-const FILTERS: [(Interest, Filter); 2] =
-    [(Interest::READABLE, Filter::Read), (Interest::WRITABLE, Filter::Write)];
-
-/// An entry of the change list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) descriptor: Descriptor,
-    pub(super) filter: Filter,
-    pub(super) action: Action,
-    /// What comes back with each event, as `udata`.
-    pub(super) name: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Add { edge: bool },
-    Delete,
-}
-
-/// An entry of the event list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) filter: Filter,
-    pub(super) name: usize,
-    /// `EV_EOF`
-    pub(super) eof: bool,
-    /// `EV_ERROR`, and the error number in `data`; zero in a receipt means that all is well.
-    pub(super) error: Option<i32>,
-}
-
-/// What the receipts for the changes of one descriptor say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Accepted,
-    /// The system cannot watch this kind of file with kqueue.
-    WrongKind,
-    /// An error number.
-    Refused(i32),
-}
+/// A filter of each kind, with its mode.
+type Modes = [Option<Mode>; Filter::ALL.len()];
 
 #[derive(Debug, Default)]
 pub(super) struct Filters {
-    watched: Slab<Watched>,
+    entries: Slab<Entry>,
     positions: DescriptorTable,
-    /// Increases with each registration, so that a name of before is recognised.
-    generation: u32,
-    /// Positions with something found in this batch, in the order of the answers.
-    found: Vec<usize>,
+    /// Positions of entries whose filters differ from what they should be, and perhaps of others.
+    changed: Vec<u32>,
+    /// Positions of entries that were answered in this batch.
+    answered: Vec<u32>,
 }
 
 #[derive(Debug)]
-struct Watched {
-    descriptor: Descriptor,
-    token: Token,
-    watch: Watch,
-    name: usize,
+pub(super) struct Entry {
+    pub(super) descriptor: Descriptor,
+    pub(super) token: Token,
+    pub(super) watch: Watch,
+    pub(super) kind: Kind,
     /// The filters that the kernel has.
-    filters: Interest,
+    kernel: Modes,
+    /// Whether filters are taken out and added again: they must report again, or the last call has failed and
+    /// it is not known which of them the kernel has.
+    is_renewed: bool,
+    is_changed: bool,
+    /// Whether it is silent: a one-shot has fired, or its descriptor is not open.
+    has_fired: bool,
+    /// Whether the other end of a pipe was gone when the kernel answered last.
+    is_broken: bool,
+    /// Filters that the kernel refused because the other end of a pipe is gone, or that are over.
+    over: [bool; Filter::ALL.len()],
+    /// The bits found in this batch.
     found: u32,
+    /// Whether the end of writing was among them.
+    ends_writing: bool,
+    /// The filters that were answered in this batch.
+    answers: [bool; Filter::ALL.len()],
+}
+
+impl Entry {
+    /// The filters that the kernel should have.
+    fn wanted(&self) -> Modes {
+        let mut wanted = [None; Filter::ALL.len()];
+        if self.has_fired {
+            return wanted;
+        }
+        let mode = if self.watch.is_edge() { Mode::Edge } else { Mode::Level };
+        for filter in Filter::ALL {
+            if self.watch.interest().contains(direction(filter)) && !self.over[filter as usize] {
+                wanted[filter as usize] = Some(mode);
+            }
+        }
+        if self.is_guarded() {
+            // As an edge, because a pipe of FreeBSD has data in both directions. Its end lasts.
+            let mode = if self.is_broken { mode } else { Mode::Edge };
+            wanted[Filter::Read as usize] = Some(mode);
+        }
+        wanted
+    }
+
+    /// Whether the filter for reading is there only to see that the other end of a pipe goes: some kernels do not
+    /// report that to the filter for writing while the pipe is full, or refuse the filter afterwards.
+    fn is_guarded(&self) -> bool {
+        let interest = self.watch.interest();
+        matches!(self.kind, Kind::Pipe { .. })
+            && interest.contains(Interest::WRITABLE)
+            && !interest.contains(Interest::READABLE)
+    }
+
+    /// The changes that lead from the filters that the kernel has to those that it should have.
+    pub(super) fn plan(&self) -> impl Iterator<Item = Kevent> + use<> {
+        let (wanted, kernel, is_renewed) = (self.wanted(), self.kernel, self.is_renewed);
+        let (ident, udata) = (self.descriptor.number(), self.token.key().generation());
+        Filter::ALL.into_iter().flat_map(move |filter| {
+            let (has, wants) = (kernel[filter as usize], wanted[filter as usize]);
+            let is_deleted = has.is_some() && (has != wants || is_renewed);
+            let added = wants.filter(|_| has != wants || is_renewed);
+            let delete = is_deleted.then_some(Action::Delete);
+            let add = added.map(|mode| Action::Add { edge: mode == Mode::Edge });
+            let changes = delete.into_iter().chain(add);
+            changes.map(move |action| Kevent::change(ident, filter, action, udata))
+        })
+    }
+
+    /// Whether the plan takes a filter out and adds it again. Its errors are told apart only by receipts.
+    pub(super) fn replaces(&self) -> bool {
+        let wanted = self.wanted();
+        Filter::ALL.into_iter().any(|filter| {
+            let (has, wants) = (self.kernel[filter as usize], wanted[filter as usize]);
+            has.is_some() && wants.is_some() && (has != wants || self.is_renewed)
+        })
+    }
+
+    /// The deletion of every filter that the kernel has.
+    pub(super) fn removal(&self) -> impl Iterator<Item = Kevent> + use<> {
+        let (kernel, ident) = (self.kernel, self.descriptor.number());
+        let has = Filter::ALL.into_iter().filter(move |filter| kernel[*filter as usize].is_some());
+        has.map(move |filter| Kevent::change(ident, filter, Action::Delete, 0))
+    }
+
+    pub(super) fn has(&self, filter: Filter) -> bool {
+        self.kernel[filter as usize].is_some()
+    }
+
+    /// The kernel does not have this filter.
+    pub(super) fn lacks(&mut self, filter: Filter) {
+        self.kernel[filter as usize] = None;
+    }
+
+    /// The kernel refused the filter because there is no other end, so that only the end is reported.
+    pub(super) fn set_over(&mut self, filter: Filter) {
+        self.over[filter as usize] = true;
+    }
+
+    /// The kernel has made the planned changes.
+    pub(super) fn commit(&mut self) {
+        self.kernel = self.wanted();
+        (self.is_renewed, self.is_changed) = (false, false);
+    }
+
+    /// Whether an answer may hide that other directions are ready, too.
+    fn is_partial(&self) -> bool {
+        let interest = self.watch.interest();
+        Filter::ALL.into_iter().any(|filter| {
+            interest.contains(direction(filter))
+                && !self.over[filter as usize]
+                && !self.answers[filter as usize]
+        })
+    }
+
+    /// What an answer means, in `poll`'s bits.
+    fn take(&mut self, filter: Filter, answer: &Kevent) {
+        self.answers[filter as usize] = true;
+        let error = if answer.pending_error() == 0 { 0 } else { bits::ERR };
+        self.found |= match (filter, answer.is_eof()) {
+            (Filter::Read, is_eof) if matches!(self.kind, Kind::Pipe { .. }) => {
+                self.is_broken = is_eof;
+                let read = if self.is_guarded() { 0 } else { bits::IN };
+                match self.kind {
+                    // A write fails, and does not block.
+                    Kind::Pipe { writes: true } if is_eof => read | bits::OUT,
+                    _ if is_eof => read | bits::HUP,
+                    _ => read,
+                }
+            }
+            // Data that was sent before the end is still there.
+            (Filter::Read, true) => bits::IN | bits::RDHUP | error,
+            (Filter::Read, false) => bits::IN,
+            // The end of writing may be this side's own doing, and has nothing to do with reading.
+            (Filter::Write, is_eof) => {
+                self.ends_writing |= is_eof;
+                bits::OUT | error
+            }
+            (Filter::Except, _) if answer.is_out_of_band() => bits::PRI,
+            (Filter::Except, _) => {
+                // The end of the stream: there will be no priority data.
+                self.set_over(Filter::Except);
+                0
+            }
+        };
+    }
+}
+
+fn direction(filter: Filter) -> Interest {
+    match filter {
+        Filter::Read => Interest::READABLE,
+        Filter::Write => Interest::WRITABLE,
+        Filter::Except => Interest::PRIORITY,
+    }
+}
+
+/// What an answer is about.
+pub(super) enum About {
+    /// A filter of the entry at this position.
+    Entry(usize, Filter),
+    /// A filter that should not be in the kernel.
+    Stray(Filter),
+    Nothing,
 }
 
 impl Filters {
-    /// The changes that make the kernel watch `new`, and nothing else. An empty interest forgets the
-    /// descriptor.
-    pub(super) fn plan(&mut self, descriptor: Descriptor, token: Token, new: Watch) -> Vec<Change> {
-        let interest = new.interest();
-        let position = match self.positions.get(descriptor) {
-            Some(position) => position,
-            None if interest.is_empty() => return Vec::new(),
-            None => self.enter(descriptor, token, new),
-        };
-        let watched = &mut self.watched[position];
-        (watched.token, watched.watch) = (token, new);
-        let mut changes = Vec::with_capacity(4);
-        let mut change = |filter, action| {
-            changes.push(Change { descriptor, filter, action, name: watched.name });
-        };
-        for (direction, filter) in FILTERS {
-            let (has, wants) = (watched.filters.contains(direction), interest.contains(direction));
-            // What is watched already is taken out and put in again where that is an event in itself:
-            // an edge is reported anew, and a one-shot armed.
-            if has && (!wants || new.repeats()) {
-                change(filter, Action::Delete);
-            }
-            if wants && (!has || new.repeats()) {
-                change(filter, Action::Add { edge: new.is_edge() });
-            }
-        }
-        watched.filters = interest & (Interest::READABLE | Interest::WRITABLE);
-        if interest.is_empty() {
-            self.forget(descriptor);
-        }
-        changes
+    pub(super) fn position(&self, descriptor: Descriptor) -> Option<usize> {
+        self.positions.get(descriptor)
     }
 
-    fn enter(&mut self, descriptor: Descriptor, token: Token, watch: Watch) -> usize {
-        self.generation = self.generation.wrapping_add(1);
-        let position = self.watched.insert(Watched {
+    pub(super) fn get_mut(&mut self, position: usize) -> &mut Entry {
+        &mut self.entries[position]
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        descriptor: Descriptor,
+        token: Token,
+        watch: Watch,
+        kind: Kind,
+    ) -> usize {
+        let position = self.entries.insert(Entry {
             descriptor,
             token,
             watch,
-            name: 0,
-            filters: Interest::empty(),
+            kind,
+            kernel: [None; Filter::ALL.len()],
+            is_renewed: false,
+            is_changed: false,
+            has_fired: false,
+            is_broken: false,
+            over: [false; Filter::ALL.len()],
             found: 0,
+            ends_writing: false,
+            answers: [false; Filter::ALL.len()],
         });
-        self.watched[position].name = name(position, self.generation);
         self.positions.insert(descriptor, position);
         position
     }
 
-    pub(super) fn forget(&mut self, descriptor: Descriptor) {
-        if let Some(position) = self.positions.remove(descriptor) {
-            self.watched.remove(position);
+    /// Sets what an entry is watched for: what was reported once is reported again.
+    pub(super) fn change(&mut self, position: usize, token: Token, watch: Watch) {
+        let entry = &mut self.entries[position];
+        (entry.token, entry.watch) = (token, watch);
+        entry.is_renewed |= watch.is_edge();
+        (entry.has_fired, entry.is_broken) = (false, false);
+        entry.over = [false; Filter::ALL.len()];
+        self.set_changed(position);
+    }
+
+    /// Remembers that the kernel's filters differ from what they should be.
+    pub(super) fn set_changed(&mut self, position: usize) {
+        if !std::mem::replace(&mut self.entries[position].is_changed, true) {
+            self.changed.push(position as u32);
         }
     }
 
-    /// Whether this descriptor is watched, or was until its one-shot fired.
-    pub(super) fn contains(&self, descriptor: Descriptor) -> bool {
-        self.positions.get(descriptor).is_some()
+    /// The last call that changed this entry's filters failed: any of them may be in the kernel.
+    pub(super) fn set_unknown(&mut self, position: usize) {
+        let Some(entry) = self.entries.get_mut(position) else { return };
+        let wanted = entry.wanted();
+        for (has, wants) in entry.kernel.iter_mut().zip(wanted) {
+            *has = has.or(wants);
+        }
+        entry.is_renewed = true;
+        entry.is_changed = false;
+        self.set_changed(position);
     }
 
-    /// Adds an event for each registration that the answers are about, whatever number of answers
-    /// there are for it. Returns the changes that silence the one-shots among them.
-    pub(super) fn report(
-        &mut self,
-        answers: impl IntoIterator<Item = Answer>,
-        events: &mut Events,
-    ) -> Vec<Change> {
-        for answer in answers {
-            let position = position(answer.name);
-            let Some(watched) = self.watched.get_mut(position) else { continue };
-            if watched.name != answer.name {
-                continue; // of a registration that is gone
-            }
-            if watched.found == 0 {
-                self.found.push(position);
-            }
-            watched.found |= meaning(answer);
-        }
-        let mut silencing = Vec::new();
-        for position in self.found.drain(..) {
-            let watched = &mut self.watched[position];
-            let found = std::mem::take(&mut watched.found);
-            events.push(watched.token, found);
-            if watched.watch.is_oneshot() || found & bits::NVAL != 0 {
-                let (descriptor, name) = (watched.descriptor, watched.name);
-                let filters = FILTERS.iter().filter(|(it, _)| watched.filters.contains(*it));
-                silencing.extend(filters.map(|&(_, filter)| Change {
-                    descriptor,
-                    filter,
-                    action: Action::Delete,
-                    name,
-                }));
-                watched.filters = Interest::empty();
+    /// The next entry whose filters differ from what they should be.
+    pub(super) fn next_changed(&mut self) -> Option<usize> {
+        while let Some(position) = self.changed.pop() {
+            let position = position as usize;
+            if self.entries.get(position).is_some_and(|entry| entry.is_changed) {
+                return Some(position);
             }
         }
-        silencing
+        None
     }
-}
 
-/// What receipts say, one for each of the changes, all of the same descriptor. A bad one does not
-/// hide the others: what was accepted stays in effect.
-pub(super) fn verdict(changes: &[Change], receipts: &[Answer]) -> Verdict {
-    let mut verdict = Verdict::Accepted;
-    for (change, receipt) in changes.iter().zip(receipts) {
-        let is_deletion = change.action == Action::Delete;
-        match receipt.error {
-            None | Some(0) => {}
-            // It had gone already, by firing or by being closed.
-            Some(libc::ENOENT) if is_deletion => {}
-            Some(libc::EINVAL | libc::EPERM | libc::ENODEV | libc::EOPNOTSUPP) if !is_deletion => {
-                verdict = Verdict::WrongKind;
+    /// The number of entries that [`next_changed`](Self::next_changed) returns at most.
+    pub(super) fn changes(&self) -> usize {
+        self.changed.len()
+    }
+
+    pub(super) fn remove(&mut self, position: usize) -> Entry {
+        let entry = self.entries.remove(position);
+        self.positions.remove(entry.descriptor);
+        entry
+    }
+
+    /// Makes an entry silent and reports why.
+    pub(super) fn reject(&mut self, position: usize, token: Token, events: &mut Events) {
+        let entry = self.entries.get_mut(position).filter(|entry| entry.token == token);
+        if entry.is_some_and(|entry| std::mem::replace(&mut entry.has_fired, true)) {
+            return; // Another filter of it was refused, too.
+        }
+        events.push(token, bits::NVAL);
+        if self.entries.get(position).is_some_and(|entry| entry.token == token) {
+            self.set_changed(position);
+        }
+    }
+
+    /// Takes out the filters of an entry and adds them again.
+    pub(super) fn renew(&mut self, position: usize) {
+        self.entries[position].is_renewed = true;
+        self.set_changed(position);
+    }
+
+    /// Finds the entry that an answer is about. A descriptor is registered once, so its number and the
+    /// generation of its key, which is the answer's `udata` and fits into 32 bits, name one registration.
+    pub(super) fn about(&mut self, answer: &Kevent) -> About {
+        let (number, Some(filter)) = (answer.ident(), answer.filter()) else {
+            return About::Nothing;
+        };
+        let descriptor = Descriptor::from_number(number);
+        let Some(position) = self.positions.get(descriptor) else { return About::Stray(filter) };
+        let entry = &mut self.entries[position];
+        if entry.token.key().generation() == answer.udata() {
+            return About::Entry(position, filter);
+        }
+        // The filter of a registration that is gone; it is taken out with the changes of this one.
+        if entry.kernel[filter as usize].is_none() {
+            self.set_left(position, filter);
+        }
+        About::Nothing
+    }
+
+    /// The kernel has a filter that it should not have, in a mode that is not known.
+    pub(super) fn set_left(&mut self, position: usize, filter: Filter) {
+        let entry = &mut self.entries[position];
+        entry.kernel[filter as usize] = Some(Mode::Level);
+        entry.is_renewed = true;
+        self.set_changed(position);
+    }
+
+    /// Takes an answer that is not an error; returns whether it is the first of its filter in this batch.
+    pub(super) fn take(&mut self, position: usize, filter: Filter, answer: &Kevent) -> bool {
+        let entry = &mut self.entries[position];
+        if entry.has_fired {
+            return false;
+        }
+        let is_first = !entry.answers[filter as usize];
+        if entry.answers == [false; Filter::ALL.len()] {
+            self.answered.push(position as u32);
+        }
+        entry.take(filter, answer);
+        if entry.wanted() != entry.kernel {
+            self.set_changed(position);
+        }
+        is_first
+    }
+
+    /// How many entries have something to report.
+    pub(super) fn found(&self) -> usize {
+        let entries = self.answered.iter().map(|&position| &self.entries[position as usize]);
+        entries.filter(|entry| entry.found != 0).count()
+    }
+
+    /// The entries of this batch of which more may be ready than was answered.
+    pub(super) fn partial(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        let answered = self.answered.iter().map(|&position| position as usize);
+        answered
+            .map(|position| (position, &self.entries[position]))
+            .filter(|(_, entry)| entry.found != 0 && entry.is_partial())
+    }
+
+    /// Adds what `poll` says of an entry of this batch.
+    pub(super) fn complete(&mut self, position: usize, found: u32) {
+        let has = |bits| found & bits != 0;
+        let entry = &mut self.entries[position];
+        entry.found |= found & (bits::IN | bits::OUT | bits::PRI);
+        entry.found |= if has(bits::HUP | bits::ERR | bits::RDHUP) { bits::IN } else { 0 };
+        entry.found |= if has(bits::HUP | bits::ERR) { bits::OUT } else { 0 };
+    }
+
+    /// Reports the entries that were answered, each as one event.
+    pub(super) fn report(&mut self, events: &mut Events) {
+        for index in 0..self.answered.len() {
+            let position = self.answered[index] as usize;
+            let entry = &mut self.entries[position];
+            let unmasked = bits::ERR | bits::HUP;
+            let mut found = std::mem::take(&mut entry.found);
+            found &= entry.watch.interest().poll_bits() | unmasked;
+            entry.answers = [false; Filter::ALL.len()];
+            if std::mem::take(&mut entry.ends_writing) && found & bits::RDHUP != 0 {
+                found |= bits::HUP;
             }
-            Some(error) => return Verdict::Refused(error),
+            if found == 0 {
+                continue;
+            }
+            events.push(entry.token, found);
+            if entry.watch.is_oneshot() {
+                entry.has_fired = true;
+                self.set_changed(position);
+            }
         }
-    }
-    verdict
-}
-
-/// What an answer means, in `poll`'s bits.
-fn meaning(answer: Answer) -> u32 {
-    match answer {
-        Answer { error: Some(libc::EBADF | libc::ENOENT), .. } => bits::NVAL,
-        Answer { error: Some(1..), .. } => bits::ERR,
-        // Data that was sent before the end is still there.
-        Answer { filter: Filter::Read, eof: true, .. } => bits::IN | bits::RDHUP,
-        Answer { filter: Filter::Read, .. } => bits::IN,
-        // `EOF` of this filter may be our own doing (`SHUT_WR`), and says nothing of reading.
-        Answer { filter: Filter::Write, .. } => bits::OUT,
-    }
-}
-
-/// On 32-bit systems there is no room for the generation. Names cannot be stale there either as long
-/// as descriptors are unregistered before they are closed.
-fn name(position: usize, generation: u32) -> usize {
-    #[cfg(target_pointer_width = "64")]
-    return position | (generation as usize) << 32;
-    #[cfg(not(target_pointer_width = "64"))]
-    {
-        let _ = generation;
-        position
-    }
-}
-
-fn position(name: usize) -> usize {
-    #[cfg(target_pointer_width = "64")]
-    return name & 0xffff_ffff;
-    #[cfg(not(target_pointer_width = "64"))]
-    return name;
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{PipeReader, pipe};
-
-    use super::*;
-    use crate::event::Ready;
-    use crate::key::Key;
-
-    const R: Interest = Interest::READABLE;
-    const W: Interest = Interest::WRITABLE;
-
-    fn token(slot: u32, interest: Interest) -> Token {
-        Token::new(Key::new(slot, 1), interest)
-    }
-
-    fn descriptor() -> (PipeReader, Descriptor) {
-        let reader = pipe().unwrap().0;
-        let descriptor = Descriptor::of(&reader);
-        (reader, descriptor)
-    }
-
-    fn plan(filters: &mut Filters, descriptor: Descriptor, watch: impl Into<Watch>) -> Vec<Change> {
-        let watch = watch.into();
-        filters.plan(descriptor, token(3, watch.interest()), watch)
-    }
-
-    fn actions(changes: &[Change]) -> Vec<(Filter, Action)> {
-        changes.iter().map(|change| (change.filter, change.action)).collect()
-    }
-
-    const fn ready(filter: Filter, name: usize) -> Answer {
-        Answer { filter, name, eof: false, error: None }
-    }
-
-    fn report(filters: &mut Filters, answers: &[Answer]) -> (Vec<Ready>, Vec<Change>) {
-        let mut events = Events::with_capacity(8);
-        let silencing = filters.report(answers.iter().copied(), &mut events);
-        (events.iter().map(|event| event.ready).collect(), silencing)
-    }
-
-    const ADD: Action = Action::Add { edge: false };
-
-    #[test]
-    fn changes_are_the_difference() {
-        let (_reader, descriptor) = descriptor();
-        let mut filters = Filters::default();
-        assert_eq!(actions(&plan(&mut filters, descriptor, R)), [(Filter::Read, ADD)]);
-        assert_eq!(actions(&plan(&mut filters, descriptor, R | W)), [(Filter::Write, ADD)]);
-        assert_eq!(actions(&plan(&mut filters, descriptor, W)), [(Filter::Read, Action::Delete)]);
-        let nothing = Interest::empty();
-        assert_eq!(
-            actions(&plan(&mut filters, descriptor, nothing)),
-            [(Filter::Write, Action::Delete)]
-        );
-        assert!(!filters.contains(descriptor));
-        assert_eq!(actions(&plan(&mut filters, descriptor, nothing)), []);
-    }
-
-    #[test]
-    fn an_edge_is_put_in_anew_to_be_reported_again() {
-        let (_reader, descriptor) = descriptor();
-        let mut filters = Filters::default();
-        let add = Action::Add { edge: true };
-        assert_eq!(actions(&plan(&mut filters, descriptor, R.edge())), [(Filter::Read, add)]);
-        assert_eq!(
-            actions(&plan(&mut filters, descriptor, R.edge())),
-            [(Filter::Read, Action::Delete), (Filter::Read, add)]
-        );
-    }
-
-    #[test]
-    fn both_filters_are_one_event() {
-        let (_reader, descriptor) = descriptor();
-        let mut filters = Filters::default();
-        let name = plan(&mut filters, descriptor, R | W)[0].name;
-        let answers = [ready(Filter::Write, name), ready(Filter::Read, name)];
-        assert_eq!(
-            report(&mut filters, &answers),
-            (vec![Ready::READABLE | Ready::WRITABLE], vec![])
-        );
-        assert_eq!(report(&mut filters, &answers[..1]), (vec![Ready::WRITABLE], vec![]));
-    }
-
-    #[test]
-    fn end_of_a_socket_with_data_left_is_readable_and_closed() {
-        let (_reader, descriptor) = descriptor();
-        let mut filters = Filters::default();
-        let name = plan(&mut filters, descriptor, R | W)[0].name;
-        let end = Answer { eof: true, ..ready(Filter::Read, name) };
-        assert_eq!(report(&mut filters, &[end]).0, [Ready::READABLE | Ready::READ_CLOSED]);
-        // Our own shutdown of writing must not look like data.
-        let end = Answer { eof: true, ..ready(Filter::Write, name) };
-        assert_eq!(report(&mut filters, &[end]).0, [Ready::WRITABLE]);
-    }
-
-    #[test]
-    fn a_stale_name_reaches_nobody() {
-        let (_reader, descriptor) = descriptor();
-        let mut filters = Filters::default();
-        let old = plan(&mut filters, descriptor, R)[0].name;
-        plan(&mut filters, descriptor, Interest::empty());
-        assert_eq!(report(&mut filters, &[ready(Filter::Read, old)]).0, []);
-        let new = plan(&mut filters, descriptor, R)[0].name;
-        assert_eq!(position(old), position(new), "the same place");
-        assert_eq!(report(&mut filters, &[ready(Filter::Read, old)]).0, []);
-        assert_eq!(report(&mut filters, &[ready(Filter::Read, new)]).0, [Ready::READABLE]);
-    }
-
-    #[test]
-    fn a_one_shot_silences_both_filters_and_is_armed_by_a_change() {
-        let (_reader, descriptor) = descriptor();
-        let mut filters = Filters::default();
-        let watch = (R | W).oneshot();
-        let name = plan(&mut filters, descriptor, watch)[0].name;
-        let (found, silencing) = report(&mut filters, &[ready(Filter::Read, name)]);
-        assert_eq!(found, [Ready::READABLE]);
-        assert_eq!(
-            actions(&silencing),
-            [(Filter::Read, Action::Delete), (Filter::Write, Action::Delete)]
-        );
-        assert_eq!(
-            actions(&plan(&mut filters, descriptor, watch)),
-            [(Filter::Read, ADD), (Filter::Write, ADD)]
-        );
-    }
-
-    #[test]
-    fn an_error_of_a_closed_descriptor_is_invalid_and_silenced() {
-        let (_reader, descriptor) = descriptor();
-        let mut filters = Filters::default();
-        let name = plan(&mut filters, descriptor, R)[0].name;
-        let error = Answer { error: Some(libc::EBADF), ..ready(Filter::Read, name) };
-        let (found, silencing) = report(&mut filters, &[error]);
-        assert_eq!((found, silencing.len()), (vec![Ready::INVALID], 1));
-        let error = Answer { error: Some(libc::ENOMEM), ..ready(Filter::Read, name) };
-        assert_eq!(report(&mut filters, &[error]).0, [Ready::READABLE | Ready::ERROR]);
-    }
-
-    #[test]
-    fn one_bad_receipt_does_not_hide_the_others() {
-        let (_reader, descriptor) = descriptor();
-        let mut filters = Filters::default();
-        let changes = plan(&mut filters, descriptor, R | W);
-        let receipt = |error| Answer { error: Some(error), ..ready(Filter::Read, changes[0].name) };
-        let cases = [
-            ([0, 0], Verdict::Accepted),
-            ([libc::EINVAL, 0], Verdict::WrongKind),
-            ([libc::ENODEV, libc::EINVAL], Verdict::WrongKind),
-            ([0, libc::EBADF], Verdict::Refused(libc::EBADF)),
-            ([libc::EINVAL, libc::ENOMEM], Verdict::Refused(libc::ENOMEM)),
-        ];
-        for (errors, expected) in cases {
-            assert_eq!(verdict(&changes, &errors.map(receipt)), expected, "{errors:?}");
-        }
-        let deletions = plan(&mut filters, descriptor, Interest::empty());
-        let gone = [libc::ENOENT, libc::ENOENT].map(receipt);
-        assert_eq!(verdict(&deletions, &gone), Verdict::Accepted);
-        assert_eq!(
-            verdict(&deletions, &[libc::EBADF, 0].map(receipt)),
-            Verdict::Refused(libc::EBADF)
-        );
+        self.answered.clear();
     }
 }

@@ -33,6 +33,7 @@ mod bit_sets {
     use crate::backend::poll_set::to_timespec;
     use crate::descriptor::Descriptor;
     use crate::interest::Interest;
+    use crate::raw_event::bits;
 
     #[derive(Default)]
     pub(crate) struct Sets {
@@ -85,23 +86,27 @@ mod bit_sets {
             }
         }
 
-        /// The descriptors with a bit in any of the sets, in ascending order, with the bits that `poll`
-        /// does not report: none.
+        /// The descriptors with a bit in any of the sets, in ascending order; with the bits that `poll` does
+        /// not report, which are none, and those of the sets.
         ///
         /// The kernel neither examines nor clears bits above the process's table of descriptors. So the
         /// walk stops after as many bits as the call counted.
-        pub(crate) fn found(&self) -> impl Iterator<Item = (Descriptor, u32)> {
+        pub(crate) fn found(&self) -> impl Iterator<Item = (Descriptor, u32, u32)> {
             let mut sets = self.found.each_ref().map(|set| FdSetIter::new(set).peekable());
-            let mut bits = self.bits;
+            let mut left = self.bits;
             std::iter::from_fn(move || {
                 let number = sets.iter_mut().filter_map(|set| set.peek().copied()).min()?;
-                if bits == 0 {
+                if left == 0 {
                     return None;
                 }
-                for set in &mut sets {
-                    bits -= usize::from(set.next_if_eq(&number).is_some()).min(bits);
+                let mut seen = 0;
+                for (set, bit) in sets.iter_mut().zip([bits::IN, bits::OUT, bits::PRI]) {
+                    if set.next_if_eq(&number).is_some() {
+                        left = left.saturating_sub(1);
+                        seen |= bit;
+                    }
                 }
-                Some((Descriptor::from_number(number), 0))
+                Some((Descriptor::from_number(number), 0, seen))
             })
         }
     }
@@ -185,8 +190,9 @@ mod handle_sets {
             }
         }
 
-        /// The sockets in any of the sets, with the bits that `WSAPoll` does not report.
-        pub(crate) fn found(&self) -> impl Iterator<Item = (Descriptor, u32)> {
+        /// The sockets in any of the sets, with the bits that `WSAPoll` does not report; the bits of the sets
+        /// are not needed here.
+        pub(crate) fn found(&self) -> impl Iterator<Item = (Descriptor, u32, u32)> {
             let has = |set: &HandleSet, number: RawFd| set[1..=set[0]].contains(&(number as usize));
             self.wanted.iter().filter_map(move |&(number, interest)| {
                 let [read, write, except] = self.found.each_ref().map(|set| has(set, number));
@@ -197,7 +203,7 @@ mod handle_sets {
                     true if !read && !write => bits::ERR,
                     _ => 0,
                 };
-                (read || write || except).then(|| (Descriptor::from_number(number), known))
+                (read || write || except).then(|| (Descriptor::from_number(number), known, 0))
             })
         }
     }

@@ -11,7 +11,7 @@ use polyselect::{Backend, Events, Ready, Selector};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 use crate::case;
-use crate::support::harness::Case;
+use crate::support::harness::{CASE, Case};
 use crate::support::process::has_kernel_object;
 use crate::support::*;
 
@@ -24,6 +24,9 @@ pub const CASES: &[Case] = &[
 
 /// From now on the kernel has no memory for these calls of this thread.
 pub fn refuse(calls: &[i64]) {
+    if is_simulated() && calls != OPENING {
+        return simulated_kernel::refuse(true);
+    }
     let calls = calls.iter().map(|&call| (call, Vec::new())).collect();
     let this = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
     let no_memory = SeccompAction::Errno(libc::ENOMEM as u32);
@@ -32,7 +35,8 @@ pub fn refuse(calls: &[i64]) {
     apply_filter(&program).unwrap();
 }
 
-const OPENING: &[i64] = &[libc::SYS_epoll_create1, libc::SYS_io_uring_setup, libc::SYS_eventfd2];
+const OPENING: &[i64] =
+    &[libc::SYS_epoll_create1, libc::SYS_io_uring_setup, libc::SYS_eventfd2, libc::SYS_pipe2];
 
 pub const CHANGING: &[i64] = &[libc::SYS_epoll_ctl, libc::SYS_io_uring_enter];
 
@@ -49,6 +53,24 @@ pub const WAITING: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_select,
 ];
+
+/// Whether this case runs on the simulated kqueue. That is in this process, so no filter can stand before it.
+fn is_simulated() -> bool {
+    cfg!(kqueue_sim) && std::env::var(CASE).is_ok_and(|case| case.starts_with("kqueue::"))
+}
+
+mod simulated_kernel {
+    #[cfg(kqueue_sim)]
+    #[allow(unsafe_code)] // The simulation's own function.
+    pub fn refuse(refuse: bool) {
+        unsafe extern "C" {
+            safe fn kqueue_sim_fail(nth: u32, error: i32, in_a_change: bool) -> bool;
+        }
+        kqueue_sim_fail(if refuse { u32::MAX } else { 0 }, libc::ENOMEM, false);
+    }
+    #[cfg(not(kqueue_sim))]
+    pub fn refuse(_: bool) {}
+}
 
 #[track_caller]
 fn expect_no_memory(error: &io::Error) {
@@ -91,6 +113,7 @@ fn what_cannot_be_registered_is_given_back(backend: Backend) {
             assert_eq!(data, "other");
             assert_eq!(other.peer_addr().unwrap(), other_peer.local_addr().unwrap());
             assert_eq!(selector.len(), 1);
+            simulated_kernel::refuse(false);
             if backend != Backend::IoUring {
                 assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
             }
@@ -118,6 +141,7 @@ fn a_wait_that_fails_loses_nothing(backend: Backend) {
             }
         });
     });
+    simulated_kernel::refuse(false);
     let mut events = look(&mut selector);
     while events.len() < 2 {
         events.extend(look(&mut selector));

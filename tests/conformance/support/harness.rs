@@ -45,7 +45,8 @@ macro_rules! case {
     };
 }
 
-const CASE: &str = "POLYSELECT_CONFORMANCE_CASE";
+/// In the environment of a process that runs one case: its name.
+pub const CASE: &str = "POLYSELECT_CONFORMANCE_CASE";
 
 const TAKES_ALL: &str =
     "wine takes all that is sent to a peer that does not read, so that nothing has to wait";

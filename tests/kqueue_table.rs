@@ -1,0 +1,193 @@
+//! What a kqueue answers, one claim a row, to be read beside a manual page: each row runs on the simulated kernel
+//! (`tests/kqueue_sim/`) with the profile that `POLYSELECT_KQUEUE_PROFILE` names, and, where libkqueue is
+//! installed, on that. `scripts/kqueue` runs all profiles.
+
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // Foreign functions.
+#![allow(clippy::cast_possible_wrap, clippy::multiple_unsafe_ops_per_block)] // Short lists, and a child of `fork`.
+
+#[path = "kqueue_table/kinds.rs"]
+mod kinds;
+mod kqueue_sim;
+#[path = "kqueue_table/rows.rs"]
+mod rows;
+
+use std::ffi::{CStr, c_int, c_void};
+use std::os::fd::{AsRawFd, RawFd};
+
+use kqueue_sim::{EV_ERROR, kevent, profile};
+
+/// The function `kqueue`.
+type Open = unsafe extern "C" fn() -> c_int;
+
+/// The function `kevent`.
+type Call = unsafe extern "C" fn(
+    c_int,
+    *const kevent,
+    c_int,
+    *mut kevent,
+    c_int,
+    *const libc::timespec,
+) -> c_int;
+
+/// An implementation of kqueue.
+#[derive(Clone, Copy)]
+struct System {
+    open: Open,
+    call: Call,
+}
+
+/// A queue of an implementation.
+struct Queue {
+    system: System,
+    number: RawFd,
+}
+
+/// What `kevent` returns: events, or an error number.
+type Answer = Result<Vec<kevent>, c_int>;
+
+fn change(source: &impl AsRawFd, filter: i16, flags: u16) -> kevent {
+    let udata = std::ptr::without_provenance_mut(7);
+    kevent { ident: source.as_raw_fd() as usize, filter, flags, fflags: 0, data: 0, udata }
+}
+
+impl Queue {
+    fn new(system: System) -> Self {
+        // SAFETY: has no conditions.
+        let number = unsafe { (system.open)() };
+        assert!(number >= 0);
+        Self { system, number }
+    }
+
+    /// One call that does not wait.
+    fn call(&self, changes: &[kevent], room: usize) -> Answer {
+        self.wait(changes, room, Some(0))
+    }
+
+    fn wait(&self, changes: &[kevent], room: usize, nanoseconds: Option<i64>) -> Answer {
+        // SAFETY: zero is a valid event.
+        let mut events = vec![unsafe { std::mem::zeroed::<kevent>() }; room];
+        let timeout = nanoseconds.map(|tv_nsec| libc::timespec { tv_sec: 0, tv_nsec });
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the lists have the lengths that are passed.
+        let count = unsafe {
+            (self.system.call)(
+                self.number,
+                changes.as_ptr(),
+                changes.len() as c_int,
+                events.as_mut_ptr(),
+                room as c_int,
+                timeout,
+            )
+        };
+        match usize::try_from(count) {
+            Ok(count) => {
+                events.truncate(count);
+                Ok(events)
+            }
+            Err(_) => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)),
+        }
+    }
+
+    /// Makes changes that succeed.
+    #[track_caller]
+    fn set(&self, changes: &[kevent]) {
+        assert!(self.call(changes, 0).is_ok(), "{changes:?}");
+    }
+
+    /// The error of one change.
+    fn error(&self, change: kevent) -> c_int {
+        match self.call(&[change], 1) {
+            Ok(answers) if answers.first().is_some_and(|it| it.flags & EV_ERROR != 0) => {
+                answers[0].data as c_int
+            }
+            Ok(_) => 0,
+            Err(error) => error,
+        }
+    }
+
+    /// The filters that are reported now.
+    fn filters(&self) -> Vec<i16> {
+        let mut filters: Vec<_> = self.events().iter().map(|event| event.filter).collect();
+        filters.sort_unstable();
+        filters
+    }
+
+    fn events(&self) -> Vec<kevent> {
+        self.call(&[], 8).expect("has room")
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: its own number.
+        unsafe { libc::close(self.number) };
+    }
+}
+
+#[test]
+fn the_simulated_kernel_answers_as_its_profile_says() {
+    let system = System { open: kqueue_sim::kqueue, call: kevent };
+    for (name, row) in rows::ROWS.iter().chain(kinds::ROWS) {
+        println!("{}: {name}", profile().name);
+        row(system);
+    }
+}
+
+/// Rows in which libkqueue on Linux differs from every BSD, and why.
+const NOT_LIBKQUEUE: &[(&str, &str)] = &[
+    ("closing removes the filters", "it is not told of close"),
+    ("a number that comes back does not revive the filters", "it is not told of close"),
+    ("EV_RECEIPT without room ends the list", "it goes on"),
+    ("only receipts are returned while events are pending", "it returns both"),
+    ("a bad change without room ends the list, with room it does not", "it goes on"),
+    ("a pipe whose reader is gone takes no filter for writing", "epoll takes it"),
+    ("a full pipe whose reader goes", "epoll reports it"),
+    ("a filter added before listen", "epoll reports connections"),
+    ("a regular file is silent at its end", "its files are polled"),
+    ("/dev/null", "epoll refuses it"),
+    ("a queue in a queue", "its queues are no files of the kernel"),
+    ("priority data", "it has no such filter"),
+    ("timeouts", "a negative one is not refused"),
+    ("a regular file and a filter for writing", "its files are polled"),
+    ("a directory", "its files are polled"),
+    ("a terminal", "its files are polled"),
+    ("poll of a device, and of a pipe beside it", "it has no `poll`"),
+    ("the last writer of a named pipe", "epoll reports it"),
+    (
+        "a queue is not inherited by fork, and its number is free in the child",
+        "its queues are files of Linux",
+    ),
+];
+
+#[test]
+fn libkqueue_answers_as_the_rows_say() {
+    let Some(system) = libkqueue() else {
+        println!("skipped: libkqueue.so.0 is not installed");
+        return;
+    };
+    for (name, row) in rows::ROWS.iter().chain(kinds::ROWS) {
+        match NOT_LIBKQUEUE.iter().find(|(known, _)| known == name) {
+            Some((_, why)) => println!("skipped: {name}: {why}"),
+            None => {
+                println!("libkqueue: {name}");
+                row(system);
+            }
+        }
+    }
+}
+
+fn libkqueue() -> Option<System> {
+    let find = |name: &CStr| {
+        // SAFETY: the library is opened for as long as the program runs.
+        let library = unsafe { libc::dlopen(c"libkqueue.so.0".as_ptr(), libc::RTLD_NOW) };
+        // SAFETY: the library is open, and the name ends with a zero.
+        (!library.is_null()).then(|| unsafe { libc::dlsym(library, name.as_ptr()) })
+    };
+    let (open, call) = (find(c"kqueue")?, find(c"kevent")?);
+    // SAFETY: the function of that library has this type.
+    let open = unsafe { std::mem::transmute::<*mut c_void, Open>(open) };
+    // SAFETY: as above; the structure in it is laid out as ours.
+    let call = unsafe { std::mem::transmute::<*mut c_void, Call>(call) };
+    Some(System { open, call })
+}
