@@ -8,6 +8,8 @@ mod bytes;
 pub mod callbacks;
 pub mod ftp_frames;
 pub mod http_requests;
+#[cfg(feature = "async")]
+pub mod loops;
 pub mod mechanisms;
 #[allow(dead_code, unused_imports)] // The targets use only some of it.
 pub mod sources;
@@ -25,6 +27,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "callbacks", check: callbacks::check },
     Target { name: "ftp_frames", check: ftp_frames::check },
     Target { name: "http_requests", check: http_requests::check },
+    #[cfg(feature = "async")]
+    Target { name: "loops", check: loops::check },
     Target { name: "mechanisms", check: mechanisms::check },
     Target { name: "timer_wheel", check: timer_wheel::check },
     Target { name: "write_queue", check: write_queue::check },

@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use super::EventLoop;
 use super::call_user::{Iteration, Late, Place, Registrant, Replaced};
-use super::handler::Answer;
+use super::handler::{Answer, Handler};
 use crate::key::Key;
 
 pub(super) type ErrorHook<T> = Rc<RefCell<dyn FnMut(&mut EventLoop<T>, Key, io::Error)>>;
@@ -58,10 +58,11 @@ impl<T: 'static> EventLoop<T> {
         iteration: &Iteration,
         key: Key,
         answer: Answer,
+        handler: Handler<T>,
     ) -> Result<(), Replaced> {
         let failure = self.failure.take();
         if iteration.is_of(self) {
-            self.follow_answer(iteration, key, answer, failure)
+            self.follow_answer(iteration, key, answer, failure, Some(handler))
         } else {
             iteration.leave(Late::Answer(key, answer, failure));
             Err(Replaced(()))
@@ -74,6 +75,7 @@ impl<T: 'static> EventLoop<T> {
         key: Key,
         answer: Answer,
         failure: Option<io::Error>,
+        handler: Option<Handler<T>>,
     ) -> Result<(), Replaced> {
         let failure = match answer {
             Answer::Keep => return Ok(()),
@@ -87,7 +89,7 @@ impl<T: 'static> EventLoop<T> {
                 Err(error) => Some(error),
             },
         };
-        self.end_source(iteration, key, failure)
+        self.end_source(iteration, key, failure, handler)
     }
 
     /// Ends a registration, drops what it owned, and reports why it failed, if it did.
@@ -96,11 +98,15 @@ impl<T: 'static> EventLoop<T> {
         iteration: &Iteration,
         key: Key,
         failure: Option<io::Error>,
+        handler: Option<Handler<T>>,
     ) -> Result<(), Replaced> {
         let mut dropped = Ok(());
-        if let Ok(removed) = self.sources.remove(key) {
-            let place = Place::Destructor(removed.source().0.location());
-            let drop_it = |_: &mut Self| catch_unwind(AssertUnwindSafe(|| drop(removed)));
+        // If the callback ended its own registration, this is the last owner.
+        let handler =
+            self.sources.remove(key).map(|removed| removed.into_parts().0).ok().or(handler);
+        if let Some(handler) = handler {
+            let place = Place::Destructor(handler.0.location());
+            let drop_it = |_: &mut Self| catch_unwind(AssertUnwindSafe(|| drop(handler)));
             dropped = match self.call_user(iteration, Registrant::Nothing, place, drop_it) {
                 Ok(dropped) | Err(Replaced(dropped)) => dropped,
             };

@@ -12,6 +12,10 @@ pub mod timer {
     pub(crate) mod wheel;
 }
 
+#[cfg(feature = "async")]
+#[path = "../../../tests/loop_model/mod.rs"]
+pub mod loop_model;
+
 #[path = "../../../tests/model/mod.rs"]
 pub mod model;
 

@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     case!(a_hook_may_replace_itself_and_use_the_loop),
     case!(a_modification_that_is_refused_is_an_error_of_the_callback needs exclusive),
     case!(a_panic_passes_through_and_the_rest_is_delivered),
+    case!(an_error_of_a_callback_that_ended_itself_is_reported_although_a_destructor_panics),
     case!(a_panic_of_a_timer_or_call_leaves_the_others),
 ];
 
@@ -55,6 +56,35 @@ fn would_block_and_interrupted_mean_nothing(backend: Backend) {
         .unwrap();
     event_loop.run().unwrap();
     assert_eq!(event_loop.state, 3);
+}
+
+fn an_error_of_a_callback_that_ended_itself_is_reported_although_a_destructor_panics(
+    backend: Backend,
+) {
+    struct PanicsWhenDropped;
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("a destructor, as planned");
+        }
+    }
+
+    let (left, _right) = pair();
+    let mut event_loop = open(backend, Vec::new());
+    event_loop.on_error(|event_loop, key, error| event_loop.state.push((key, error.to_string())));
+    let owned = PanicsWhenDropped;
+    let key = event_loop
+        .register_with(left, Interest::WRITABLE, |key| {
+            move |event_loop: &mut EventLoop<_>, _: &_, _| {
+                let _ = &owned;
+                event_loop.unregister(key)?;
+                Err(io::Error::other("went wrong"))
+            }
+        })
+        .unwrap();
+    let turn = catch_unwind(AssertUnwindSafe(|| event_loop.turn(SURELY)));
+    assert!(turn.is_err(), "the panic passes through");
+    assert_eq!(event_loop.state, [(key, "went wrong".to_owned())]);
 }
 
 fn without_a_hook_the_loop_runs_on(backend: Backend) {

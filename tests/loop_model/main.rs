@@ -1,0 +1,61 @@
+//! The proof that callbacks, timers, calls, signals, children, tasks, streams and servers keep what they promise:
+//! random programs on each backend, whose callbacks, tasks, wakers and destructors do further steps of
+//! the program. After every iteration what happened is compared with a plain description.
+//!
+//! A program that fails is shrunk and kept in `regressions.txt`, which is run first the next time.
+//!
+//! ```text
+//! cargo test --all-features --test loop_model
+//! POLYSELECT_MODEL_SECONDS=600 cargo test --release --all-features --test loop_model
+//! POLYSELECT_MODEL_PROGRAMS=5000 cargo test --release --all-features --test loop_model -- epoll
+//! ```
+
+#![cfg(target_os = "linux")]
+
+#[path = "mod.rs"]
+mod loop_model;
+#[path = "../support/own_descriptors.rs"]
+#[allow(dead_code)] // Other tests use the rest of it.
+mod own_descriptors;
+mod random;
+
+use polyselect::Backend;
+use random::{check, check_without_pidfd};
+
+fn on(backend: Backend) {
+    if backend.is_available() {
+        check(backend);
+    } else {
+        println!("skipped: this system does not have {backend}");
+    }
+}
+
+#[test]
+fn epoll() {
+    on(Backend::Epoll);
+}
+
+#[test]
+fn io_uring() {
+    on(Backend::IoUring);
+}
+
+#[test]
+fn mio() {
+    on(Backend::Mio);
+}
+
+#[test]
+fn poll() {
+    on(Backend::Poll);
+}
+
+#[test]
+fn select() {
+    on(Backend::Select);
+}
+
+#[test]
+fn poll_where_children_have_no_descriptor() {
+    check_without_pidfd(Backend::Poll);
+}

@@ -1,0 +1,23 @@
+//! A plain model of an event loop with tasks: programs, what each part of the loop owes, and how a program ends.
+
+#![allow(missing_debug_implementations)] // No failure prints them; its program says more.
+
+pub mod callbacks;
+pub mod children;
+pub mod clients;
+pub mod ending;
+pub mod homes;
+pub mod pipe_tasks;
+pub mod pipes;
+pub mod program;
+pub mod servers;
+pub mod signals;
+pub mod socket;
+pub mod sources;
+pub mod steps;
+pub mod streams;
+pub mod tasks;
+pub mod timers;
+pub mod wakers;
+pub mod watchdog;
+pub mod world;

@@ -1,0 +1,175 @@
+//! Connected sockets, and the bytes that go through them.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::steps::Kind;
+use super::world::World;
+
+/// The byte at this position of every stream.
+pub fn byte_at(position: u64) -> u8 {
+    (position % 251) as u8
+}
+
+pub fn bytes_from(position: u64, count: usize) -> Vec<u8> {
+    (position..).take(count).map(byte_at).collect()
+}
+
+/// Compares bytes that came with those that are due.
+pub fn check_bytes(world: &World, what: &str, received: &Cell<u64>, bytes: &[u8]) {
+    let start = received.get();
+    if let Some(wrong) = (start..).zip(bytes).find(|&(position, &byte)| byte_at(position) != byte) {
+        world.wrong(format!("{what}: the byte at {} is {}", wrong.0, wrong.1));
+    }
+    received.set(start + bytes.len() as u64);
+}
+
+#[derive(Debug)]
+pub enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
+/// An address of this host that nothing else listens on. The ports of a single one would not last: a connection
+/// keeps its port for a minute after its end.
+pub fn new_address() -> SocketAddr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let host = (std::process::id() << 16).wrapping_add(count) % 0xFF_FFFE + 1;
+    SocketAddr::from((Ipv4Addr::from_bits(0x7F00_0000 | host), 0))
+}
+
+pub fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(new_address()).expect("listens");
+    let left = TcpStream::connect(listener.local_addr().expect("an address"));
+    let right = listener.accept().expect("a connection").0;
+    (left.expect("connects"), right)
+}
+
+/// A non-blocking socket, which may run steps when it is dropped.
+pub struct Socket {
+    stream: Stream,
+    world: Option<Rc<World>>,
+    is_dropped: Rc<Cell<bool>>,
+}
+
+impl Socket {
+    pub fn pair(kind: Kind) -> (Self, Self) {
+        let (left, right) = match kind {
+            Kind::Unix => {
+                let (left, right) = UnixStream::pair().expect("a pair");
+                (Stream::Unix(left), Stream::Unix(right))
+            }
+            Kind::Tcp | Kind::Listener => {
+                let (left, right) = tcp_pair();
+                (Stream::Tcp(left), Stream::Tcp(right))
+            }
+        };
+        (Self::of(left), Self::of(right))
+    }
+
+    pub fn of(stream: impl Into<Stream>) -> Self {
+        let stream = stream.into();
+        let socket = Self { stream, world: None, is_dropped: Rc::default() };
+        rustix::io::ioctl_fionbio(&socket, true).expect("becomes non-blocking");
+        socket
+    }
+
+    /// From now on its destructor runs steps of the program.
+    pub fn acting(mut self, world: &Rc<World>) -> Self {
+        self.world = Some(Rc::clone(world));
+        self
+    }
+
+    pub fn is_dropped(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.is_dropped)
+    }
+
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.stream, Stream::Tcp(_))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.is_dropped.set(true);
+        if let Some(world) = self.world.take() {
+            world.act_when_dropped();
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tcp(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for &Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.stream {
+            Stream::Unix(stream) => (&*stream).read(buffer),
+            Stream::Tcp(stream) => (&*stream).read(buffer),
+        }
+    }
+}
+
+impl Write for &Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.stream {
+            Stream::Unix(stream) => (&*stream).write(bytes),
+            Stream::Tcp(stream) => (&*stream).write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes what fits of the next bytes of a stream.
+pub fn send(mut socket: impl Write, sent: &Cell<u64>, count: usize) {
+    // The peer may be gone; the loop is not to blame.
+    let count = socket.write(&bytes_from(sent.get(), count)).unwrap_or(0);
+    sent.set(sent.get() + count as u64);
+}
+
+/// Whether nothing more will come after an error of this kind.
+pub fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+    )
+}
+
+/// What `poll` says within this many milliseconds.
+pub fn poll_flags(socket: impl AsFd, flags: PollFlags, milliseconds: i64) -> PollFlags {
+    let mut entry = [PollFd::new(&socket, flags)];
+    let timeout =
+        Timespec { tv_sec: milliseconds / 1_000, tv_nsec: (milliseconds % 1_000) * 1_000_000 };
+    rustix::io::retry_on_intr(|| poll(&mut entry, Some(&timeout))).expect("polls");
+    entry[0].revents()
+}

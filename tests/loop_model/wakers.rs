@@ -1,0 +1,62 @@
+//! Wakers whose owners are counted, and wakers that panic.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+
+use super::world::panic_as_planned;
+
+/// Does nothing when it is woken.
+struct Counted;
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {}
+}
+
+struct Panicking;
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        if !std::thread::panicking() {
+            panic_as_planned();
+        }
+    }
+}
+
+/// The wakers that a program has given away.
+#[derive(Default)]
+pub struct Wakers {
+    counted: RefCell<Vec<Weak<Counted>>>,
+    panicking: RefCell<Vec<Weak<Panicking>>>,
+}
+
+/// A waker, and the count of its owners.
+pub struct Count(Weak<Counted>);
+
+impl Count {
+    pub fn owners(&self) -> usize {
+        self.0.strong_count()
+    }
+}
+
+impl Wakers {
+    pub fn counted(&self) -> (Waker, Count) {
+        let waker = Arc::new(Counted);
+        self.counted.borrow_mut().push(Arc::downgrade(&waker));
+        let count = Count(Arc::downgrade(&waker));
+        (waker.into(), count)
+    }
+
+    pub fn panicking(&self) -> Waker {
+        let waker = Arc::new(Panicking);
+        self.panicking.borrow_mut().push(Arc::downgrade(&waker));
+        waker.into()
+    }
+
+    /// How many of them have an owner.
+    pub fn left(&self) -> usize {
+        let counted = self.counted.borrow().iter().filter(|waker| waker.strong_count() > 0).count();
+        let panicking = self.panicking.borrow();
+        counted + panicking.iter().filter(|waker| waker.strong_count() > 0).count()
+    }
+}
