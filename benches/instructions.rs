@@ -32,6 +32,7 @@ const WATCHED: &[&str] = &[
     "raw",
     "epoll",
     "epoll-edge",
+    "shared",
     "event-loop",
     "coroutines",
     "io_uring",

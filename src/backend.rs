@@ -13,7 +13,7 @@ use crate::key::Token;
 mod always_ready;
 mod capabilities;
 #[cfg(epoll)]
-mod epoll;
+pub(crate) mod epoll;
 mod fd_map;
 #[cfg(io_uring)]
 mod io_uring;
@@ -175,6 +175,7 @@ const TABLE: &[Row] = &[
             exclusive: true,
             priority: true,
             nesting: true,
+            shared: true,
         },
         #[cfg(epoll)]
         open: epoll::open,
@@ -193,6 +194,7 @@ const TABLE: &[Row] = &[
                 target_os = "dragonfly"
             )),
             nesting: true,
+            shared: true,
             ..Capabilities::NONE
         },
         #[cfg(kqueue)]
@@ -222,6 +224,7 @@ const TABLE: &[Row] = &[
             oneshot: true,
             priority: cfg!(epoll),
             nesting: cfg!(any(epoll, kqueue)),
+            shared: true,
             ..Capabilities::NONE
         },
         #[cfg(mio)]
@@ -232,13 +235,23 @@ const TABLE: &[Row] = &[
     Row {
         backend: Backend::Poll,
         name: "poll",
-        capabilities: Capabilities { oneshot: true, priority: cfg!(unix), ..Capabilities::NONE },
+        capabilities: Capabilities {
+            oneshot: true,
+            priority: cfg!(unix),
+            shared: true,
+            ..Capabilities::NONE
+        },
         open: poll::open,
     },
     Row {
         backend: Backend::Select,
         name: "select",
-        capabilities: Capabilities { oneshot: true, priority: true, ..Capabilities::NONE },
+        capabilities: Capabilities {
+            oneshot: true,
+            priority: true,
+            shared: true,
+            ..Capabilities::NONE
+        },
         #[cfg(select)]
         open: select::open,
         #[cfg(not(select))]
@@ -357,7 +370,12 @@ impl Backend {
     }
 
     fn row(self) -> &'static Row {
-        &TABLE[self as usize]
+        &TABLE[self.index()]
+    }
+
+    /// The index in [`ALL`](Self::ALL).
+    pub(crate) fn index(self) -> usize {
+        self as usize
     }
 
     /// Opens the backend that `POLYSELECT_BACKEND` names, else the best one.

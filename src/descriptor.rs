@@ -27,12 +27,14 @@ impl Descriptor {
     }
 
     /// The descriptor as an argument of a system call that returns `EBADF` if it is not open.
+    #[inline]
     pub(crate) fn borrow(self) -> BorrowedFd<'static> {
-        // SAFETY: the number came from a source's `as_fd`, so it is not the invalid one. A selector
-        // owns its sources, lends them by shared reference only, and forgets the number before it
-        // returns or drops a source, so safe code cannot close the descriptor while a backend holds
-        // this borrow. If code outside the rules of I/O safety closes it, the number is an argument of
-        // readiness calls only, which then fail.
+        // SAFETY: the number came from a source's `as_fd` or is a kernel object's, so it is not the
+        // invalid one. A selector owns its sources, lends them by shared reference only, and forgets the
+        // number before it returns or drops a source, so safe code cannot close the descriptor while a
+        // backend holds this borrow; it closes a kernel object when no thread waits on it. If code
+        // outside the rules of I/O safety closes it, the number is an argument of readiness calls only,
+        // which then fail.
         unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 
@@ -86,12 +88,13 @@ impl Descriptor {
         self.0 as usize
     }
 
+    #[inline]
     pub(crate) fn number(self) -> RawFd {
         self.0
     }
 
     /// The descriptor with this number, which [`number`](Self::number) returned.
-    #[cfg(select)]
+    #[inline]
     pub(crate) fn from_number(number: RawFd) -> Self {
         Self(number)
     }

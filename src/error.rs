@@ -142,7 +142,7 @@ impl fmt::Display for ForkedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "this selector was made before a fork, and its kernel object belongs to the parent: \
-             call rebuild() in the child, or drop it",
+             call rebuild() in the child, or drop it; instead of a SharedSelector, open another one",
         )
     }
 }

@@ -1,6 +1,6 @@
 //! [`Registration`]: an entry of the selector, as it is kept and as it is lent.
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::descriptor::Descriptor;
 use crate::interest::{Interest, Watch};
@@ -148,6 +148,16 @@ impl<S, D> Registration<S, D> {
     /// The token with which the backend is to watch.
     pub(crate) fn token(&self, slot: usize) -> Token {
         Token::new(self.key(slot), self.watch.interest())
+    }
+
+    /// Logs that this registration has been removed from its slot.
+    #[inline(always)]
+    pub(crate) fn log_removal(&self, slot: usize, removal: io::Result<()>) {
+        let (key, descriptor) = (self.key(slot), self.descriptor);
+        if let Err(error) = removal {
+            log::debug!("{key}: the kernel refused to remove descriptor {descriptor}: {error}");
+        }
+        log::trace!("{key} unregistered: descriptor {descriptor}");
     }
 
     #[inline]

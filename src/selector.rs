@@ -5,6 +5,8 @@
 mod lookup;
 mod modify;
 mod rebuild;
+pub(crate) mod shareable;
+pub(crate) mod timeout;
 mod wait;
 
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::key::{Key, Token, next_generation};
 use crate::registration::Registration;
 use crate::source::Source;
 use crate::waker::Waker;
+use modify::Rejection;
 
 pub use crate::event::EventsIter;
 pub use lookup::{Drain, Iter, IterMut};
@@ -98,8 +101,8 @@ pub struct Selector<S, D = ()> {
     descriptors: DescriptorTable,
     /// Slots whose change has not been sent to the backend yet.
     changes: Vec<u32>,
-    /// Keys whose change the kernel rejected; each is still owed an `INVALID` event.
-    rejected: Vec<Key>,
+    /// Changes that the kernel rejected; each registration is still owed an `INVALID` event.
+    rejected: Vec<Rejection>,
     waker: Option<Waker>,
     backend: Backend,
     home: HomeProcess,
@@ -217,6 +220,19 @@ impl<S, D> Selector<S, D> {
         S: Source,
     {
         let (descriptor, watch) = (Descriptor::of(&source), watch.into());
+        let key = self.insert(descriptor, watch, source, data)?;
+        log::trace!("{key} registered: descriptor {descriptor}, {watch:?}");
+        Ok(key)
+    }
+
+    #[inline(always)]
+    fn insert(
+        &mut self,
+        descriptor: Descriptor,
+        watch: Watch,
+        source: S,
+        data: D,
+    ) -> Result<Key, RegisterError<S, D>> {
         match self.admit(descriptor, watch) {
             Ok(key) => {
                 let slot = self.registrations.insert(Registration {
@@ -231,7 +247,6 @@ impl<S, D> Selector<S, D> {
                 });
                 debug_assert_eq!(slot, key.slot());
                 self.oneshots += usize::from(watch.is_oneshot());
-                log::trace!("{key} registered: descriptor {descriptor}, {watch:?}");
                 Ok(key)
             }
             Err(error) => Err(RegisterError::new(error, source, data)),
@@ -302,30 +317,35 @@ impl<S, D> Selector<S, D> {
     /// Removes the registration of an occupied slot.
     #[inline(always)]
     fn remove(&mut self, slot: usize) -> Registration<S, D> {
+        let (registration, removal) = self.take_out(slot);
+        registration.log_removal(slot, removal);
+        registration
+    }
+
+    /// Removes the registration of an occupied slot; the result is the kernel's.
+    #[inline(always)]
+    fn take_out(&mut self, slot: usize) -> (Registration<S, D>, io::Result<()>) {
         let registration = self.registrations.remove(slot);
         let Registration { descriptor, watch, applied, .. } = registration;
-        self.withdraw(registration.key(slot), descriptor, applied);
+        let removal = self.withdraw(registration.key(slot), descriptor, applied);
         self.descriptors.remove(descriptor);
         self.oneshots -= usize::from(watch.is_oneshot());
-        log::trace!("{} unregistered: descriptor {descriptor}", registration.key(slot));
-        registration
+        (registration, removal)
     }
 
     /// Makes the backend forget a descriptor, whatever the kernel says.
     #[inline(always)]
-    fn withdraw(&mut self, key: Key, descriptor: Descriptor, applied: Watch) {
+    fn withdraw(&mut self, key: Key, descriptor: Descriptor, applied: Watch) -> io::Result<()> {
         let (old, nothing) = (applied.interest(), Interest::empty());
-        if !old.is_empty()
-            && let Err(error) = self.poller.update(
-                descriptor,
-                Token::new(key, nothing),
-                old,
-                applied.with_interest(nothing),
-            )
-        {
-            log::debug!("{key}: the kernel refused to remove descriptor {descriptor}: {error}");
-            self.has_stale_events = true;
+        if !old.is_empty() {
+            let token = Token::new(key, nothing);
+            let removal = applied.with_interest(nothing);
+            if let Err(error) = self.poller.update(descriptor, token, old, removal) {
+                self.has_stale_events = true;
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     /// Returns a handle with which other threads end the wait; see [`Waker`] for an example.

@@ -85,9 +85,16 @@ impl Waker {
     }
 
     /// Takes the wakes that have come; later ones count for the next wait. To be called whenever
-    /// the descriptor was readable, because a signal may come after its wake has been taken.
-    pub(crate) fn take(&self) {
-        self.0.flag.lower(|| self.0.channel.drain());
+    /// the descriptor was readable, because a signal may come after its wake has been taken. Returns
+    /// `false` if the descriptor was readable because of a [`poke`](Self::poke) only.
+    pub(crate) fn take(&self) -> bool {
+        self.0.flag.lower(|| self.0.channel.drain())
+    }
+
+    /// Ends the present call of the backend without a wake. To be called only by the process that opened
+    /// the channel.
+    pub(crate) fn poke(&self) -> io::Result<()> {
+        self.0.channel.signal()
     }
 
     /// Returns the descriptor that becomes readable by a wake.

@@ -26,11 +26,19 @@ pub struct Capabilities {
     pub priority: bool,
     /// [`Selector::descriptor`](crate::Selector::descriptor).
     pub nesting: bool,
+    /// [`SharedSelector`](crate::SharedSelector).
+    pub shared: bool,
 }
 
 impl Capabilities {
-    pub(super) const NONE: Self =
-        Self { edge: false, oneshot: false, exclusive: false, priority: false, nesting: false };
+    pub(super) const NONE: Self = Self {
+        edge: false,
+        oneshot: false,
+        exclusive: false,
+        priority: false,
+        nesting: false,
+        shared: false,
+    };
 }
 
 impl Backend {

@@ -23,7 +23,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::AnyPoller;
@@ -73,9 +73,23 @@ impl Epoll {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         if timeout.is_none() && !self.always_ready.is_ready() {
-            return self.collect(events, None);
+            return collect(self.epoll.as_fd(), events, None);
         }
         self.wait_until(events, timeout)
+    }
+
+    /// The kernel object, for [`wait_for`] while another thread changes it.
+    pub(crate) fn kernel_object(&self) -> Descriptor {
+        Descriptor::of(&self.epoll)
+    }
+
+    /// Whether the next wait reports an event that the kernel object does not show.
+    pub(crate) fn has_ready_files(&self) -> bool {
+        self.always_ready.is_ready()
+    }
+
+    pub(crate) fn report_ready_files(&mut self, events: &mut Events) {
+        self.always_ready.report(events);
     }
 
     pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
@@ -127,27 +141,38 @@ impl Epoll {
         }
     }
 
-    /// One `epoll_wait`.
-    #[inline(always)]
-    fn collect(&self, events: &mut Events, timeout: Option<&Timespec>) -> io::Result<()> {
-        Ok(events.fill(|places| epoll::wait(&self.epoll, places, timeout))?)
-    }
-
     #[inline(never)]
     fn wait_until(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let Some(timeout) = timeout.filter(|_| !self.always_ready.is_ready()) else {
-            self.collect(events, Some(&to_timespec(Duration::ZERO)))?;
-            self.always_ready.report(events);
-            return Ok(());
-        };
-        // The caller waits again for what is left below a millisecond.
-        let (milliseconds, rest) = split_timeout(timeout);
-        if milliseconds.is_zero() && !rest.is_zero() && !readable_within(self.epoll.as_fd(), rest)?
-        {
-            return Ok(());
-        }
-        self.collect(events, Some(&to_timespec(milliseconds)))
+        let timeout = if self.always_ready.is_ready() { Some(Duration::ZERO) } else { timeout };
+        wait_for(self.epoll.as_fd(), events, timeout)?;
+        self.always_ready.report(events);
+        Ok(())
     }
+}
+
+/// Waits on the kernel object for up to `timeout`. It may return early without an event.
+pub(crate) fn wait_for(
+    epoll: BorrowedFd<'_>,
+    events: &mut Events,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    let Some(timeout) = timeout else { return collect(epoll, events, None) };
+    // The caller waits again for what is left below a millisecond.
+    let (milliseconds, rest) = split_timeout(timeout);
+    if milliseconds.is_zero() && !rest.is_zero() && !readable_within(epoll, rest)? {
+        return Ok(());
+    }
+    collect(epoll, events, Some(&to_timespec(milliseconds)))
+}
+
+/// One `epoll_wait`.
+#[inline(always)]
+pub(crate) fn collect(
+    epoll: BorrowedFd<'_>,
+    events: &mut Events,
+    timeout: Option<&Timespec>,
+) -> io::Result<()> {
+    Ok(events.fill(|places| epoll::wait(epoll, places, timeout))?)
 }
 
 fn refusal(errno: Errno, descriptor: Descriptor, watch: Watch) -> io::Error {

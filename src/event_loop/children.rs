@@ -101,7 +101,7 @@ impl<T: 'static> HandleEvent<T> for Pidfd {
         self.descriptor.as_fd()
     }
 
-    fn call(&self, event_loop: &mut EventLoop<T>, _: &Event) -> Answer {
+    fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, _: &Event) -> Answer {
         event_loop.children.due.push_back(self.child);
         Answer::Keep
     }

@@ -58,11 +58,10 @@ impl<T: 'static> EventLoop<T> {
         iteration: &Iteration,
         key: Key,
         answer: Answer,
-        handler: Handler<T>,
     ) -> Result<(), Replaced> {
-        let failure = self.failure.take();
+        let (failure, handler) = (self.failure.take(), self.failed.take());
         if iteration.is_of(self) {
-            self.follow_answer(iteration, key, answer, failure, Some(handler))
+            self.follow_answer(iteration, key, answer, failure, handler)
         } else {
             iteration.leave(Late::Answer(key, answer, failure));
             Err(Replaced(()))

@@ -48,8 +48,8 @@ pub(super) enum Answer {
 /// A source and its callback without their types.
 pub(super) trait HandleEvent<T> {
     fn descriptor(&self) -> BorrowedFd<'_>;
-    /// The caller is an owner until it has followed the answer, so source and callback outlive their own removal.
-    fn call(&self, event_loop: &mut EventLoop<T>, event: &Event) -> Answer;
+    /// Takes `Rc<Self>` so that source and callback outlive their own removal.
+    fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, event: &Event) -> Answer;
     fn source(&self) -> &dyn Any;
     /// The source alone, if this is its only owner.
     fn into_source(self: Rc<Self>) -> Option<Box<dyn Any>>;
@@ -122,14 +122,19 @@ where
         self.source.as_fd()
     }
 
-    fn call(&self, event_loop: &mut EventLoop<T>, event: &Event) -> Answer {
+    fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, event: &Event) -> Answer {
         // Only an iteration of its own loop calls it, and those do not nest.
         let mut callback = self.callback.borrow_mut();
         match (*callback)(event_loop, &self.source, *event) {
             Ok(Next::Keep) => Answer::Keep,
             Ok(Next::Remove) => Answer::Remove,
             Ok(Next::Modify(interest)) => Answer::Modify(interest),
-            Err(error) => event_loop.fail(error),
+            Err(error) => {
+                drop(callback);
+                // They are dropped when the error has been reported.
+                event_loop.failed = Some(Handler(self));
+                event_loop.fail(error)
+            }
         }
     }
 

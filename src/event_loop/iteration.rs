@@ -127,7 +127,7 @@ impl<T: 'static> EventLoop<T> {
             let call = |event_loop: &mut Self| handler.0.call(event_loop, &event);
             let answer = self.call_guarded(iteration, registrant, call);
             if !matches!(answer, Answer::Keep) || !iteration.is_of(self) {
-                self.follow(iteration, event.key, answer, handler)?;
+                self.follow(iteration, event.key, answer)?;
             }
         }
         Ok(())
@@ -144,7 +144,7 @@ impl<T: 'static> EventLoop<T> {
             iteration.log(|| log::trace!("{event:?} for {place}"));
             let call = |event_loop: &mut Self| handler.0.call(event_loop, &event);
             let answer = self.call_observed(iteration, registrant, place, call);
-            self.follow(iteration, event.key, answer, handler)?;
+            self.follow(iteration, event.key, answer)?;
         }
         Ok(())
     }

@@ -98,7 +98,7 @@ impl<T: 'static> HandleEvent<T> for Watcher {
         self.0.descriptor()
     }
 
-    fn call(&self, event_loop: &mut EventLoop<T>, event: &Event) -> Answer {
+    fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, event: &Event) -> Answer {
         if self.0.deliver(event) {
             event_loop.tasks.runtime().push_changed(Rc::clone(&self.0));
         }

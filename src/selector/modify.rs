@@ -1,8 +1,9 @@
 //! Changes of a watch: noted when they are made, sent to the backend when the wait begins.
 
-use std::{io, mem};
+use std::{fmt, io, mem};
 
 use super::Selector;
+use crate::descriptor::Descriptor;
 use crate::error;
 use crate::interest::{Interest, Watch};
 use crate::key::Key;
@@ -70,6 +71,22 @@ impl<S, D> Selector<S, D> {
     #[inline]
     fn change(&mut self, key: Key, next: impl FnOnce(Watch) -> Watch) -> io::Result<()> {
         self.home.check()?;
+        if let Some(watch) = self.note_change(key, next)? {
+            log::trace!("{key} modified: {watch:?}");
+            if self.is_nested {
+                self.apply_changes();
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a change, and returns the new watch if there is something to send to the backend.
+    #[inline]
+    pub(super) fn note_change(
+        &mut self,
+        key: Key,
+        next: impl FnOnce(Watch) -> Watch,
+    ) -> io::Result<Option<Watch>> {
         let Some(registration) = self
             .registrations
             .get_mut(key.slot())
@@ -81,7 +98,7 @@ impl<S, D> Selector<S, D> {
         // After a rejected change the same watch is tried again.
         let is_settled = registration.is_changed || registration.applied == old;
         if watch == old && is_settled && !watch.repeats() {
-            return Ok(());
+            return Ok(None);
         }
         self.backend.check(watch)?;
         registration.watch = watch;
@@ -90,11 +107,7 @@ impl<S, D> Selector<S, D> {
         if !mem::replace(&mut registration.is_changed, true) {
             self.changes.push(key.slot() as u32);
         }
-        log::trace!("{key} modified: {watch:?}");
-        if self.is_nested {
-            self.apply_changes();
-        }
-        Ok(())
+        Ok(Some(watch))
     }
 
     /// Sends the changes to the backend.
@@ -123,10 +136,24 @@ impl<S, D> Selector<S, D> {
             Err(error) => {
                 registration.applied = watch.with_interest(Interest::empty());
                 let key = registration.key(slot);
-                self.withdraw(key, descriptor, applied);
-                self.rejected.push(key);
-                log::debug!("{key}: a change of descriptor {descriptor} was rejected: {error}");
+                // A failure here is one more sign of what the rejection reports.
+                let _ = self.withdraw(key, descriptor, applied);
+                self.rejected.push(Rejection { key, descriptor, error });
             }
         }
+    }
+}
+
+/// A change that the kernel rejected.
+pub(super) struct Rejection {
+    pub(super) key: Key,
+    pub(super) descriptor: Descriptor,
+    pub(super) error: io::Error,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, descriptor, error } = self;
+        write!(f, "{key}: a change of descriptor {descriptor} was rejected: {error}")
     }
 }

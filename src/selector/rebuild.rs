@@ -2,11 +2,11 @@
 
 use std::io;
 
+use super::modify::Rejection;
 use super::{Selector, watch_waker};
 use crate::backend::{AnyPoller, Backend};
 use crate::fork::HomeProcess;
 use crate::interest::Interest;
-use crate::key::Key;
 
 impl<S, D> Selector<S, D> {
     /// Opens the backend again and registers all sources there; for a child of `fork`.
@@ -55,6 +55,12 @@ impl<S, D> Selector<S, D> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn rebuild_with(&mut self, backend: Backend) -> io::Result<()> {
+        self.move_to(backend)?;
+        log::debug!("selector rebuilt on {backend}");
+        Ok(())
+    }
+
+    pub(super) fn move_to(&mut self, backend: Backend) -> io::Result<()> {
         for (_, registration) in &self.registrations {
             backend.check(registration.watch)?;
         }
@@ -81,7 +87,7 @@ impl<S, D> Selector<S, D> {
                 registration.applied = registration.watch.with_interest(Interest::empty());
             }
         }
-        for key in &not_open {
+        for Rejection { key, .. } in &not_open {
             let registration = &mut self.registrations[key.slot()];
             registration.applied = registration.watch.with_interest(Interest::empty());
         }
@@ -90,12 +96,12 @@ impl<S, D> Selector<S, D> {
         self.backend = backend;
         self.home = HomeProcess::here();
         self.has_stale_events = false;
-        log::debug!("selector rebuilt on {backend}");
         Ok(())
     }
 
-    /// Registers everything that is watched with `poller`; returns the keys whose descriptor is not open.
-    fn hand_over(&self, poller: &mut AnyPoller) -> io::Result<Vec<Key>> {
+    /// Registers everything that is watched with `poller`; returns a rejection for each descriptor
+    /// that is not open.
+    fn hand_over(&self, poller: &mut AnyPoller) -> io::Result<Vec<Rejection>> {
         let mut not_open = Vec::new();
         for (slot, registration) in &self.registrations {
             if registration.is_silent() || registration.watch.interest().is_empty() {
@@ -105,7 +111,7 @@ impl<S, D> Selector<S, D> {
             match poller.update(descriptor, token, Interest::empty(), registration.watch) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                    not_open.push(registration.key(slot));
+                    not_open.push(Rejection { key: registration.key(slot), descriptor, error });
                 }
                 Err(error) => return Err(error),
             }

@@ -1,9 +1,11 @@
 //! The wait, and the steps before and after it.
 
 use std::time::{Duration, Instant};
-use std::{hint, io};
+use std::{fmt, hint, io, mem};
 
 use super::Selector;
+use super::modify::Rejection;
+use super::timeout::{End, Timeout};
 use crate::event::Events;
 use crate::interest::Interest;
 use crate::key::Token;
@@ -62,7 +64,7 @@ impl<S, D> Selector<S, D> {
     }
 
     #[inline]
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         let nothing_before = self.changes.is_empty() && self.rejected.is_empty();
         let nothing_after = self.oneshots == 0 && !self.has_stale_events;
         nothing_before && nothing_after && self.busy_poll.is_zero()
@@ -70,8 +72,11 @@ impl<S, D> Selector<S, D> {
 
     #[inline(never)]
     fn end_plain_wait(&mut self, result: io::Result<()>, events: &mut Events) -> io::Result<()> {
-        let end = self.end_wait(result, events)?;
-        if end.is_reached(self.interruptible) { Ok(()) } else { self.wait_forever(events) }
+        let end = self.end_wait_and_log(result, events)?;
+        if end.is_reached(self.interruptible) {
+            return Ok(());
+        }
+        self.wait(events, Timeout::Forever)
     }
 
     #[inline(never)]
@@ -81,63 +86,46 @@ impl<S, D> Selector<S, D> {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         self.apply_changes();
-        if !self.rejected.is_empty() {
-            return self.select_beside_rejected(events);
+        // There are `INVALID` events to report.
+        let timeout = if self.rejected.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let timeout = Timeout::starting_now(timeout);
+        if !self.busy_poll.is_zero() && self.spin(events, timeout)? {
+            return Ok(());
         }
-        match timeout {
-            Some(Duration::ZERO) => self.wait_once(events, timeout).map(drop),
-            None if self.busy_poll.is_zero() => self.wait_forever(events),
-            timeout => self.wait_until(events, timeout),
-        }
+        self.wait(events, timeout)
     }
 
-    /// Does not wait, because there are `INVALID` events to report.
+    /// Adds an `INVALID` event for each registration whose last change was rejected.
     #[cold]
-    fn select_beside_rejected(&mut self, events: &mut Events) -> io::Result<()> {
-        let result = self.wait_once(events, Some(Duration::ZERO));
-        let mut rejected = std::mem::take(&mut self.rejected);
-        rejected.sort_unstable();
-        rejected.dedup();
-        for key in rejected {
+    fn report_rejected(
+        &mut self,
+        events: &mut Events,
+        log: &mut impl FnMut(log::Level, fmt::Arguments<'_>),
+    ) {
+        let mut rejected = mem::take(&mut self.rejected);
+        rejected.sort_by_key(|rejection| rejection.key);
+        rejected.dedup_by_key(|rejection| rejection.key);
+        for rejection in rejected {
+            log(log::Level::Debug, format_args!("{rejection}"));
+            let Rejection { key, .. } = rejection;
             if self.get(key).is_some_and(Registration::is_rejected) {
                 events.push(Token::new(key, Interest::empty()), bits::NVAL);
             }
         }
-        if events.is_empty() { result.map(drop) } else { Ok(()) }
     }
 
-    fn wait_forever(&mut self, events: &mut Events) -> io::Result<()> {
-        while !self.wait_once(events, None)?.is_reached(self.interruptible) {}
-        Ok(())
+    fn wait(&mut self, events: &mut Events, timeout: Timeout) -> io::Result<()> {
+        timeout.wait(self.interruptible, |timeout| self.wait_once(events, timeout))
     }
 
-    fn wait_until(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        /// A longer wait consists of several; every system call accepts this.
-        const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
-
-        // A deadline that the clock cannot represent is never reached.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        if !self.busy_poll.is_zero() && self.spin(events, deadline)? {
-            return Ok(());
-        }
-        let Some(deadline) = deadline else { return self.wait_forever(events) };
-        let mut left = timeout.unwrap_or(LONGEST);
-        loop {
-            let end = self.wait_once(events, Some(left.min(LONGEST)))?;
-            if end.is_reached(self.interruptible) {
-                return Ok(());
-            }
-            left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Polls without sleeping for as long as `busy_poll` says.
-    fn spin(&mut self, events: &mut Events, deadline: Option<Instant>) -> io::Result<bool> {
-        let now = Instant::now();
-        let end = now.checked_add(self.busy_poll).into_iter().chain(deadline).min();
+    /// Polls without sleeping for as long as `busy_poll` says; returns whether the end was reached.
+    fn spin(&mut self, events: &mut Events, timeout: Timeout) -> io::Result<bool> {
+        let deadline = match timeout {
+            Timeout::Zero => return Ok(false),
+            Timeout::Forever => None,
+            Timeout::Until { deadline, .. } => Some(deadline),
+        };
+        let end = Instant::now().checked_add(self.busy_poll).into_iter().chain(deadline).min();
         loop {
             if self.wait_once(events, Some(Duration::ZERO))? == End::Reached {
                 return Ok(true);
@@ -151,38 +139,53 @@ impl<S, D> Selector<S, D> {
 
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<End> {
         let result = self.poller.wait(events, timeout);
-        self.end_wait(result, events)
+        self.end_wait_and_log(result, events)
+    }
+
+    fn end_wait_and_log(&mut self, result: io::Result<()>, events: &mut Events) -> io::Result<End> {
+        // The event decides, not the waker's state: a forked child shares the channel, not the state.
+        let is_woken = match &self.waker {
+            Some(waker) if events.remove_waker() => {
+                waker.take();
+                true
+            }
+            _ => false,
+        };
+        self.end_wait(result, events, is_woken, |level, message| log::log!(level, "{message}"))
     }
 
     /// Removes what is not for the user from a batch, and decides whether the wait is over.
-    fn end_wait(&mut self, result: io::Result<()>, events: &mut Events) -> io::Result<End> {
-        let interrupted = match result {
+    pub(super) fn end_wait(
+        &mut self,
+        result: io::Result<()>,
+        events: &mut Events,
+        is_woken: bool,
+        mut log: impl FnMut(log::Level, fmt::Arguments<'_>),
+    ) -> io::Result<End> {
+        let is_interrupted = match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             // An error must not lose the events that were found before it.
-            Err(error) if events.is_empty() => return Err(error),
+            Err(error) if events.is_empty() && self.rejected.is_empty() && !is_woken => {
+                return Err(error);
+            }
             _ => false,
         };
-        let mut woken = false;
-        // The event decides, not the waker's state: a forked child shares the channel, not the state.
-        if let Some(waker) = &self.waker
-            && events.remove_waker()
-        {
-            waker.take();
-            woken = true;
-        }
         if self.oneshots > 0 {
             self.note_fired(events);
         }
         if self.has_stale_events {
-            self.drop_stale_events(events);
+            self.drop_stale_events(events, &mut log);
         }
         #[cfg(kqueue)]
         if self.backend == crate::Backend::Kqueue {
             self.note_rejected(events);
         }
-        Ok(match woken || !events.is_empty() {
+        if !self.rejected.is_empty() {
+            self.report_rejected(events, &mut log);
+        }
+        Ok(match is_woken || !events.is_empty() {
             true => End::Reached,
-            false if interrupted => End::Interrupted,
+            false if is_interrupted => End::Interrupted,
             false => End::Early,
         })
     }
@@ -190,19 +193,33 @@ impl<S, D> Selector<S, D> {
     /// Drops events whose registration is gone or not watched any more. Such an event would come forever, and
     /// the only way to remove its cause is a new kernel object.
     #[cold]
-    fn drop_stale_events(&mut self, events: &mut Events) {
+    fn drop_stale_events(
+        &mut self,
+        events: &mut Events,
+        log: &mut impl FnMut(log::Level, fmt::Arguments<'_>),
+    ) {
         let before = events.len();
         let is_watched = |it: &Registration<S, D>| !it.applied.interest().is_empty();
         events.retain(|token| self.get(token.key()).is_some_and(is_watched));
         if events.len() == before {
             return;
         }
-        if self.is_nested {
-            log::warn!("{}: a stale event; the descriptor for nesting is stale, too", self.backend);
-        }
-        if let Err(error) = self.rebuild() {
+        let (is_nested, backend) = (self.is_nested, self.backend);
+        match self.move_to(backend) {
+            Ok(()) if is_nested => log(
+                log::Level::Warn,
+                format_args!(
+                    "{backend}: rebuilt after a stale event; the descriptor for nesting is stale, too"
+                ),
+            ),
+            Ok(()) => {
+                log(log::Level::Debug, format_args!("{backend}: rebuilt after a stale event"));
+            }
             // The next event of this kind tries again.
-            log::debug!("{}: a stale event, and rebuilding failed: {error}", self.backend);
+            Err(error) => log(
+                log::Level::Debug,
+                format_args!("{backend}: a stale event, and rebuilding failed: {error}"),
+            ),
         }
     }
 
@@ -264,26 +281,5 @@ impl<S, D> Selector<S, D> {
     /// ```
     pub fn set_busy_poll(&mut self, duration: Duration) {
         self.busy_poll = duration;
-    }
-}
-
-/// How one call of the backend ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// There are events, or a waker was used.
-    Reached,
-    /// A signal ended the call.
-    Interrupted,
-    /// The timeout of the call has passed, or its event was not for the user.
-    Early,
-}
-
-impl End {
-    fn is_reached(self, interruptible: bool) -> bool {
-        match self {
-            Self::Reached => true,
-            Self::Interrupted => interruptible,
-            Self::Early => false,
-        }
     }
 }

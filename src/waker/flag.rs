@@ -60,13 +60,13 @@ impl WakeFlag {
         Ok(())
     }
 
-    /// Drains the signals, then lowers the flag.
+    /// Drains the signals, then lowers the flag; returns whether it was raised.
     ///
     /// In the reverse order a wake between the two would record a signal that is then drained, and
     /// no later wake would signal again.
-    pub(crate) fn lower(&self, drain: impl FnOnce()) {
+    pub(crate) fn lower(&self, drain: impl FnOnce()) -> bool {
         drain();
-        self.next_generation(|owner| owner);
+        self.next_generation(|owner| owner) & RAISED != 0
     }
 
     /// Makes `process` the owner of the new channel that `replace` opens, and signals there if the

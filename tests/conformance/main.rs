@@ -24,6 +24,7 @@ mod lookup;
 mod oneshot;
 mod registration;
 mod removal;
+mod shared;
 mod threads;
 mod timeout;
 mod wakers;
@@ -127,6 +128,10 @@ const SUITES: &[Suite] = &[
     ("rebuilding", rebuilding::CASES),
     ("registration", registration::CASES),
     ("removal", removal::CASES),
+    ("shared_changes", shared::changes::CASES),
+    ("shared_contracts", shared::contracts::CASES),
+    #[cfg(unix)]
+    ("shared_faults", shared::faults::CASES),
     ("threads", threads::CASES),
     ("timeout", timeout::CASES),
     ("wakers", wakers::CASES),

@@ -39,8 +39,12 @@ mod ftp;
 mod headers;
 #[cfg(unix)]
 mod http_server;
+#[cfg(target_os = "linux")]
+mod in_tokio;
 #[cfg(unix)]
 mod many_clients;
+#[cfg(unix)]
+mod per_core_echo;
 #[cfg(unix)]
 mod processes;
 #[cfg(unix)]
@@ -51,6 +55,8 @@ mod select_stdin_server;
 mod socketserver;
 #[cfg(unix)]
 mod thread_pools;
+#[cfg(unix)]
+mod thread_reactor;
 
 use std::process::ExitCode;
 
@@ -89,8 +95,12 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     headers::trials,
     #[cfg(unix)]
     http_server::trials,
+    #[cfg(target_os = "linux")]
+    in_tokio::trials,
     #[cfg(unix)]
     many_clients::trials,
+    #[cfg(unix)]
+    per_core_echo::trials,
     #[cfg(unix)]
     processes::trials,
     #[cfg(unix)]
@@ -101,6 +111,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     socketserver::trials,
     #[cfg(unix)]
     thread_pools::trials,
+    #[cfg(unix)]
+    thread_reactor::trials,
 ];
 
 fn main() -> ExitCode {

@@ -81,6 +81,7 @@ pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "async-io", tasks::async_io),
     on(Backend::Epoll, "epoll", ours::epoll),
     on(Backend::Epoll, "epoll-edge", ours::epoll_edge),
+    on(Backend::Epoll, "shared", ours::shared),
     on(Backend::Epoll, "event-loop", ours::event_loop),
     on(Backend::Epoll, "event-loop-edge", ours::event_loop_edge),
     on(Backend::Epoll, "coroutines", coroutines::epoll),

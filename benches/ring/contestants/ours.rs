@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use polyselect::{Backend, EventLoop, Events, Interest, Next, Selector, Watch};
+use polyselect::{Backend, EventLoop, Events, Interest, Next, Selector, SharedSelector, Watch};
 
 use super::{CAPACITY, Pipes, Ring, Turns, pass_on};
 
@@ -60,6 +60,38 @@ impl Turns for Ours {
             {
                 let index = *registration.data() as usize;
                 pass_on(registration.source().as_fd(), index, &self.writers)?;
+            }
+        }
+        Ok(self.events.len() as u64)
+    }
+}
+
+/// The selector that several threads can use, though this one is alone.
+struct Shared {
+    selector: SharedSelector<OwnedFd, u64>,
+    writers: Rc<[OwnedFd]>,
+    events: Events,
+}
+
+pub fn shared(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
+    let selector = SharedSelector::with_backend(Backend::Epoll)?;
+    for (index, reader) in pipes.readers.into_iter().enumerate() {
+        selector.register(reader, Interest::READABLE, index as u64)?;
+    }
+    let events = Events::with_capacity(CAPACITY);
+    Ok(Box::new(Shared { selector, writers: pipes.writers, events }))
+}
+
+impl Turns for Shared {
+    fn turn(&mut self) -> io::Result<u64> {
+        self.selector.select(&mut self.events, None)?;
+        for event in &self.events {
+            if event.is_readable() {
+                let writers = &self.writers;
+                let work = |reader: &OwnedFd, index: &mut u64| {
+                    pass_on(reader.as_fd(), *index as usize, writers)
+                };
+                self.selector.with(event.key, work).transpose()?;
             }
         }
         Ok(self.events.len() as u64)

@@ -1,0 +1,54 @@
+use std::thread;
+
+use libtest_mimic::{Failed, Trial};
+use polyselect::Backend;
+
+use crate::support::example;
+use crate::support::subject::{Subject, connect};
+
+static SUBJECT: Subject = Subject { example: "in_tokio", answer: <[u8]>::to_vec };
+
+/// The backends with a descriptor.
+fn nesting() -> impl Iterator<Item = Backend> {
+    Backend::available().filter(|backend| backend.capabilities().nesting)
+}
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = SUBJECT.trials(nesting());
+    let shared = "callbacks_and_tasks_take_turns";
+    trials.extend(SUBJECT.own_on(nesting(), shared, callbacks_and_tasks_take_turns));
+    let refused = ("a_backend_without_a_descriptor_is_an_error", a_backend_is_refused as _);
+    trials.extend(SUBJECT.own(&[refused]));
+    trials
+}
+
+/// The loop always has something to do, and the runtime's timer expires all the same.
+fn callbacks_and_tasks_take_turns(backend: Backend) -> Result<(), Failed> {
+    let server = SUBJECT.start(backend);
+    let never_stops = connect(server.address)?;
+    let [mut writing, mut reading] = [never_stops.try_clone()?, never_stops.try_clone()?];
+    let writer = thread::spawn(move || std::io::copy(&mut std::io::repeat(b'x'), &mut writing));
+    let reader = thread::spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
+    let bytes = |line: String| line.split(' ').next().map(str::parse::<u64>);
+    let mut before = 0;
+    for _ in 0..2 {
+        let now = bytes(server.expect_line("bytes echoed")).ok_or("a number")??;
+        assert!(now >= before);
+        before = now;
+    }
+    assert!(before > 0);
+    never_stops.shutdown(std::net::Shutdown::Both)?;
+    writer.join().expect("does not panic").unwrap_err();
+    let _ = reader.join().expect("does not panic");
+    server.stop();
+    Ok(())
+}
+
+fn a_backend_is_refused() -> Result<(), Failed> {
+    let mut command = example("in_tokio");
+    command.args(["--addr", "127.0.0.1:0", "--backend", "poll"]);
+    let output = command.output()?;
+    let error = String::from_utf8(output.stderr)?;
+    assert!(!output.status.success() && error.contains("Unsupported"), "{error}");
+    Ok(())
+}
