@@ -232,7 +232,7 @@ impl<S, D> Selector<S, D> {
             {
                 let (descriptor, applied) = (registration.descriptor, registration.applied);
                 registration.applied = registration.watch.with_interest(Interest::empty());
-                self.withdraw(event.key, descriptor, applied);
+                let _ = self.withdraw(event.key, descriptor, applied);
             }
         }
     }
