@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::EventLoop;
+use super::call_user::Late;
 use super::handler::Next;
 use crate::accept::{Batch, Listener, is_exhausted};
 use crate::error::RegisterError;
@@ -69,10 +70,19 @@ impl<T: 'static> EventLoop<T> {
         callback: &mut impl FnMut(&mut Self, L::Connection, L::Address) -> io::Result<()>,
     ) -> io::Result<Next> {
         let mut batch = Batch::with_limit(self.accept_budget);
+        let progress = Rc::clone(&self.progress);
         loop {
             match batch.next(|| listener.accept()) {
                 Ok(Some((conn, addr))) => {
-                    if let Err(error) = callback(self, conn, addr) {
+                    let result = callback(self, conn, addr);
+                    if !Rc::ptr_eq(&progress, &self.progress) {
+                        // The callback has put another loop in the place of its own.
+                        result.err().into_iter().for_each(|error| {
+                            progress.leave(Late::Error(key, error));
+                        });
+                        return Ok(Next::Keep);
+                    }
+                    if let Err(error) = result {
                         self.report(key, error);
                     }
                     let interest = self.sources().interest(key);

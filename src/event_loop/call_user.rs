@@ -81,6 +81,8 @@ pub(super) struct Replaced<R = ()>(pub(super) R);
 /// The end of a callback that moved its loop elsewhere: owed to that loop.
 pub(super) enum Late {
     Answer(Key, Answer, Option<io::Error>),
+    /// An error that its hook has not been called for.
+    Error(Key, io::Error),
     Ended(Registrant),
 }
 
@@ -105,6 +107,11 @@ impl Progress {
         let late = self.late.borrow_mut().pop_front();
         self.has_late.set(late.is_some());
         late
+    }
+
+    pub(super) fn leave(&self, late: Late) {
+        self.late.borrow_mut().push_back(late);
+        self.has_late.set(true);
     }
 
     /// Fails while an iteration is in progress.
@@ -166,8 +173,7 @@ impl Iteration {
     /// Leaves something for the loop of this iteration, which is elsewhere.
     #[cold]
     pub(super) fn leave(&self, late: Late) {
-        self.progress.late.borrow_mut().push_back(late);
-        self.progress.has_late.set(true);
+        self.progress.leave(late);
     }
 }
 

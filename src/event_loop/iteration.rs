@@ -84,6 +84,13 @@ impl<T: 'static> EventLoop<T> {
                         return Ok(Err(replaced));
                     }
                 }
+                Late::Error(key, error) => {
+                    let report = |event_loop: &mut Self| event_loop.report(key, error);
+                    let (nothing, place) = (Registrant::Nothing, Place::ErrorHook);
+                    if let Err(replaced) = self.call_user(iteration, nothing, place, report) {
+                        return Ok(Err(replaced));
+                    }
+                }
                 Late::Ended(registrant) => self.end(registrant),
             }
         }

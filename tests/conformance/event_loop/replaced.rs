@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::mem;
+use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub const CASES: &[Case] = &[
     case!(a_signal_that_replaces_the_loop_leaves_the_other_callbacks_with_the_old_one),
     case!(an_answer_reaches_the_loop_that_was_put_aside),
     case!(an_error_goes_to_the_hook_of_the_loop_that_was_put_aside),
+    case!(an_error_of_an_accept_callback_goes_to_the_hook_of_its_own_loop),
     case!(a_panic_after_a_replacement_ends_the_registration_in_the_old_loop),
     case!(run_goes_on_with_the_new_loop),
     #[cfg(feature = "async")]
@@ -144,7 +146,7 @@ fn replaced_by_a_source<T: 'static>(
     event_loop: &mut EventLoop<T>,
     new: EventLoop<T>,
     end: fn() -> io::Result<Next>,
-) -> (Key, Aside<T>, std::net::TcpStream) {
+) -> (Key, Aside<T>, TcpStream) {
     let aside = Aside::default();
     let (left, right) = pair();
     let (inside, mut new) = (Rc::clone(&aside), Some(new));
@@ -191,6 +193,27 @@ fn an_error_goes_to_the_hook_of_the_loop_that_was_put_aside(backend: Backend) {
     old.run().unwrap();
     assert_eq!(old.state, [(key, io::ErrorKind::InvalidData)]);
     event_loop.run().unwrap();
+}
+
+fn an_error_of_an_accept_callback_goes_to_the_hook_of_its_own_loop(backend: Backend) {
+    let mut event_loop = open(backend, Vec::new());
+    event_loop.on_error(|event_loop, key, error| event_loop.state.push((key, error.kind())));
+    let mut new = open(backend, Vec::new());
+    new.on_error(|_, _, _| panic!("is not the hook of that listener"));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let aside = Aside::default();
+    let (inside, mut new) = (Rc::clone(&aside), Some(new));
+    let accept = move |event_loop: &mut EventLoop<_>, _, _| {
+        put_aside(event_loop, new.take().expect("is called once"), &inside);
+        Err(io::ErrorKind::InvalidData.into())
+    };
+    let key = event_loop.accept(listener, accept).unwrap();
+    event_loop.turn(SURELY).unwrap();
+    let mut old = take(&aside);
+    old.unregister(key).unwrap();
+    old.run().unwrap();
+    assert_eq!(old.state, [(key, io::ErrorKind::InvalidData)]);
 }
 
 fn a_panic_after_a_replacement_ends_the_registration_in_the_old_loop(backend: Backend) {
