@@ -1,6 +1,6 @@
 //! `poll`, which on macOS is made of kqueue and calls invalid what that refuses.
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, Timespec};
 use rustix::fd::{AsFd, AsRawFd};
 
 use super::filter::{Class, class_of};
@@ -19,7 +19,7 @@ pub fn poll(entries: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> rustix::i
         }
         let entry = (&raw mut entries[index]).cast::<libc::pollfd>();
         // SAFETY: `PollFd` is the kernel's structure and its lifetime.
-        unsafe { (*entry).revents = PollFlags::NVAL.bits().cast_signed() };
+        unsafe { (*entry).revents = libc::POLLNVAL };
     }
     Ok(found)
 }
