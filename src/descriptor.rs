@@ -94,6 +94,7 @@ impl Descriptor {
     }
 
     /// The descriptor with this number, which [`number`](Self::number) returned.
+    #[cfg(any(select, epoll))]
     #[inline]
     pub(crate) fn from_number(number: RawFd) -> Self {
         Self(number)

@@ -9,6 +9,9 @@
 //! ends by a store; if `is_poked` stays set after the wake or after a failed poke; and without the fork check
 //! or the return of the backend after a panic.
 
+// They are const; clippy does not see it on some targets.
+#![allow(clippy::missing_const_for_thread_local)]
+
 #[path = "../src/waker/flag.rs"]
 #[allow(dead_code)]
 mod flag;

@@ -16,7 +16,7 @@ impl<T> Default for FdMap<T> {
 
 impl<T> FdMap<T> {
     #[inline]
-    #[cfg(any(epoll, kqueue, mio))]
+    #[cfg(unix)]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use polyselect::asyncio::{self, Async, Server};
 use polyselect::{Backend, EventLoop, Listener};
-use rustix::fd::{AsFd, BorrowedFd};
 
 use super::MORE_THAN_FITS;
 use crate::case;
@@ -100,9 +99,17 @@ struct Once {
     then: fn() -> io::Error,
 }
 
-impl AsFd for Once {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+#[cfg(unix)]
+impl std::os::fd::AsFd for Once {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.listener.as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl std::os::windows::io::AsSocket for Once {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        self.listener.as_socket()
     }
 }
 
