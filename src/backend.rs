@@ -9,7 +9,7 @@ use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 
-#[cfg(unix)]
+#[cfg(any(epoll, kqueue, mio))]
 mod always_ready;
 mod capabilities;
 #[cfg(epoll)]

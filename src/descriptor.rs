@@ -58,7 +58,7 @@ impl Descriptor {
     }
 
     /// The kind of file. One `fstat`; `Other` if that fails.
-    #[cfg(unix)]
+    #[cfg(any(epoll, kqueue, mio))]
     pub(crate) fn kind(self) -> FileKind {
         use std::os::unix::fs::{FileTypeExt, MetadataExt};
         use std::{fs::File, mem::ManuallyDrop, os::fd::FromRawFd};
@@ -88,6 +88,7 @@ impl Descriptor {
         self.0 as usize
     }
 
+    #[cfg(any(select, epoll, mio))]
     #[inline]
     pub(crate) fn number(self) -> RawFd {
         self.0
@@ -102,7 +103,7 @@ impl Descriptor {
 }
 
 /// Whether this is the number of `/dev/null` or `/dev/zero`.
-#[cfg(unix)]
+#[cfg(any(epoll, kqueue, mio))]
 fn never_blocks(device: u64) -> bool {
     use std::os::unix::fs::MetadataExt;
 
@@ -111,7 +112,7 @@ fn never_blocks(device: u64) -> bool {
 }
 
 /// A kind of file, as far as backends treat them differently.
-#[cfg(unix)]
+#[cfg(any(epoll, kqueue, mio))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileKind {
     /// A regular file, a directory, a block device, `/dev/null` or `/dev/zero`.

@@ -14,9 +14,11 @@ impl<T> Default for FdMap<T> {
     }
 }
 
+// Each set of backends uses a part of it.
+#[allow(dead_code)]
 impl<T> FdMap<T> {
     #[inline]
-    #[cfg(unix)]
+    #[cfg(any(epoll, kqueue, mio))]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
