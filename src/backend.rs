@@ -269,7 +269,7 @@ const _: () = {
 };
 
 /// Whether kqueue and `poll` refuse directories, terminals and other devices, as on macOS.
-#[cfg(all(kqueue, not(kqueue_sim)))]
+#[cfg(all(select, not(kqueue_sim)))]
 pub(crate) const fn refuses_devices() -> bool {
     cfg!(target_vendor = "apple")
 }

@@ -1,8 +1,6 @@
 //! Files that a kernel refuses to watch because they never block, or watches in another way: regular files,
 //! directories, `/dev/null`. Reading and writing are ready at all times, as `select` and `poll` report.
 
-#![cfg_attr(not(any(epoll, kqueue, mio)), allow(dead_code))]
-
 use super::fd_map::FdMap;
 use crate::descriptor::Descriptor;
 use crate::event::Events;
@@ -26,8 +24,18 @@ struct File {
 }
 
 impl AlwaysReady {
+    /// Updates a file that is here already; returns whether it is.
     #[inline]
-    pub(super) fn contains(&self, descriptor: Descriptor) -> bool {
+    pub(super) fn update(&mut self, descriptor: Descriptor, token: Token, watch: Watch) -> bool {
+        let is_here = self.contains(descriptor);
+        if is_here {
+            self.set(descriptor, token, watch);
+        }
+        is_here
+    }
+
+    #[inline]
+    fn contains(&self, descriptor: Descriptor) -> bool {
         !self.files.is_empty() && self.files.position(descriptor).is_some()
     }
 

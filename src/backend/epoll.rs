@@ -56,8 +56,7 @@ impl Epoll {
         old: Interest,
         new: Watch,
     ) -> io::Result<()> {
-        if self.always_ready.contains(descriptor) {
-            self.always_ready.set(descriptor, token, new);
+        if self.always_ready.update(descriptor, token, new) {
             return Ok(());
         }
         match self.control(descriptor, token, old, new) {

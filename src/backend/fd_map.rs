@@ -18,7 +18,6 @@ impl<T> Default for FdMap<T> {
 #[allow(dead_code)]
 impl<T> FdMap<T> {
     #[inline]
-    #[cfg(any(epoll, kqueue, mio))]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -58,7 +57,6 @@ impl<T> FdMap<T> {
         &self.entries
     }
 
-    #[cfg(unix)]
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.iter_mut().map(|(_, value)| value)
     }

@@ -89,8 +89,7 @@ impl Poller for Kqueue {
         old: Interest,
         new: Watch,
     ) -> io::Result<()> {
-        if self.always_ready.contains(descriptor) {
-            self.always_ready.set(descriptor, token, new);
+        if self.always_ready.update(descriptor, token, new) {
             return Ok(());
         }
         if self.refused.contains(descriptor) {

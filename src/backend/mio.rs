@@ -72,8 +72,7 @@ impl Poller for Mio {
         _old: Interest,
         new: Watch,
     ) -> io::Result<()> {
-        if self.always_ready.contains(descriptor) {
-            self.always_ready.set(descriptor, token, new);
+        if self.always_ready.update(descriptor, token, new) {
             return Ok(());
         }
         match (self.entries.position(descriptor), new.interest().is_empty()) {

@@ -128,15 +128,11 @@ impl Select {
         poll_all(&mut self.details, Some(Duration::ZERO))?;
         for index in 0..self.hits.len() {
             let Hit { descriptor, watched, known, seen } = self.hits[index];
-            #[cfg_attr(not(kqueue), allow(unused_mut))]
             let mut found = found_bits(&self.details[index]) | known;
-            #[cfg(kqueue)]
             if found & bits::NVAL != 0 && super::refuses_devices() && check_open(descriptor).is_ok()
             {
                 found = seen;
             }
-            #[cfg(not(kqueue))]
-            let _ = seen;
             if found == 0 {
                 continue;
             }

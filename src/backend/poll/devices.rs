@@ -28,8 +28,7 @@ impl Poller for PollWithoutDevices {
         old: Interest,
         new: Watch,
     ) -> io::Result<()> {
-        if self.always_ready.contains(descriptor) {
-            self.always_ready.set(descriptor, token, new);
+        if self.always_ready.update(descriptor, token, new) {
             return Ok(());
         }
         if old.is_empty() && !new.interest().is_empty() {
