@@ -147,10 +147,8 @@ pub struct EventLoop<T = ()> {
     #[cfg(unix)]
     children: Children<T>,
     error_hook: Option<ErrorHook<T>>,
-    /// The error of the callback that is returning.
-    failure: Option<io::Error>,
-    /// The source and callback of that.
-    failed: Option<Handler<T>>,
+    /// The error of the callback that is returning, and an owner of the two.
+    failure: Option<(io::Error, Handler<T>)>,
     /// Listeners that are paused for lack of descriptors.
     resting: Vec<Key>,
     accept_budget: usize,
@@ -215,7 +213,6 @@ impl<T: 'static> EventLoop<T> {
             children: Children::default(),
             error_hook: None,
             failure: None,
-            failed: None,
             resting: Vec::new(),
             accept_budget: settings.accept_budget,
             accept_rest: settings.accept_rest,

@@ -43,11 +43,12 @@ impl<T: 'static> EventLoop<T> {
         self.error_hook = Some(Rc::new(RefCell::new(hook)));
     }
 
-    /// Keeps the error of a callback that is returning, for [`follow`](Self::follow).
+    /// Keeps the error of a callback that is returning, for [`follow`](Self::follow); `handler` is dropped when the
+    /// error has been reported.
     #[cold]
     #[inline(never)]
-    pub(super) fn fail(&mut self, error: io::Error) -> Answer {
-        self.failure = Some(error);
+    pub(super) fn fail(&mut self, error: io::Error, handler: Handler<T>) -> Answer {
+        self.failure = Some((error, handler));
         Answer::Failed
     }
 
@@ -59,7 +60,7 @@ impl<T: 'static> EventLoop<T> {
         key: Key,
         answer: Answer,
     ) -> Result<(), Replaced> {
-        let (failure, handler) = (self.failure.take(), self.failed.take());
+        let (failure, handler) = self.failure.take().unzip();
         if iteration.is_of(self) {
             self.follow_answer(iteration, key, answer, failure, handler)
         } else {

@@ -131,9 +131,7 @@ where
             Ok(Next::Modify(interest)) => Answer::Modify(interest),
             Err(error) => {
                 drop(callback);
-                // They are dropped when the error has been reported.
-                event_loop.failed = Some(Handler(self));
-                event_loop.fail(error)
+                event_loop.fail(error, Handler(self))
             }
         }
     }
