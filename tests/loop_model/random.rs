@@ -1,5 +1,8 @@
 //! Random programs.
 
+#[path = "../support/budget.rs"]
+mod budget;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,35 +16,12 @@ use proptest::test_runner::{
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
+use self::budget::Budget;
 use super::loop_model::ending::be_impatient;
 use super::loop_model::program::run;
 use super::loop_model::steps::{Step, WATCH_CHILD};
 use super::loop_model::watchdog::Watchdog;
 use super::own_descriptors::open_descriptors;
-
-/// How long random programs are run.
-#[derive(Clone, Copy)]
-enum Budget {
-    Programs(u32),
-    Time(Duration),
-}
-
-impl Budget {
-    fn new() -> Self {
-        let number = |name: &str| {
-            let value = std::env::var(name).ok()?;
-            Some(
-                value
-                    .parse::<u32>()
-                    .unwrap_or_else(|_| panic!("{name}: {value:?} is not a number")),
-            )
-        };
-        match (number("POLYSELECT_MODEL_PROGRAMS"), number("POLYSELECT_MODEL_SECONDS")) {
-            (Some(programs), _) => Self::Programs(programs),
-            (None, seconds) => Self::Time(Duration::from_secs(seconds.unwrap_or(2).into())),
-        }
-    }
-}
 
 /// Signals and children are the process's, so one program runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -82,7 +62,7 @@ fn run_programs(name: &str, backend: Backend, strategy: &impl Strategy<Value = B
     const ROUND: u32 = 20;
 
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let budget = Budget::new();
+    let budget = Budget::or_seconds(2);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loop_model/regressions.txt");
     let config = || Config {
         cases: if let Budget::Programs(programs) = budget { programs } else { ROUND },

@@ -1,8 +1,11 @@
 //! Random programs.
 
+#[path = "../support/budget.rs"]
+mod budget;
+
 use std::cell::Cell;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use polyselect::Interest;
 use proptest::prelude::*;
@@ -10,6 +13,7 @@ use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRunner,
 };
 
+use self::budget::Budget;
 use super::model::dimensions::{Dimension, are_chosen};
 use super::model::faults::{Failure, Setting};
 use super::model::forks::ChildStep;
@@ -120,30 +124,10 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![81 => plain, 34 => more]
 }
 
-/// How long random programs are run.
-#[derive(Clone, Copy)]
-enum Budget {
-    Programs(u32),
-    Time(Duration),
-}
-
-impl Budget {
-    fn new() -> Self {
-        let number = |name| {
-            let value = std::env::var(name).ok()?;
-            Some(value.parse().unwrap_or_else(|_| panic!("{name}: {value:?} is not a number")))
-        };
-        match (number("POLYSELECT_MODEL_PROGRAMS"), number("POLYSELECT_MODEL_SECONDS")) {
-            (Some(programs), _) => Self::Programs(programs),
-            (None, seconds) => Self::Time(Duration::from_secs(seconds.unwrap_or(1).into())),
-        }
-    }
-}
-
 /// Runs random programs on selectors that `open` makes.
 pub fn check(name: &str, open: impl Fn() -> io::Result<Sel> + Send) {
     let outcome = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| with_own_descriptors(name, None, Budget::new(), open));
+        let thread = scope.spawn(|| with_own_descriptors(name, None, Budget::or_seconds(1), open));
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     conclude(name, Ok(outcome));
@@ -156,7 +140,7 @@ pub fn check_with_faults(name: &str, open: impl Fn() -> io::Result<Sel> + Send) 
         return;
     }
     let outcome = injector::run(|injector| {
-        let outcome = with_own_descriptors(name, Some(injector), Budget::new(), open);
+        let outcome = with_own_descriptors(name, Some(injector), Budget::or_seconds(1), open);
         println!("{name}, calls and failures: {:?}", injector.seen());
         outcome
     });
