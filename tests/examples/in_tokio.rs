@@ -1,10 +1,8 @@
-use std::thread;
-
 use libtest_mimic::{Failed, Trial};
 use polyselect::Backend;
 
 use crate::support::example;
-use crate::support::subject::{Subject, connect};
+use crate::support::subject::{Busy, Subject};
 
 static SUBJECT: Subject = Subject { example: "in_tokio", answer: <[u8]>::to_vec };
 
@@ -28,10 +26,7 @@ pub fn trials() -> Vec<Trial> {
 /// The loop always has something to do, and the runtime's timer expires all the same.
 fn callbacks_and_tasks_take_turns(backend: Backend) -> Result<(), Failed> {
     let server = SUBJECT.start(backend);
-    let never_stops = connect(server.address)?;
-    let [mut writing, mut reading] = [never_stops.try_clone()?, never_stops.try_clone()?];
-    let writer = thread::spawn(move || std::io::copy(&mut std::io::repeat(b'x'), &mut writing));
-    let reader = thread::spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
+    let busy = Busy::connect(server.address)?;
     let bytes = |line: String| line.split(' ').next().map(str::parse::<u64>);
     let mut before = 0;
     for _ in 0..2 {
@@ -40,9 +35,7 @@ fn callbacks_and_tasks_take_turns(backend: Backend) -> Result<(), Failed> {
         before = now;
     }
     assert!(before > 0);
-    never_stops.shutdown(std::net::Shutdown::Both)?;
-    writer.join().expect("does not panic").unwrap_err();
-    let _ = reader.join().expect("does not panic");
+    busy.stop()?;
     server.stop();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
@@ -89,6 +89,19 @@ impl Subject {
         Server::start_with(command)
     }
 
+    /// A client that never stops leaves room for another.
+    pub fn leaves_room_for_others(&self, backend: Backend) -> Result<(), Failed> {
+        let server = self.start_quietly(backend);
+        let busy = Busy::connect(server.address)?;
+        let client = connect(server.address)?;
+        for _ in 0..20 {
+            self.talk(&client, b"hello")?;
+        }
+        busy.stop()?;
+        server.stop();
+        Ok(())
+    }
+
     /// Says something, and fails if the answer is not the right one.
     pub fn talk(&self, mut client: &TcpStream, message: &[u8]) -> Result<(), Failed> {
         client.write_all(message)?;
@@ -106,6 +119,30 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     client.set_read_timeout(Some(SURELY))?;
     client.set_write_timeout(Some(SURELY))?;
     Ok(client)
+}
+
+/// A client that never stops sending, and takes the answers.
+pub struct Busy {
+    client: TcpStream,
+    writer: JoinHandle<io::Result<u64>>,
+    reader: JoinHandle<io::Result<u64>>,
+}
+
+impl Busy {
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let client = connect(address)?;
+        let [mut writing, mut reading] = [client.try_clone()?, client.try_clone()?];
+        let writer = thread::spawn(move || io::copy(&mut io::repeat(b'x'), &mut writing));
+        let reader = thread::spawn(move || io::copy(&mut reading, &mut io::sink()));
+        Ok(Self { client, writer, reader })
+    }
+
+    pub fn stop(self) -> io::Result<()> {
+        self.client.shutdown(Shutdown::Both)?;
+        self.writer.join().expect("does not panic").unwrap_err();
+        let _ = self.reader.join().expect("does not panic");
+        Ok(())
+    }
 }
 
 /// Leaves without a word.
