@@ -136,8 +136,8 @@ fn the_simulated_kernel_answers_as_its_profile_says() {
 
 /// Rows in which libkqueue on Linux differs from every BSD, and why.
 const NOT_LIBKQUEUE: &[(&str, &str)] = &[
-    ("closing removes the filters", "it is not told of close"),
-    ("a number that comes back does not revive the filters", "it is not told of close"),
+    ("closing removes the filters", "it does not see close"),
+    ("a number that comes back does not revive the filters", "it does not see close"),
     ("EV_RECEIPT without room ends the list", "it goes on"),
     ("only receipts are returned while events are pending", "it returns both"),
     ("a bad change without room ends the list, with room it does not", "it goes on"),

@@ -42,7 +42,7 @@ pub(super) struct State {
     /// Its address, which is cheap to compare; null before the first wait.
     home: Cell<*const Runtime>,
     pub(super) key: Cell<Option<Key>>,
-    /// The watch of the registration; empty while there is no registration.
+    /// The watch of the registration; empty while the source is not registered.
     pub(super) watch: Cell<Watch>,
     pub(super) reading: Direction,
     pub(super) writing: Direction,

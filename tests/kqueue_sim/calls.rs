@@ -80,7 +80,7 @@ fn call(
             Err(error) => error,
         };
         if answers.len() == room {
-            // A receipt for which there is no room ends the list, without an error if all went well.
+            // A receipt that does not fit ends the list, without an error if all went well.
             return if error == 0 { (answers, Ok(())) } else { (Vec::new(), Err(error)) };
         }
         answers.push(abi::kevent { flags: abi::EV_ERROR, data: error.into(), ..*change });

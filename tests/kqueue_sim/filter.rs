@@ -1,4 +1,4 @@
-//! What filters there are for which kind of file, and whether one is true: the kernel's `f_attach` and
+//! The filters of each kind of file, and whether one is true: the kernel's `f_attach` and
 //! `f_event`.
 
 use std::ffi::c_int;

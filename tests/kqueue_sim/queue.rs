@@ -147,7 +147,7 @@ impl Queue {
         }
     }
 
-    /// What the epoll has seen since the last time: descriptors.
+    /// The descriptors that the epoll has seen since the last time.
     fn seen(&self) -> Vec<usize> {
         let mut seen = Vec::new();
         let mut batch = [libc::epoll_event { events: 0, u64: 0 }; 256];

@@ -118,7 +118,7 @@ impl Kqueue {
         self.batch.get(index).and_then(Kevent::error).unwrap_or(0)
     }
 
-    /// What to do with a registration one of whose filters the kernel has refused.
+    /// Decides about a registration one of whose filters the kernel has refused.
     pub(super) fn refusal(&mut self, position: usize, filter: Filter, error: i32) -> Refusal {
         let entry = self.filters.get_mut(position);
         entry.lacks(filter);
@@ -201,7 +201,7 @@ impl From<Failure> for io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Refusal {
     None,
-    /// There is no other end, so that no operation blocks.
+    /// The other end is gone, so that no operation blocks.
     Over,
     /// The system cannot watch this kind of file with kqueue.
     WrongKind,

@@ -11,7 +11,7 @@ use crate::interest::{Interest, Watch};
 use crate::key::Token;
 use crate::raw_event::bits;
 
-/// What a filter does when it is in the kernel.
+/// The behaviour of a filter in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Level,
@@ -102,7 +102,7 @@ impl Entry {
         })
     }
 
-    /// Whether the plan takes a filter out and adds it again. Its errors are told apart only by receipts.
+    /// Whether the plan takes a filter out and adds it again. Only receipts distinguish its errors.
     pub(super) fn replaces(&self) -> bool {
         let wanted = self.wanted();
         Filter::ALL.into_iter().any(|filter| {
@@ -127,7 +127,7 @@ impl Entry {
         self.kernel[filter as usize] = None;
     }
 
-    /// The kernel refused the filter because there is no other end, so that only the end is reported.
+    /// The kernel refused the filter because the other end is gone, so that only the end is reported.
     pub(super) fn set_over(&mut self, filter: Filter) {
         self.over[filter as usize] = true;
     }
@@ -189,7 +189,7 @@ fn direction(filter: Filter) -> Interest {
     }
 }
 
-/// What an answer is about.
+/// The subject of an answer.
 pub(super) enum About {
     /// A filter of the entry at this position.
     Entry(usize, Filter),

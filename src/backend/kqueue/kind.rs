@@ -1,4 +1,4 @@
-//! What kind of file a descriptor is, as far as its filters differ.
+//! The kind of a descriptor's file, as far as its filters differ.
 
 use std::io;
 
@@ -71,7 +71,7 @@ fn can_be_written_to(descriptor: Descriptor) -> bool {
         .is_ok_and(|flags| flags & OFlags::RWMODE != OFlags::RDONLY)
 }
 
-/// What has become of a socket that was neither connected nor listened.
+/// The later state of a socket that was neither connected nor listened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     None,

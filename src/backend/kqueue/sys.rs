@@ -31,7 +31,7 @@ impl Filter {
     pub(super) const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Except];
 }
 
-/// What a change does to a filter.
+/// The effect of a change on a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// Adds it: level-triggered, or as an edge.
@@ -131,7 +131,7 @@ impl Kevent {
         self.0.flags & system::EV_EOF != 0
     }
 
-    /// The pending error of a socket, if this is its end; zero is none.
+    /// The pending error of a socket, if this is its end; otherwise zero.
     pub(super) fn pending_error(&self) -> u32 {
         if self.is_eof() && self.filter() != Some(Filter::Except) { self.0.fflags } else { 0 }
     }
