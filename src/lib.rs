@@ -192,6 +192,7 @@ mod key;
 #[path = "../tests/kqueue_sim/mod.rs"]
 mod kqueue_sim;
 mod raw_event;
+mod ready;
 mod registration;
 pub mod selector;
 mod shared;
@@ -204,12 +205,13 @@ mod write_queue;
 pub use accept::Listener;
 pub use backend::{Backend, Capabilities, ParseBackendError};
 pub use error::{ForkedError, RegisterError};
-pub use event::{Event, Events, Ready};
+pub use event::{Event, Events};
 #[cfg(unix)]
 pub use event_loop::{ChildKey, ChildMut};
 pub use event_loop::{EventLoop, EventLoopBuilder, Local, Next, Remote, SignalKey, Sources, Stats};
 pub use interest::{Interest, Watch};
 pub use key::Key;
+pub use ready::Ready;
 pub use registration::{Registration, RegistrationMut};
 pub use selector::Selector;
 pub use shared::SharedSelector;

@@ -20,9 +20,10 @@ use super::runtime::Runtime;
 use super::short_read::ShortRead;
 use super::time::sleep;
 use super::waiters::Entry;
-use crate::event::{Event, Ready};
+use crate::event::Event;
 use crate::interest::{Interest, Watch};
 use crate::key::Key;
+use crate::ready::Ready;
 
 /// How long a direction pauses when the kernel reports an error that the operation does not take.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -175,9 +175,9 @@ mod tests {
     use std::io::{Read, Write, pipe};
 
     use super::*;
-    use crate::event::Ready;
     use crate::interest::Interest;
     use crate::key::Key;
+    use crate::ready::Ready;
 
     const R: Interest = Interest::READABLE;
 

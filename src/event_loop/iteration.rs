@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::EventLoop;
 use super::call_user::{Iteration, Late, Place, Registrant, Replaced};
 use super::handler::{Answer, Handler};
-use crate::event::{Event, Ready};
+use crate::event::Event;
+use crate::ready::Ready;
 
 impl<T: 'static> EventLoop<T> {
     /// The numbers are those of the order that [`EventLoop`] promises.
