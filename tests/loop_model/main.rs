@@ -22,37 +22,29 @@ mod random;
 use polyselect::Backend;
 use random::{check, check_without_pidfd};
 
-fn on(backend: Backend) {
-    if backend.is_available() {
-        check(backend);
-    } else {
-        println!("skipped: this system does not have {backend}");
-    }
-}
-
 #[test]
 fn epoll() {
-    on(Backend::Epoll);
+    check(Backend::Epoll);
 }
 
 #[test]
 fn io_uring() {
-    on(Backend::IoUring);
+    check(Backend::IoUring);
 }
 
 #[test]
 fn mio() {
-    on(Backend::Mio);
+    check(Backend::Mio);
 }
 
 #[test]
 fn poll() {
-    on(Backend::Poll);
+    check(Backend::Poll);
 }
 
 #[test]
 fn select() {
-    on(Backend::Select);
+    check(Backend::Select);
 }
 
 #[test]
