@@ -6,6 +6,8 @@
 #![allow(unsafe_code)] // Foreign functions.
 #![allow(clippy::cast_possible_wrap, clippy::multiple_unsafe_ops_per_block)] // Short lists, and a child of `fork`.
 
+#[path = "support/closed_port.rs"]
+mod closed_port;
 #[path = "kqueue_table/kinds.rs"]
 mod kinds;
 mod kqueue_sim;

@@ -195,8 +195,8 @@ fn tcp(subjects: &mut Vec<Subject>) {
     subjects.push(subject("TCP, bound", bound));
     let refused = unconnected();
     refused.set_nonblocking(true).unwrap();
-    let closed = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let _ = refused.connect(&closed.into());
+    let (_closed, address) = closed_port();
+    let _ = refused.connect(&address.into());
     wait_for_hang_up(refused.as_fd());
     subjects.push(subject("TCP, refused", refused));
 }
@@ -246,8 +246,8 @@ fn datagrams(subjects: &mut Vec<Subject>) {
     wait_for(socket.as_fd(), PollFlags::IN);
     subjects.push(subject("UDP, a datagram", socket));
     let socket = udp();
-    let nobody = udp().local_addr().unwrap();
-    socket.connect(nobody).unwrap();
+    let (_closed, address) = closed_udp_port();
+    socket.connect(address).unwrap();
     socket.send(b"anybody?").unwrap();
     wait_for(socket.as_fd(), PollFlags::ERR);
     subjects.push(subject("UDP, port unreachable", socket));

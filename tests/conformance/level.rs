@@ -168,9 +168,7 @@ fn a_connection_that_opens_becomes_writable(backend: Backend) {
 }
 
 fn a_connection_that_is_refused_is_ready_with_an_error(backend: Backend) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (_closed, address) = closed_port();
     for interest in [R, W, R | W] {
         let mut selector = open(backend);
         let key = selector.register(connecting(address), interest, ()).unwrap();

@@ -6,6 +6,10 @@
 //! ```
 
 mod backends;
+#[cfg(unix)]
+#[path = "../support/closed_port.rs"]
+#[allow(dead_code)] // The examples need no port of UDP.
+mod closed_port;
 mod support;
 
 #[cfg(unix)]

@@ -6,6 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use polyselect::Backend;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::closed_port::closed_port;
 use crate::support::{Server, example, wait};
 
 pub fn trials() -> Vec<Trial> {
@@ -106,7 +107,7 @@ fn bounds_the_unanswered() -> Result<(), Failed> {
 }
 
 fn nobody_listens() -> Result<(), Failed> {
-    let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+    let (_closed, address) = closed_port();
     let (success, out, _) = run(&address, &["--clients", "3"])?;
     assert!(!success && out.contains("refused") && out.contains("3 clients failed"), "{out}");
     let (success, _, error) = run(&"nowhere", &[])?;

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Failed, Trial};
 use polyselect::Backend;
 
+use crate::closed_port::closed_port;
 use crate::support::subject::{Subject, connect};
 use crate::support::{SURELY, Server, example};
 
@@ -64,8 +65,7 @@ fn hyper_pools_connections(backend: Backend) -> Result<(), Failed> {
 }
 
 fn a_refused_connection() -> Result<(), Failed> {
-    // The port is free again when the listener is dropped.
-    let address = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+    let (_closed, address) = closed_port();
     let start = Instant::now();
     let url = format!("http://{address}/");
     let output = example("thread_reactor").args(["--get", &url]).output()?;

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use super::closed_port::{closed_port, closed_udp_port};
 use super::kqueue_sim::*;
 use super::{Queue, System, change};
 
@@ -167,7 +168,7 @@ pub const ROWS: &[Row] = &[
     }),
     ("a refused connection ends both directions with ECONNREFUSED", |system| {
         let queue = Queue::new(system);
-        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+        let (_closed, address) = closed_port();
         let socket = unconnected();
         socket.set_nonblocking(true).unwrap();
         let _ = socket.connect(&address.into());
@@ -185,9 +186,9 @@ pub const ROWS: &[Row] = &[
     }),
     ("an error of UDP is reported without an end", |system| {
         let queue = Queue::new(system);
-        let bind = || UdpSocket::bind(("127.0.0.1", 0)).unwrap();
-        let (socket, closed) = (bind(), bind().local_addr().unwrap());
-        socket.connect(closed).unwrap();
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let (_closed, address) = closed_udp_port();
+        socket.connect(address).unwrap();
         socket.send(b"?").unwrap();
         settle(&socket);
         queue.set(&[change(&socket, R, ADD), change(&socket, W, ADD)]);

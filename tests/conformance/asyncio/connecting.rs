@@ -1,7 +1,6 @@
 //! Connections that are made, refused, and under way for long.
 
 use std::io::ErrorKind;
-use std::net::TcpListener;
 #[cfg(target_os = "linux")]
 use std::net::{SocketAddr, TcpStream};
 #[cfg(target_os = "linux")]
@@ -30,7 +29,7 @@ use under_way::{
 
 fn a_connection_that_is_refused_is_an_error(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let (_closed, address) = closed_port();
     let refused = event_loop.block_on(asyncio::timeout(SURELY, Async::connect(address))).unwrap();
     assert_eq!(refused.unwrap().unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }

@@ -423,7 +423,7 @@ fn connecting_succeeds_and_fails(backend: Backend) {
     let mut text = [0; 5];
     event_loop.block_on(conn.read_exact(&mut text)).unwrap().unwrap();
     assert_eq!(&text, b"hello");
-    drop(listener);
+    let (_closed, address) = closed_port();
     let refused = event_loop.block_on(asyncio::timeout(SURELY, Async::connect(address)));
     assert_eq!(refused.unwrap().unwrap().unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }

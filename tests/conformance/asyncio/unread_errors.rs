@@ -23,8 +23,8 @@ pub const CASES: &[Case] = &[
 fn with_an_unread_error(event_loop: &mut EventLoop) -> Async<UdpSocket> {
     let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
     set_option(&socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1);
-    let closed = UdpSocket::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    socket.send_to(b"to a closed port", closed).unwrap();
+    let (_closed, address) = closed_udp_port();
+    socket.send_to(b"to a closed port", address).unwrap();
     let socket = Async::new(socket).unwrap();
     let mut buffer = [0; 64];
     let receive = asyncio::timeout(SURELY, socket.recv_from(&mut buffer));

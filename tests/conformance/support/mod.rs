@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Not every system has every case.
 
+#[path = "../../support/closed_port.rs"]
+mod closed_port;
 pub mod harness;
 #[cfg(target_os = "linux")]
 pub mod network;
@@ -13,6 +15,8 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use polyselect::{Backend, Event, Events, Interest, Key, Ready, Selector};
+
+pub use closed_port::{closed_port, closed_udp_port};
 
 pub const R: Interest = Interest::READABLE;
 pub const W: Interest = Interest::WRITABLE;

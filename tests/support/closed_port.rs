@@ -1,0 +1,22 @@
+//! Ports of loopback that answer nobody, for as long as their socket lives: a port that was only closed
+//! could be given to another program, or to the very socket that connects to it.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use socket2::{Domain, Socket, Type};
+
+/// A port of TCP on which nothing listens.
+pub fn closed_port() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+/// A port of UDP that takes datagrams from itself alone.
+pub fn closed_udp_port() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    socket.connect(address).unwrap();
+    (socket, address)
+}
