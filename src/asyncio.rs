@@ -51,7 +51,7 @@ pub use source::Async;
 pub use stream_writer::StreamWriter;
 pub use streams::StreamReader;
 use this_thread::this_thread;
-pub use time::{Elapsed, Sleep, sleep, sleep_until, timeout, yield_now};
+pub use time::{Elapsed, Sleep, now, sleep, sleep_until, timeout, yield_now};
 
 /// Spawns a task on the loop that runs the caller, like [`EventLoop::spawn`](crate::EventLoop::spawn).
 ///

@@ -77,7 +77,7 @@ pub(crate) enum AnyPoller {
 }
 
 impl AnyPoller {
-    fn other(poller: impl Poller + 'static) -> Self {
+    pub(crate) fn other(poller: impl Poller + 'static) -> Self {
         Self::Other(Box::new(poller))
     }
 

@@ -83,6 +83,37 @@ impl Descriptor {
         }
     }
 
+    /// Which socket or pipe it is. One `fstat`; `None` for other kinds, and if the descriptor is not open.
+    #[cfg(all(unix, feature = "testing"))]
+    pub(crate) fn file_id(self) -> Option<FileId> {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        use std::{fs::File, mem::ManuallyDrop, os::fd::FromRawFd};
+
+        // SAFETY: as in `borrow`; this second owner is never dropped, so it does not close the descriptor.
+        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(self.0) });
+        let status = file.metadata().ok()?;
+        let kind = status.file_type();
+        let is_known = kind.is_socket() || kind.is_fifo();
+        is_known.then(|| FileId { device: status.dev(), number: status.ino() })
+    }
+
+    #[cfg(all(not(unix), feature = "testing"))]
+    #[allow(clippy::unused_self)]
+    pub(crate) fn file_id(self) -> Option<FileId> {
+        None
+    }
+
+    /// The lowest numbers that descriptors have, open or not.
+    #[cfg(all(unix, feature = "testing"))]
+    pub(crate) fn lowest(count: RawFd) -> impl Iterator<Item = Self> {
+        (0..count).map(Self)
+    }
+
+    #[cfg(all(not(unix), feature = "testing"))]
+    pub(crate) fn lowest(_count: i32) -> impl Iterator<Item = Self> {
+        std::iter::empty()
+    }
+
     #[cfg(unix)]
     pub(crate) fn index(self) -> usize {
         self.0 as usize
@@ -109,6 +140,14 @@ fn never_blocks(device: u64) -> bool {
 
     let is = |path| std::fs::metadata(path).is_ok_and(|status| status.rdev() == device);
     is("/dev/null") || is("/dev/zero")
+}
+
+/// A socket or a pipe of the system.
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileId {
+    device: u64,
+    number: u64,
 }
 
 /// A kind of file, as far as backends treat them differently.

@@ -247,6 +247,14 @@ impl Events {
         Ok(())
     }
 
+    /// Moves the events, each with `poll`'s bits, to `batch`.
+    #[cfg(feature = "testing")]
+    pub(crate) fn take(&mut self, batch: &mut Vec<(Token, u32)>) {
+        batch.clear();
+        batch.extend(self.batch().iter().map(raw_event::read));
+        self.clear();
+    }
+
     pub(crate) fn token(&self, index: usize) -> Token {
         self.raw.token(index)
     }

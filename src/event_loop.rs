@@ -20,6 +20,8 @@ mod table;
 #[cfg(feature = "async")]
 mod tasks;
 mod timers;
+#[cfg(feature = "testing")]
+mod waiting;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -46,7 +48,7 @@ pub use remote::Remote;
 use remote::Remotes;
 pub use signal_key::SignalKey;
 use signals::Signals;
-pub use stats::Stats;
+pub use stats::{Stats, Turn};
 use table::SourceTable;
 pub use table::Sources;
 #[cfg(feature = "async")]
@@ -196,17 +198,32 @@ impl<T: 'static> EventLoop<T> {
         Ok(Self::on(Selector::with_backend(backend)?, state, &Settings::default()))
     }
 
+    /// Creates a loop in a lab, by whose clock its timers run, and whose disorder its events show.
+    ///
+    /// [`EventLoopBuilder::lab`] does the same with other settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    ///
+    /// See [`Lab`](crate::testing::Lab) for an example.
+    #[cfg(feature = "testing")]
+    pub fn in_lab(lab: &crate::testing::Lab, state: T) -> io::Result<Self> {
+        EventLoop::builder().lab(lab).build(state)
+    }
+
     fn on(selector: Selector<Handler<T>>, state: T, settings: &Settings) -> Self {
+        let clock = selector.clock().clone();
         Self {
             state,
             local: LocalCalls::default(),
             #[cfg(feature = "async")]
-            tasks: Tasks::new(settings.operation_budget),
+            tasks: Tasks::new(settings.operation_budget, clock.clone()),
             sources: SourceTable::new(selector),
             events: Events::with_capacity(settings.batch_size),
             delivered: 0,
             calls: Calls::default(),
-            timers: Timers::default(),
+            timers: Timers::new(clock),
             remotes: Remotes::default(),
             signals: None,
             #[cfg(unix)]
@@ -267,7 +284,7 @@ impl<T: 'static> EventLoop<T> {
         Ok(mem::take(&mut self.must_stop))
     }
 
-    /// Runs one iteration, which waits for something to do for at most `timeout`.
+    /// Runs one iteration, which waits for something to do for at most `timeout`; returns what it did.
     ///
     /// `None` waits without a limit, [`Duration::ZERO`] does not wait. See [the order of an
     /// iteration](Self#the-order-of-an-iteration). It may return with nothing done: the timeout has passed, or what
@@ -288,13 +305,51 @@ impl<T: 'static> EventLoop<T> {
     ///     let error = event_loop.turn(Duration::ZERO).unwrap_err();
     ///     assert_eq!(error.kind(), std::io::ErrorKind::ResourceBusy);
     /// });
-    /// event_loop.turn(None)?;
+    /// assert_eq!(event_loop.turn(None)?.calls, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[inline]
-    pub fn turn(&mut self, timeout: impl Into<Option<Duration>>) -> io::Result<()> {
+    pub fn turn(&mut self, timeout: impl Into<Option<Duration>>) -> io::Result<Turn> {
         self.timers.forget_the_time();
-        self.iterate(timeout.into())
+        let before = self.stats;
+        self.iterate(timeout.into())?;
+        Ok(Turn::between(&before, &self.stats))
+    }
+
+    /// Runs iterations without waiting until one has nothing to do; returns what they did together.
+    ///
+    /// What is due now is done then, and what it leads to without waiting: a test of callbacks calls this instead of
+    /// [`run`](Self::run), which would wait for their timers. [`stop`](Self::stop) ends it early. A loop that always
+    /// has something to do never gets there: one with a call that queues itself, or a source that stays ready.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`turn`](Self::turn).
+    ///
+    /// ```
+    /// use polyselect::EventLoop;
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new(Vec::new())?;
+    /// event_loop.call_later(Duration::from_secs(60), |event_loop| event_loop.state.push("later"));
+    /// event_loop.call_soon(|event_loop| {
+    ///     event_loop.state.push("now");
+    ///     event_loop.call_soon(|event_loop| event_loop.state.push("next"));
+    /// });
+    /// let done = event_loop.run_until_idle()?;
+    /// assert_eq!((done.calls, done.timers), (2, 0));
+    /// assert_eq!(event_loop.state, ["now", "next"]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn run_until_idle(&mut self) -> io::Result<Turn> {
+        let mut done = Turn::default();
+        loop {
+            let turn = self.turn(Duration::ZERO)?;
+            done += turn;
+            if turn.is_idle() || mem::take(&mut self.must_stop) {
+                return Ok(done);
+            }
+        }
     }
 
     /// Ends [`run`](Self::run) when the iteration in progress is over. Called between two runs, it lets

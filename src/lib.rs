@@ -180,6 +180,7 @@ pub mod accept;
 pub mod asyncio;
 mod backend;
 mod bits;
+mod clock;
 mod descriptor;
 mod error;
 mod event;
@@ -198,6 +199,8 @@ pub mod selector;
 mod shared;
 pub mod signal;
 mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod timer;
 mod waker;
 mod write_queue;
@@ -208,7 +211,9 @@ pub use error::{ForkedError, RegisterError};
 pub use event::{Event, Events};
 #[cfg(unix)]
 pub use event_loop::{ChildKey, ChildMut};
-pub use event_loop::{EventLoop, EventLoopBuilder, Local, Next, Remote, SignalKey, Sources, Stats};
+pub use event_loop::{
+    EventLoop, EventLoopBuilder, Local, Next, Remote, SignalKey, Sources, Stats, Turn,
+};
 pub use interest::{Interest, Watch};
 pub use key::Key;
 pub use ready::Ready;

@@ -15,6 +15,7 @@ use std::{fmt, io};
 use slab::Slab;
 
 use crate::backend::{AnyPoller, Backend, check_open};
+use crate::clock::Clock;
 use crate::descriptor::{Descriptor, DescriptorTable};
 use crate::error::{self, RegisterError};
 use crate::fork::HomeProcess;
@@ -114,6 +115,10 @@ pub struct Selector<S, D = ()> {
     is_nested: bool,
     interruptible: bool,
     busy_poll: Duration,
+    clock: Clock,
+    /// Whether a loop owns it, which knows better what waits.
+    #[cfg(feature = "testing")]
+    is_of_loop: bool,
 }
 
 impl<S, D> Selector<S, D> {
@@ -136,8 +141,7 @@ impl<S, D> Selector<S, D> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new() -> io::Result<Self> {
-        let (backend, poller) = Backend::open_preferred()?;
-        Ok(Self::on(backend, poller))
+        Self::open(None, Clock::current())
     }
 
     /// Opens a selector on `backend`.
@@ -155,13 +159,48 @@ impl<S, D> Selector<S, D> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn with_backend(backend: Backend) -> io::Result<Self> {
-        Ok(Self::on(backend, backend.open()?))
+        Self::open(Some(backend), Clock::current())
     }
 
-    pub(crate) fn on(backend: Backend, poller: AnyPoller) -> Self {
+    /// Opens a selector in a lab, by whose clock its timeouts run, and whose disorder its events show.
+    ///
+    /// `backend` is that of [`with_backend`](Self::with_backend); `None` takes the one that [`new`](Self::new) takes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new) and [`with_backend`](Self::with_backend).
+    ///
+    /// ```
+    /// use polyselect::testing::{Disorder, Lab};
+    /// use polyselect::{Events, Selector};
+    /// use std::time::Duration;
+    ///
+    /// let lab = Lab::new(1, Disorder::none());
+    /// let mut selector: Selector<std::net::TcpStream> = Selector::in_lab(&lab, None)?;
+    /// selector.select(&mut Events::with_capacity(8), Duration::from_secs(3600))?;
+    /// assert_eq!(lab.elapsed(), Duration::from_secs(3600));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "testing")]
+    pub fn in_lab(
+        lab: &crate::testing::Lab,
+        backend: impl Into<Option<Backend>>,
+    ) -> io::Result<Self> {
+        Self::open(backend.into(), Clock::of(lab))
+    }
+
+    pub(crate) fn open(backend: Option<Backend>, clock: Clock) -> io::Result<Self> {
+        let (backend, poller) = match backend {
+            Some(backend) => (backend, backend.open()?),
+            None => Backend::open_preferred()?,
+        };
+        Ok(Self::on(backend, poller, clock))
+    }
+
+    pub(crate) fn on(backend: Backend, poller: AnyPoller, clock: Clock) -> Self {
         log::debug!("selector on {backend}");
         Self {
-            poller,
+            poller: clock.wrap(backend, poller),
             registrations: Slab::new(),
             descriptors: DescriptorTable::default(),
             changes: Vec::new(),
@@ -174,6 +213,9 @@ impl<S, D> Selector<S, D> {
             is_nested: false,
             interruptible: false,
             busy_poll: Duration::ZERO,
+            clock,
+            #[cfg(feature = "testing")]
+            is_of_loop: false,
         }
     }
 
@@ -370,7 +412,7 @@ impl<S, D> Selector<S, D> {
             return Ok(waker.clone());
         }
         self.home.check()?;
-        let waker = Waker::new()?;
+        let waker = Waker::new(self.clock.clone())?;
         watch_waker(&mut self.poller, &waker)?;
         self.waker = Some(waker.clone());
         Ok(waker)

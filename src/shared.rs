@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::{fmt, io, ptr};
 
 use crate::backend::Backend;
+use crate::clock::Clock;
 use crate::event::Events;
 use crate::fork::HomeProcess;
 use crate::key::Key;
@@ -116,7 +117,7 @@ impl<S, D> SharedSelector<S, D> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new() -> io::Result<Self> {
-        Self::on(Selector::new()?)
+        Self::on(Selector::open(None, Clock::system())?)
     }
 
     /// Opens a selector on `backend`, and a channel for wakes (an eventfd, a pipe, or on Windows a connection over
@@ -138,7 +139,7 @@ impl<S, D> SharedSelector<S, D> {
     /// ```
     pub fn with_backend(backend: Backend) -> io::Result<Self> {
         check_shared(backend)?;
-        Self::on(Selector::with_backend(backend)?)
+        Self::on(Selector::open(Some(backend), Clock::system())?)
     }
 
     fn on(mut selector: Selector<S, D>) -> io::Result<Self> {

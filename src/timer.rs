@@ -6,7 +6,7 @@ pub(crate) mod wheel;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub(crate) use clock::{Clock, SystemClock};
+pub(crate) use clock::TimerClock;
 use wheel::Handle;
 
 /// Names a timer of an [`EventLoop`](crate::EventLoop):

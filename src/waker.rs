@@ -6,6 +6,7 @@ mod flag;
 use std::sync::{Arc, atomic};
 use std::{fmt, io, task};
 
+use crate::clock::Clock;
 use crate::descriptor::Descriptor;
 use crate::fork::HomeProcess;
 pub(crate) use channel::Channel;
@@ -46,13 +47,14 @@ pub struct Waker(Arc<Shared>);
 
 struct Shared {
     flag: WakeFlag,
+    clock: Clock,
     channel: Channel,
 }
 
 impl Waker {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(clock: Clock) -> io::Result<Self> {
         let flag = WakeFlag::new(HomeProcess::here().forks());
-        Ok(Self(Arc::new(Shared { flag, channel: Channel::new()? })))
+        Ok(Self(Arc::new(Shared { flag, clock, channel: Channel::new()? })))
     }
 
     /// Makes the selector's wait return, or the next one if it is not waiting.
@@ -81,6 +83,7 @@ impl Waker {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wake(&self) -> io::Result<()> {
+        self.0.clock.note_wake();
         self.0.flag.raise(HomeProcess::current().forks(), || self.0.channel.signal())
     }
 

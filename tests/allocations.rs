@@ -21,7 +21,11 @@ fn pipes() -> Vec<(PipeReader, PipeWriter)> {
 
 /// Turns so often; fails if that allocates anything once it has run in.
 fn steadily<T: 'static>(name: &str, event_loop: &mut EventLoop<T>) {
-    let mut turn = |times| (0..times).for_each(|_| event_loop.turn(None).expect("turns"));
+    let mut turn = |times| {
+        for _ in 0..times {
+            event_loop.turn(None).expect("turns");
+        }
+    };
     turn(1000);
     let region = Region::new(ALLOCATOR);
     turn(10_000);

@@ -30,7 +30,7 @@ mod waiting;
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use loom::sync::{Arc, atomic};
 use loom::thread;
@@ -44,6 +44,21 @@ mod sync {
     pub use std::sync::{PoisonError, TryLockError};
 
     pub use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
+}
+
+/// The system's clock.
+#[derive(Clone, Debug)]
+struct Clock;
+
+#[allow(clippy::unused_self)]
+impl Clock {
+    fn system() -> Self {
+        Self
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 loom::thread_local! {

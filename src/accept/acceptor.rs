@@ -71,7 +71,7 @@ impl Acceptor {
     ) -> io::Result<usize> {
         let mut timeout = timeout.into();
         if !self.resting.is_empty() {
-            let now = Instant::now();
+            let now = selector.now();
             self.resume_rested(selector, now)?;
             let rests = self.resting.iter().map(|&(_, end)| end.saturating_duration_since(now));
             timeout = rests.chain(timeout).min();
@@ -113,7 +113,7 @@ impl Acceptor {
             Err(error) if is_exhausted(&error) => {
                 log::warn!("{listener}: no connection is accepted for {REST:?}: {error}");
                 self.pause(selector, listener)?;
-                self.resting.push((listener, Instant::now() + REST));
+                self.resting.push((listener, selector.now() + REST));
                 Ok(None)
             }
             accepted => accepted,

@@ -9,6 +9,7 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net;
 
+use super::runtime::Runtime;
 use super::source::Async;
 use super::waiters::Entry;
 
@@ -22,8 +23,8 @@ where
         context: &Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let length = buffer.len();
-        let read = || self.get_ref().read(buffer);
+        let length = Runtime::shortened(buffer.len());
+        let read = || self.get_ref().read(&mut buffer[..length]);
         let has_more = |&n: &usize| self.may_have_more(n, length);
         self.poll_with(self.reading(), entry, context, read, has_more)
     }
@@ -45,8 +46,8 @@ where
     /// See [`readable`](Self::readable) for an example.
     #[inline]
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = buffer.len();
-        let read = || self.get_ref().read(buffer);
+        let length = Runtime::shortened(buffer.len());
+        let read = || self.get_ref().read(&mut buffer[..length]);
         self.attempt(self.reading(), read, |&n| self.may_have_more(n, length))
     }
 
@@ -104,6 +105,7 @@ where
         context: &Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let bytes = &bytes[..Runtime::shortened(bytes.len())];
         self.poll_with(self.writing(), entry, context, || self.get_ref().write(bytes), |_| true)
     }
 
@@ -116,6 +118,7 @@ where
     /// See [`writable`](Self::writable) for an example.
     #[inline]
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..Runtime::shortened(bytes.len())];
         self.attempt(self.writing(), || self.get_ref().write(bytes), |_| true)
     }
 

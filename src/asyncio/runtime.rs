@@ -18,6 +18,7 @@ use slab::Slab;
 use super::join::{Coroutine, JoinHandle, Outcome};
 use super::queue::{TaskId, TaskWaker, WakeQueue};
 use super::requests::{AlarmRequest, Request, Requests, TaskSource};
+use crate::clock::Clock;
 
 pub(crate) struct Task {
     coroutine: RefCell<Coroutine>,
@@ -36,6 +37,7 @@ pub(crate) struct Runtime {
     requests: RefCell<Requests>,
     stage: Cell<Stage>,
     operation_budget: u32,
+    clock: Clock,
 }
 
 /// What becomes of new tasks.
@@ -68,7 +70,7 @@ pub(super) fn operation_budget() -> u32 {
 }
 
 impl Runtime {
-    pub(crate) fn new(operation_budget: u32) -> Rc<Self> {
+    pub(crate) fn new(operation_budget: u32, clock: Clock) -> Rc<Self> {
         Rc::new(Self {
             tasks: RefCell::default(),
             generation: Cell::new(0),
@@ -76,6 +78,7 @@ impl Runtime {
             requests: RefCell::default(),
             stage: Cell::new(Stage::Open),
             operation_budget,
+            clock,
         })
     }
 
@@ -85,6 +88,22 @@ impl Runtime {
         current.ok_or_else(|| {
             io::Error::other("called outside a task of an `EventLoop`: use its spawn or block_on")
         })
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The clock of the loop that polls the caller; outside of tasks the one that a new loop would have.
+    pub(super) fn current_clock() -> Clock {
+        let of_loop = CURRENT.with_borrow(|current| Some(current.as_ref()?.clock.clone()));
+        of_loop.unwrap_or_else(Clock::current)
+    }
+
+    /// How much of `length` a read or a write moves: all, outside of a lab.
+    #[inline]
+    pub(super) fn shortened(length: usize) -> usize {
+        if cfg!(feature = "testing") { Self::current_clock().shortened(length) } else { length }
     }
 
     /// The address of the loop that polls the caller, to compare it with; null outside of tasks.
@@ -120,6 +139,11 @@ impl Runtime {
     fn make_current(runtime: Option<ManuallyDrop<Rc<Self>>>) -> Option<ManuallyDrop<Rc<Self>>> {
         CURRENT_ADDRESS.set(runtime.as_ref().map_or(ptr::null(), |runtime| Rc::as_ptr(runtime)));
         CURRENT.replace(runtime)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
+        self.tasks.borrow().iter().map(|(_, task)| task.location).collect()
     }
 
     pub(crate) fn tasks(&self) -> usize {

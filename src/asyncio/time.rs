@@ -9,14 +9,30 @@ use std::{error, fmt, io};
 
 use super::requests::{Alarm, AlarmRequest};
 use super::runtime::Runtime;
+use crate::clock::Clock;
 
 /// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Sleep {
-    /// `None` is later than the clock can say.
-    deadline: Option<Instant>,
+    deadline: Deadline,
     /// The loop that polled it last, and its timer.
     set: Option<(Weak<Runtime>, Rc<Alarm>)>,
+}
+
+#[derive(Debug)]
+enum Deadline {
+    At(Instant),
+    After { start: Instant, delay: Duration },
+}
+
+impl Deadline {
+    /// The moment, by the clock of the loop that polls the future; `None` is later than the clock can say.
+    fn moment(&self, clock: &Clock) -> Option<Instant> {
+        match *self {
+            Self::At(moment) => Some(clock.check(moment)),
+            Self::After { start, delay } => clock.convert(start).checked_add(delay),
+        }
+    }
 }
 
 impl Sleep {
@@ -32,6 +48,27 @@ impl Sleep {
             }
         }
     }
+}
+
+/// Returns the present moment by the clock of the loop that polls the caller, by which its timers run; outside of
+/// tasks by the system's.
+///
+/// Deadlines that are computed from it stay right if the loop has another clock than the system's. Does not block.
+///
+/// ```
+/// use polyselect::{EventLoop, asyncio};
+/// use std::time::Duration;
+///
+/// EventLoop::new(())?.block_on(async {
+///     let start = asyncio::now();
+///     asyncio::sleep(Duration::from_millis(2)).await;
+///     assert!(asyncio::now() - start >= Duration::from_millis(2));
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use]
+pub fn now() -> Instant {
+    Runtime::current_clock().now()
 }
 
 /// Ends when so much time has passed since the call; never earlier. It stands on a timer of the
@@ -51,7 +88,7 @@ impl Sleep {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn sleep(delay: Duration) -> Sleep {
-    Sleep { deadline: Instant::now().checked_add(delay), set: None }
+    Sleep { deadline: Deadline::After { start: now(), delay }, set: None }
 }
 
 /// Ends at that moment, or in the next turn if it has passed.
@@ -67,14 +104,13 @@ pub fn sleep(delay: Duration) -> Sleep {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline: Some(deadline), set: None }
+    Sleep { deadline: Deadline::At(deadline), set: None }
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
         match &self.set {
             Some((_, alarm)) if alarm.has_rung() => return Poll::Ready(()),
             Some((runtime, alarm)) if runtime.as_ptr() == Runtime::current_address() => {
@@ -85,6 +121,7 @@ impl Future for Sleep {
             _ => self.give_up(),
         }
         let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
+        let Some(deadline) = self.deadline.moment(runtime.clock()) else { return Poll::Pending };
         let alarm = Alarm::new(deadline, context.waker());
         runtime.push_alarm(AlarmRequest::Set(Rc::clone(&alarm)));
         self.set = Some((Rc::downgrade(&runtime), alarm));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::EventLoop;
 use crate::accept;
 use crate::backend::Backend;
+use crate::clock::Clock;
 use crate::selector::Selector;
 
 /// The choices that stay as they are for the life of a loop.
@@ -52,6 +53,8 @@ impl Default for Settings {
 pub struct EventLoopBuilder {
     backend: Option<Backend>,
     busy_poll: Duration,
+    #[cfg(feature = "testing")]
+    lab: Option<crate::testing::Lab>,
     settings: Settings,
 }
 
@@ -60,7 +63,13 @@ impl EventLoop<()> {
     ///
     /// See [`EventLoopBuilder`] for an example.
     pub fn builder() -> EventLoopBuilder {
-        EventLoopBuilder { backend: None, busy_poll: Duration::ZERO, settings: Settings::default() }
+        EventLoopBuilder {
+            backend: None,
+            busy_poll: Duration::ZERO,
+            #[cfg(feature = "testing")]
+            lab: None,
+            settings: Settings::default(),
+        }
     }
 }
 
@@ -142,6 +151,34 @@ impl EventLoopBuilder {
         self
     }
 
+    /// Puts the loop into a lab, as [`EventLoop::in_lab`] does.
+    ///
+    /// ```
+    /// use polyselect::testing::{Disorder, Lab};
+    /// use polyselect::{Backend, EventLoop};
+    ///
+    /// let lab = Lab::new(1, Disorder::none());
+    /// let event_loop = EventLoop::builder().backend(Backend::Poll).lab(&lab).build(())?;
+    /// assert_eq!(event_loop.now(), lab.now());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "testing")]
+    pub fn lab(mut self, lab: &crate::testing::Lab) -> Self {
+        self.lab = Some(lab.clone());
+        self
+    }
+
+    #[cfg(feature = "testing")]
+    fn clock(&self) -> Clock {
+        self.lab.as_ref().map_or_else(Clock::current, Clock::of)
+    }
+
+    #[cfg(not(feature = "testing"))]
+    #[allow(clippy::unused_self)]
+    fn clock(&self) -> Clock {
+        Clock::current()
+    }
+
     /// Creates the loop.
     ///
     /// # Errors
@@ -150,10 +187,7 @@ impl EventLoopBuilder {
     ///
     /// See [`EventLoopBuilder`] for an example.
     pub fn build<T: 'static>(self, state: T) -> io::Result<EventLoop<T>> {
-        let selector = match self.backend {
-            Some(backend) => Selector::with_backend(backend)?,
-            None => Selector::new()?,
-        };
+        let selector = Selector::open(self.backend, self.clock())?;
         let mut event_loop = EventLoop::on(selector, state, &self.settings);
         event_loop.set_busy_poll(self.busy_poll);
         Ok(event_loop)

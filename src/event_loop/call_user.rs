@@ -15,7 +15,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::time::Instant;
 use std::{fmt, io};
 
 use super::EventLoop;
@@ -54,23 +53,32 @@ pub(super) enum Place {
     Unknown,
 }
 
+impl Place {
+    fn parts(&self) -> (&'static str, Option<&'static Location<'static>>) {
+        match *self {
+            Self::Source(place) => ("the callback registered at", Some(place)),
+            Self::Signal(place) => ("the callback of a signal registered at", Some(place)),
+            #[cfg(unix)]
+            Self::Child(place) => ("the callback of a child registered at", Some(place)),
+            Self::Timer(place) => ("the timer set at", Some(place)),
+            Self::Call(place) => ("the call queued at", Some(place)),
+            Self::Destructor(place) => ("a destructor of what was registered at", Some(place)),
+            Self::ErrorHook => ("the hook for errors", None),
+            #[cfg(feature = "async")]
+            Self::Task(place) => ("the task spawned at", Some(place)),
+            #[cfg(feature = "async")]
+            Self::MainFuture => ("the future of block_on", None),
+            #[cfg(feature = "async")]
+            Self::Unknown => ("a waker or a source of tasks", None),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(place) => write!(f, "the callback registered at {place}"),
-            Self::Signal(place) => write!(f, "the callback of a signal registered at {place}"),
-            #[cfg(unix)]
-            Self::Child(place) => write!(f, "the callback of a child registered at {place}"),
-            Self::Timer(place) => write!(f, "the timer set at {place}"),
-            Self::Call(place) => write!(f, "the call queued at {place}"),
-            Self::Destructor(place) => write!(f, "a destructor of what was registered at {place}"),
-            Self::ErrorHook => f.write_str("the hook for errors"),
-            #[cfg(feature = "async")]
-            Self::Task(place) => write!(f, "the task spawned at {place}"),
-            #[cfg(feature = "async")]
-            Self::MainFuture => f.write_str("the future of block_on"),
-            #[cfg(feature = "async")]
-            Self::Unknown => f.write_str("a waker or a source of tasks"),
+        match self.parts() {
+            (what, Some(place)) => write!(f, "{what} {place}"),
+            (what, None) => f.write_str(what),
         }
     }
 }
@@ -144,7 +152,9 @@ impl Iteration {
         progress.check_idle()?;
         progress.is_running.set(true);
         let is_measured = event_loop.slow_callback_threshold.is_some();
-        let is_observed = is_measured || log::max_level() >= log::LevelFilter::Trace;
+        let is_observed = is_measured
+            || event_loop.timers.clock().is_in_lab()
+            || log::max_level() >= log::LevelFilter::Trace;
         Ok(Self { progress: Rc::clone(progress), is_observed })
     }
 
@@ -229,9 +239,12 @@ impl<T: 'static> EventLoop<T> {
     ) -> R {
         iteration.log(|| log::trace!("calling {place}"));
         let threshold = self.slow_callback_threshold;
-        let start = Instant::now();
+        let clock = self.timers.clock().clone();
+        let (what, location) = place.parts();
+        clock.note_call(what, location);
+        let start = clock.now();
         let result = self.call_guarded(iteration, || registrant, code);
-        let taken = start.elapsed();
+        let taken = clock.now().saturating_duration_since(start);
         let is_slow = threshold.is_some_and(|threshold| taken > threshold);
         if is_slow {
             iteration.log(|| log::warn!("{place} held the loop for {taken:?}"));

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::call_user::{Iteration, Late, Place, Registrant, Replaced};
 use super::handler::{Answer, HandleEvent, Handler};
 use super::{EventLoop, SignalKey, errors};
+use crate::clock::OutsideWork;
 use crate::error::RegisterError;
 use crate::event::Event;
 use crate::interest::Interest;
@@ -35,6 +36,8 @@ struct WatchedChild<T> {
     child: Child,
     callback: Callback<T>,
     location: &'static Location<'static>,
+    /// In a lab time goes as it does for the child.
+    _outside: OutsideWork,
     /// The registration of its pidfd.
     pidfd: Option<Key>,
 }
@@ -54,6 +57,11 @@ impl<T> Default for Children<T> {
 }
 
 impl<T> Children<T> {
+    #[cfg(feature = "testing")]
+    pub(super) fn places(&self) -> impl Iterator<Item = &'static Location<'static>> {
+        self.watched.iter().map(|it| it.location)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.watched.is_empty()
     }
@@ -252,7 +260,15 @@ impl<T: 'static> EventLoop<T> {
             }
         };
         let callback = Box::new(callback);
-        self.children.watched.push(WatchedChild { key, child, callback, location, pidfd });
+        let _outside = self.timers.clock().outside_work();
+        self.children.watched.push(WatchedChild {
+            key,
+            child,
+            callback,
+            location,
+            _outside,
+            pidfd,
+        });
         Ok(key)
     }
 

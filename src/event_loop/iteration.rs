@@ -8,6 +8,8 @@ use super::call_user::{Iteration, Late, Place, Registrant, Replaced};
 use super::handler::{Answer, Handler};
 use crate::event::Event;
 use crate::ready::Ready;
+#[cfg(feature = "testing")]
+use crate::testing::Stuck;
 
 impl<T: 'static> EventLoop<T> {
     /// The numbers are those of the order that [`EventLoop`] promises.
@@ -35,7 +37,7 @@ impl<T: 'static> EventLoop<T> {
         }
         let timeout = self.time_to_wait(timeout); // 1
         self.wait(timeout)?; // 2
-        self.remotes.receive_into(&mut self.calls);
+        self.remotes.receive_into(&mut self.calls, self.timers.clock());
         self.calls.begin_iteration();
         // A loop that has been replaced goes on in its own next iteration.
         if let Ok(()) = self.run_steps(iteration) {
@@ -120,7 +122,10 @@ impl<T: 'static> EventLoop<T> {
         }
         log::trace!("waiting for {timeout:?}");
         self.delivered = 0;
-        let count = self.sources.selector.select(&mut self.events, timeout)?;
+        let result = self.sources.selector.select(&mut self.events, timeout);
+        #[cfg(feature = "testing")]
+        let result = Stuck::check(result, || self.waiting());
+        let count = result?;
         self.stats.events += count as u64;
         Ok(())
     }

@@ -55,9 +55,9 @@ impl<T: 'static> EventLoop<T> {
     /// let mut event_loop = EventLoop::new(())?;
     /// assert_eq!(event_loop.next_deadline(), None);
     /// event_loop.call_later(Duration::from_secs(60), |_loop| {});
-    /// assert!(event_loop.next_deadline() > Some(Instant::now()));
+    /// assert!(event_loop.next_deadline() > Some(self.now()));
     /// event_loop.call_soon(|_loop| {});
-    /// assert!(event_loop.next_deadline() <= Some(Instant::now()));
+    /// assert!(event_loop.next_deadline() <= Some(self.now()));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn next_deadline(&mut self) -> Option<Instant> {
@@ -65,7 +65,7 @@ impl<T: 'static> EventLoop<T> {
             || self.has_work_due()
             || self.delivered < self.events.len()
             || self.must_stop;
-        if is_due { Some(Instant::now()) } else { self.timers.next_deadline() }
+        if is_due { Some(self.now()) } else { self.timers.next_deadline() }
     }
 
     /// Whether something runs in the next iteration whatever becomes ready.

@@ -13,12 +13,16 @@ use std::{fmt, io};
 use super::EventLoop;
 use super::calls::Calls;
 use super::local::gone;
+use crate::clock::Clock;
 use crate::waker::Waker;
 use queue::CallQueue;
 
 type Call<T> = Box<dyn FnOnce(&mut EventLoop<T>) + Send>;
 
 struct Inbox<T> {
+    /// Whether the loop's own thread has sent a call since calls were received.
+    #[cfg(feature = "testing")]
+    has_own_call: atomic::AtomicBool,
     queue: CallQueue<(Call<T>, &'static Location<'static>)>,
     waker: Waker,
     /// A loop stays with the thread that made it.
@@ -55,6 +59,23 @@ struct Inbox<T> {
 /// ```
 pub struct Remote<T>(Arc<Inbox<T>>);
 
+impl<T> Inbox<T> {
+    /// Whether the calls that other threads have sent come in a later iteration, as the lab decides.
+    #[cfg(feature = "testing")]
+    fn are_late(&self, clock: &Clock) -> bool {
+        let has_own_call = self.has_own_call.swap(false, Ordering::Relaxed);
+        let are_late = self.queue.has_calls() && !has_own_call && clock.delays_calls();
+        // The loop must not sleep on them.
+        are_late && self.waker.wake().is_ok()
+    }
+
+    #[cfg(not(feature = "testing"))]
+    #[allow(clippy::unused_self)]
+    fn are_late(&self, _: &Clock) -> bool {
+        false
+    }
+}
+
 impl<T: 'static> Remote<T> {
     /// Sends `call` to run on the loop's thread, and does not wait for that.
     ///
@@ -70,6 +91,10 @@ impl<T: 'static> Remote<T> {
     }
 
     fn send(&self, call: Call<T>, location: &'static Location<'static>) -> io::Result<()> {
+        #[cfg(feature = "testing")]
+        if thread::current().id() == self.0.thread {
+            self.0.has_own_call.store(true, Ordering::Relaxed);
+        }
         // The waker coalesces, so it can be asked each time.
         self.0.queue.send((call, location)).map_err(|_call| gone())?;
         self.0.waker.wake()
@@ -206,11 +231,14 @@ impl<T> Default for Remotes<T> {
 impl<T> Remotes<T> {
     /// Moves the calls that were sent to those of the iteration.
     #[inline]
-    pub(super) fn receive_into(&self, calls: &mut Calls<T>)
+    pub(super) fn receive_into(&self, calls: &mut Calls<T>, clock: &Clock)
     where
         T: 'static,
     {
         if let Some(inbox) = &self.0 {
+            if clock.is_in_lab() && inbox.are_late(clock) {
+                return;
+            }
             inbox.queue.receive(|(call, location)| calls.push(call, location));
         }
     }
@@ -245,7 +273,13 @@ impl<T: 'static> EventLoop<T> {
             None => {
                 let waker = self.sources.selector.waker()?;
                 let thread = thread::current().id();
-                let inbox = Inbox { queue: CallQueue::new(), waker, thread };
+                let inbox = Inbox {
+                    #[cfg(feature = "testing")]
+                    has_own_call: atomic::AtomicBool::new(false),
+                    queue: CallQueue::new(),
+                    waker,
+                    thread,
+                };
                 self.remotes.0.insert(Arc::new(inbox))
             }
         };

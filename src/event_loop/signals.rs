@@ -77,6 +77,11 @@ impl<T> Signals<T> {
         self.handlers.is_empty()
     }
 
+    #[cfg(feature = "testing")]
+    pub(super) fn places(&self) -> impl Iterator<Item = &'static Location<'static>> {
+        self.handlers.iter().map(|it| it.location)
+    }
+
     /// Whether handlers are left of an iteration that panicked.
     pub(super) fn is_due(&self) -> bool {
         !self.due.is_empty()

@@ -1,5 +1,6 @@
 //! What a loop has done, and which callbacks held it up.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::EventLoop;
@@ -44,6 +45,65 @@ pub struct Stats {
     pub pending_calls: usize,
     /// Tasks that have not ended.
     pub tasks: usize,
+}
+
+/// Counts of what one or several iterations did; [`EventLoop::turn`] and [`EventLoop::run_until_idle`] return it.
+///
+/// ```
+/// use polyselect::EventLoop;
+/// use std::time::Duration;
+///
+/// let mut event_loop = EventLoop::new(())?;
+/// event_loop.call_later(Duration::ZERO, |_loop| {});
+/// assert_eq!(event_loop.turn(Duration::ZERO)?.timers, 1);
+/// assert!(event_loop.turn(Duration::ZERO)?.is_idle());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Turn {
+    /// Events that the backend reported.
+    pub events: u64,
+    /// Timers that ran.
+    pub timers: u64,
+    /// Calls that ran: of `call_soon`, of other threads, and of [`Local`](crate::Local).
+    pub calls: u64,
+    /// Callbacks of signals that ran.
+    pub signals: u64,
+    /// Polls of tasks.
+    pub polls: u64,
+}
+
+impl Turn {
+    /// If a callback has put another loop in the place of its own, the counts are of two loops.
+    #[inline]
+    pub(super) fn between(before: &Stats, after: &Stats) -> Self {
+        Self {
+            events: after.events.saturating_sub(before.events),
+            timers: after.timers.saturating_sub(before.timers),
+            calls: after.calls.saturating_sub(before.calls),
+            signals: after.signals.saturating_sub(before.signals),
+            polls: after.polls.saturating_sub(before.polls),
+        }
+    }
+
+    /// Returns whether nothing was done.
+    ///
+    /// See [`Turn`] for an example.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl AddAssign for Turn {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.timers += other.timers;
+        self.calls += other.calls;
+        self.signals += other.signals;
+        self.polls += other.polls;
+    }
 }
 
 impl<T: 'static> EventLoop<T> {

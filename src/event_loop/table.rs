@@ -17,7 +17,11 @@ pub(super) struct SourceTable<T> {
 
 impl<T> SourceTable<T> {
     pub(super) fn new(selector: Selector<Handler<T>>) -> Self {
-        Self { selector, users: 0 }
+        #[allow(unused_mut)] // Changed in builds for tests.
+        let mut table = Self { selector, users: 0 };
+        #[cfg(feature = "testing")]
+        table.selector.set_of_loop();
+        table
     }
 
     pub(super) fn insert(&mut self, handler: Handler<T>, watch: Watch) -> io::Result<Key> {

@@ -17,6 +17,7 @@ use super::handler::{Answer, HandleEvent, Handler};
 use crate::asyncio::{
     AlarmRequest, JoinHandle, Order, Request, Runtime, TaskId, TaskSource, TaskWaker,
 };
+use crate::clock::Clock;
 use crate::event::Event;
 use crate::key::Key;
 
@@ -29,12 +30,13 @@ pub(super) struct Tasks {
     /// Whether the future of `block_on` was woken.
     is_main_woken: bool,
     operation_budget: u32,
+    clock: Clock,
 }
 
 impl Tasks {
-    pub(super) fn new(operation_budget: u32) -> Self {
+    pub(super) fn new(operation_budget: u32, clock: Clock) -> Self {
         let (runtime, woken) = (None, Vec::new());
-        Self { runtime, woken, polled: 0, is_main_woken: false, operation_budget }
+        Self { runtime, woken, polled: 0, is_main_woken: false, operation_budget, clock }
     }
 
     #[inline]
@@ -51,13 +53,18 @@ impl Tasks {
             .is_some_and(|runtime| runtime.has_requests() || !runtime.queue.has_selector())
     }
 
+    #[cfg(feature = "testing")]
+    pub(super) fn places(&self) -> Vec<&'static Location<'static>> {
+        self.runtime.as_ref().map_or_else(Vec::new, |runtime| runtime.places())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.runtime.as_ref().map_or(0, |runtime| runtime.tasks())
     }
 
     fn runtime(&mut self) -> &Rc<Runtime> {
-        let budget = self.operation_budget;
-        self.runtime.get_or_insert_with(|| Runtime::new(budget))
+        let Self { runtime, operation_budget, clock, .. } = self;
+        runtime.get_or_insert_with(|| Runtime::new(*operation_budget, clock.clone()))
     }
 
     /// Adds the tasks that were woken to those that a panic has left.
@@ -66,7 +73,9 @@ impl Tasks {
             self.woken.clear();
             self.polled = 0;
         }
+        let known = self.woken.len();
         runtime.queue.take(&mut self.woken);
+        self.clock.shuffle_tasks(&mut self.woken[known..]);
     }
 
     fn next_woken(&mut self) -> Option<TaskId> {

@@ -10,8 +10,9 @@ use super::call_user::{Iteration, Place, Registrant, Replaced};
 use super::{EventLoop, errors};
 #[cfg(feature = "async")]
 use crate::asyncio::Alarm;
+use crate::clock::Clock;
 use crate::timer::wheel::{Handle, Wheel};
-use crate::timer::{Clock, Owner, SystemClock, TimerKey};
+use crate::timer::{Owner, TimerClock, TimerKey};
 
 type Once<T> = dyn FnOnce(&mut EventLoop<T>);
 type Repeated<T> = dyn FnMut(&mut EventLoop<T>, TimerKey);
@@ -33,20 +34,19 @@ pub(super) struct Every<C: ?Sized> {
 pub(super) struct Timers<T> {
     owner: Owner,
     wheel: Wheel<Timer<T>>,
-    clock: Box<dyn Clock>,
+    clock: TimerClock,
     /// The last time read from the clock, unless user code has run since.
     now: Option<u64>,
 }
 
-impl<T> Default for Timers<T> {
-    fn default() -> Self {
-        Self::with_clock(Box::new(SystemClock::start()))
-    }
-}
-
 impl<T> Timers<T> {
-    fn with_clock(clock: Box<dyn Clock>) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
+        let clock = TimerClock::start(clock);
         Self { owner: Owner::new(), wheel: Wheel::default(), clock, now: None }
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        self.clock.clock()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -95,6 +95,13 @@ impl<T> Timers<T> {
         self.wheel.cancel(self.owner.handle(key)?)
     }
 
+    /// Puts due timers of equal deadlines into another order, if the loop is in a lab that does so.
+    #[cfg(feature = "testing")]
+    fn shuffle_equal(&mut self) {
+        let clock = self.clock.clock().clone();
+        self.wheel.each_equal(|timers| clock.shuffle_timers(timers));
+    }
+
     /// Takes the next due timer of this pass, and sets it again if it repeats.
     fn next_due(&mut self, now: u64) -> Option<(TimerKey, Timer<T>)> {
         let handle = self.wheel.next_due()?;
@@ -119,6 +126,25 @@ impl<T> Timers<T> {
 }
 
 impl<T: 'static> EventLoop<T> {
+    /// Returns the present moment by the clock of the loop, by which its timers run.
+    ///
+    /// It is the system's monotonic clock, read anew by each call. Does not block.
+    ///
+    /// ```
+    /// use polyselect::EventLoop;
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new(())?;
+    /// let deadline = event_loop.now() + Duration::from_millis(2);
+    /// event_loop.call_at(deadline, move |event_loop| assert!(event_loop.now() >= deadline));
+    /// event_loop.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.timers.clock().now()
+    }
+
     /// Runs `callback` once, when `delay` has passed; never earlier.
     ///
     /// With a `delay` of zero it runs with the next timers: in this iteration if the callback of a source sets it,
@@ -168,7 +194,7 @@ impl<T: 'static> EventLoop<T> {
         deadline: Instant,
         callback: impl FnOnce(&mut Self) + 'static,
     ) -> TimerKey {
-        let deadline = self.timers.clock.at(deadline);
+        let deadline = self.timers.clock.at(self.timers.clock().check(deadline));
         self.timers.insert(deadline, Timer::Once(Box::new(callback), Location::caller()))
     }
 
@@ -244,6 +270,8 @@ impl<T: 'static> EventLoop<T> {
         let now = self.timers.clock.now();
         self.timers.now = Some(now);
         self.timers.wheel.collect_due(now);
+        #[cfg(feature = "testing")]
+        self.timers.shuffle_equal();
         while let Some((key, timer)) = self.timers.next_due(now) {
             self.stats.timers += 1;
             match timer {

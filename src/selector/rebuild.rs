@@ -64,7 +64,7 @@ impl<S, D> Selector<S, D> {
         for (_, registration) in &self.registrations {
             backend.check(registration.watch)?;
         }
-        let mut poller = backend.open()?;
+        let mut poller = self.clock.wrap(backend, backend.open()?);
         if let Some(waker) = &self.waker {
             #[cfg(unix)]
             if !self.home.is_here() {

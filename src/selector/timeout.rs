@@ -3,11 +3,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+// Through the module above, so that a model of threads can put another in its place.
+use super::Clock;
+
 /// A longer wait consists of several calls; every system call accepts this.
 const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 
 /// The time that is left of a wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Timeout {
     /// The backend is called once, and does not wait.
     Zero,
@@ -15,16 +18,17 @@ pub(crate) enum Timeout {
     Until {
         deadline: Instant,
         left: Duration,
+        clock: Clock,
     },
 }
 
 impl Timeout {
-    pub(crate) fn starting_now(timeout: Option<Duration>) -> Self {
+    pub(crate) fn starting_now(timeout: Option<Duration>, clock: Clock) -> Self {
         match timeout {
             Some(Duration::ZERO) => Self::Zero,
             None => Self::Forever,
-            Some(left) => match Instant::now().checked_add(left) {
-                Some(deadline) => Self::Until { deadline, left },
+            Some(left) => match clock.now().checked_add(left) {
+                Some(deadline) => Self::Until { deadline, left, clock },
                 // A deadline that the clock cannot represent is never reached.
                 None => Self::Forever,
             },
@@ -38,10 +42,10 @@ impl Timeout {
         mut wait_once: impl FnMut(Option<Duration>) -> io::Result<End>,
     ) -> io::Result<()> {
         loop {
-            let longest = match self {
+            let longest = match &self {
                 Self::Zero => Some(Duration::ZERO),
                 Self::Forever => None,
-                Self::Until { left, .. } => Some(left.min(LONGEST)),
+                Self::Until { left, .. } => Some(LONGEST.min(*left)),
             };
             if wait_once(longest)?.is_reached(interruptible) {
                 return Ok(());
@@ -49,8 +53,8 @@ impl Timeout {
             match &mut self {
                 Self::Zero => return Ok(()),
                 Self::Forever => {}
-                Self::Until { deadline, left } => {
-                    *left = deadline.saturating_duration_since(Instant::now());
+                Self::Until { deadline, left, clock } => {
+                    *left = deadline.saturating_duration_since(clock.now());
                     if left.is_zero() {
                         return Ok(());
                     }

@@ -6,11 +6,14 @@ use std::{fmt, hint, io, mem};
 use super::Selector;
 use super::modify::Rejection;
 use super::timeout::{End, Timeout};
+use crate::clock::Clock;
 use crate::event::Events;
 use crate::interest::Interest;
 use crate::key::Token;
 use crate::raw_event::bits;
 use crate::registration::Registration;
+#[cfg(feature = "testing")]
+use crate::testing::Stuck;
 
 impl<S, D> Selector<S, D> {
     /// Waits until a source is ready, a [`Waker`](crate::Waker) is used, or `timeout` has passed; returns
@@ -32,7 +35,7 @@ impl<S, D> Selector<S, D> {
     ///
     /// ```
     /// use polyselect::{Events, Selector};
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// let mut selector: Selector<std::net::TcpStream> = Selector::new()?;
     /// let mut events = Events::with_capacity(1024);
@@ -88,8 +91,8 @@ impl<S, D> Selector<S, D> {
         self.apply_changes();
         // There are `INVALID` events to report.
         let timeout = if self.rejected.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let timeout = Timeout::starting_now(timeout);
-        if !self.busy_poll.is_zero() && self.spin(events, timeout)? {
+        let timeout = Timeout::starting_now(timeout, self.clock.clone());
+        if !self.busy_poll.is_zero() && self.spin(events, &timeout)? {
             return Ok(());
         }
         self.wait(events, timeout)
@@ -119,18 +122,18 @@ impl<S, D> Selector<S, D> {
     }
 
     /// Polls without sleeping for as long as `busy_poll` says; returns whether the end was reached.
-    fn spin(&mut self, events: &mut Events, timeout: Timeout) -> io::Result<bool> {
+    fn spin(&mut self, events: &mut Events, timeout: &Timeout) -> io::Result<bool> {
         let deadline = match timeout {
             Timeout::Zero => return Ok(false),
             Timeout::Forever => None,
-            Timeout::Until { deadline, .. } => Some(deadline),
+            Timeout::Until { deadline, .. } => Some(*deadline),
         };
-        let end = Instant::now().checked_add(self.busy_poll).into_iter().chain(deadline).min();
+        let end = self.clock.now().checked_add(self.busy_poll).into_iter().chain(deadline).min();
         loop {
             if self.wait_once(events, Some(Duration::ZERO))? == End::Reached {
                 return Ok(true);
             }
-            if end.is_some_and(|end| Instant::now() >= end) {
+            if end.is_some_and(|end| self.clock.now() >= end) {
                 return Ok(false);
             }
             hint::spin_loop();
@@ -143,6 +146,8 @@ impl<S, D> Selector<S, D> {
     }
 
     fn end_wait_and_log(&mut self, result: io::Result<()>, events: &mut Events) -> io::Result<End> {
+        #[cfg(feature = "testing")]
+        let result = if self.is_of_loop { result } else { Stuck::check(result, || self.waiting()) };
         // The event decides, not the waker's state: a forked child shares the channel, not the state.
         let is_woken = match &self.waker {
             Some(waker) if events.remove_waker() => {
@@ -152,6 +157,21 @@ impl<S, D> Selector<S, D> {
             _ => false,
         };
         self.end_wait(result, events, is_woken, |level, message| log::log!(level, "{message}"))
+    }
+
+    /// Says that a loop owns the selector.
+    #[cfg(feature = "testing")]
+    pub(crate) fn set_of_loop(&mut self) {
+        self.is_of_loop = true;
+    }
+
+    /// Lists what the selector waits for.
+    #[cfg(feature = "testing")]
+    fn waiting(&self) -> String {
+        let sources = self
+            .iter()
+            .map(|(key, it)| format!("  {key}: descriptor {}, {:?}", it.descriptor, it.watch));
+        format!("the selector waits for:\n{}", sources.collect::<Vec<_>>().join("\n"))
     }
 
     /// Removes what is not for the user from a batch, and decides whether the wait is over.
@@ -248,6 +268,30 @@ impl<S, D> Selector<S, D> {
         }
     }
 
+    /// Returns the present moment by the clock of the selector, by which its timeouts run.
+    ///
+    /// It is the system's monotonic clock, read anew by each call. Does not block.
+    ///
+    /// ```
+    /// # use polyselect::{Events, Selector};
+    /// # let mut selector: Selector<std::net::TcpStream> = Selector::new()?;
+    /// # let mut events = Events::with_capacity(8);
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let deadline = selector.now() + Duration::from_millis(2);
+    /// selector.select(&mut events, deadline - selector.now())?;
+    /// assert!(selector.now() >= deadline);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Sets whether a signal ends a wait early. By default it does not: the wait continues with the time
     /// that is left.
     ///
@@ -273,13 +317,14 @@ impl<S, D> Selector<S, D> {
     ///
     /// ```
     /// # use polyselect::Selector;
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// # let mut selector: Selector<std::net::TcpStream> = Selector::new()?;
     /// selector.set_busy_poll(Duration::from_micros(50));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_busy_poll(&mut self, duration: Duration) {
-        self.busy_poll = duration;
+        // A look never moves the clock of a lab.
+        self.busy_poll = if self.clock.is_in_lab() { Duration::ZERO } else { duration };
     }
 }

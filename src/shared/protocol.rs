@@ -26,6 +26,7 @@ use std::time::Duration;
 use std::{io, mem};
 
 // By way of the module above, so that a model of it can put others in their place.
+use super::Clock;
 use super::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use super::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use super::waiting::Waiting;
@@ -186,7 +187,7 @@ impl<T: Shareable> Protocol<T> {
 
     #[inline(never)]
     fn select_in_steps(&self, events: &mut T::Events, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = Timeout::starting_now(timeout);
+        let timeout = Timeout::starting_now(timeout, Clock::system());
         Waiting::claim(self)?.wait(events, timeout)
     }
 

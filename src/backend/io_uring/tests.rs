@@ -8,6 +8,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
 use super::{Sizes, open_with};
+use crate::clock::Clock;
 use crate::{Backend, Events, Interest, Selector};
 
 #[allow(unreachable_pub)] // They are crates' roots elsewhere.
@@ -20,7 +21,7 @@ mod random;
 const TINY: Sizes = Sizes { submissions: 4, completions: 4 };
 
 fn tiny<S, D>() -> io::Result<Selector<S, D>> {
-    Ok(Selector::on(Backend::IoUring, open_with(TINY)?))
+    Ok(Selector::on(Backend::IoUring, open_with(TINY)?, Clock::current()))
 }
 
 fn is_missing() -> bool {

@@ -45,6 +45,11 @@ impl<C> CallQueue<C> {
     }
 
     /// Gives the call back if the queue is closed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn has_calls(&self) -> bool {
+        self.has_calls.load(Ordering::Acquire)
+    }
+
     pub(crate) fn send(&self, call: C) -> Result<(), C> {
         let mut waiting = self.lock();
         if waiting.is_closed {

@@ -12,7 +12,7 @@ pub(super) struct Due {
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+pub(crate) struct Entry {
     deadline: u64,
     handle: Handle,
 }
@@ -67,6 +67,14 @@ impl<V> Wheel<V> {
         let handle = self.due.entries[self.due.delivered].handle;
         self.due.delivered += 1;
         Some(handle)
+    }
+
+    /// Passes the due timers of each deadline that several have.
+    #[allow(dead_code)] // For labs.
+    pub(crate) fn each_equal(&mut self, mut change: impl FnMut(&mut [Entry])) {
+        let due = &mut self.due.entries[self.due.delivered..];
+        let equal = due.chunk_by_mut(|left, right| left.deadline == right.deadline);
+        equal.filter(|timers| timers.len() > 1).for_each(&mut change);
     }
 
     /// The deadline of the timer that is delivered next.

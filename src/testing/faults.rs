@@ -1,0 +1,272 @@
+//! [`Flaky`]: a source with faults.
+
+use std::io::{self, Read, Write};
+#[cfg(unix)]
+use std::io::{PipeReader, PipeWriter};
+use std::net::TcpStream;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::lab::Lab;
+use super::time::nanoseconds;
+use crate::accept::Listener;
+use crate::descriptor::Descriptor;
+use crate::source::Source;
+
+/// How often the operations of a [`Flaky`] source fail or do less than they could: chances in 256, for each call.
+///
+/// ```
+/// use polyselect::testing::Faults;
+///
+/// let only_short = Faults { short: 128, ..Faults::none() };
+/// assert_ne!(only_short, Faults::mild());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faults {
+    /// A read or a write moves less than it could.
+    pub short: u8,
+    /// An operation says `WouldBlock`. Half of these last for up to [`delay`](Self::delay), in which the source is not
+    /// reported as ready; the others are over at once.
+    pub would_block: u8,
+    /// An operation says `Interrupted`.
+    pub interrupted: u8,
+    /// An operation says `ConnectionReset`, and so does each after it.
+    pub reset: u8,
+    /// `accept` says that too many descriptors are open (`EMFILE`).
+    pub exhausted: u8,
+    /// `accept` says `ConnectionAborted`, for a connection that has ended in the queue.
+    pub aborted: u8,
+    /// How long a `WouldBlock` lasts at most, in the time of the lab.
+    pub delay: Duration,
+}
+
+impl Faults {
+    /// Returns no faults.
+    ///
+    /// See [`Faults`] for an example.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            short: 0,
+            would_block: 0,
+            interrupted: 0,
+            reset: 0,
+            exhausted: 0,
+            aborted: 0,
+            delay: Duration::from_millis(10),
+        }
+    }
+
+    /// Returns faults that every program has to bear: reads and writes are short in 37 %, `WouldBlock` in 12 %,
+    /// `Interrupted` in 6 %, and `accept` fails in 6 %. No connection is reset.
+    ///
+    /// See [`Faults`] for an example.
+    #[must_use]
+    pub const fn mild() -> Self {
+        Self {
+            short: 96,
+            would_block: 32,
+            interrupted: 16,
+            exhausted: 8,
+            aborted: 8,
+            ..Self::none()
+        }
+    }
+}
+
+/// A source whose operations have the faults of a lab; [`Lab::flaky`] returns it.
+///
+/// It reads, writes and accepts as the source does, and can be registered in its place; sockets and pipes of the standard
+/// library also read and write by `&self`, as [`Async`](crate::asyncio::Async) needs it.
+/// The source has to be non-blocking.
+///
+/// ```
+/// use polyselect::testing::{Disorder, Faults, Flaky, Lab};
+/// # #[cfg(unix)] {
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+///
+/// let lab = Lab::new(1, Disorder::none());
+/// let (mut left, right) = UnixStream::pair()?;
+/// let mut right: Flaky<UnixStream> = lab.flaky(right, Faults { short: 255, ..Faults::none() });
+/// left.write_all(b"hello")?;
+/// assert!(right.read(&mut [0; 64])? < 5);
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Flaky<S> {
+    source: S,
+    lab: Lab,
+    faults: Faults,
+    is_reset: AtomicBool,
+}
+
+impl Lab {
+    /// Returns a source with faults.
+    ///
+    /// See [`Flaky`] for an example.
+    pub fn flaky<S: Source>(&self, source: S, faults: Faults) -> Flaky<S> {
+        Flaky { source, lab: self.clone(), faults, is_reset: AtomicBool::new(false) }
+    }
+}
+
+impl<S> Flaky<S> {
+    /// Returns the source.
+    ///
+    /// ```
+    /// # use polyselect::testing::{Disorder, Faults, Lab};
+    /// # let lab = Lab::new(1, Disorder::none());
+    /// let listener = lab.flaky(std::net::TcpListener::bind(("127.0.0.1", 0))?, Faults::mild());
+    /// assert!(listener.get_ref().local_addr()?.port() > 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_ref(&self) -> &S {
+        &self.source
+    }
+
+    /// Returns the source without the faults.
+    ///
+    /// ```
+    /// # use polyselect::testing::{Disorder, Faults, Lab};
+    /// # let lab = Lab::new(1, Disorder::none());
+    /// let listener = lab.flaky(std::net::TcpListener::bind(("127.0.0.1", 0))?, Faults::mild());
+    /// listener.into_inner().set_nonblocking(true)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_inner(self) -> S {
+        self.source
+    }
+}
+
+impl<S: Source> Flaky<S> {
+    /// Fails as the lab decides.
+    fn check(&self) -> io::Result<()> {
+        let Self { lab, faults, .. } = self;
+        if self.is_reset.load(Ordering::Relaxed) || lab.decide(faults.reset, "a reset").is_some() {
+            self.is_reset.store(true, Ordering::Relaxed);
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if lab.decide(faults.interrupted, "an interrupted operation").is_some() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let descriptor = Descriptor::of(&self.source);
+        let mut state = lab.state();
+        let now = state.time.now();
+        if state.pollers.is_silent(descriptor, now) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let longest = 2 * nanoseconds(faults.delay);
+        let Some((_, time)) = state.decide(faults.would_block, "WouldBlock (ns)", longest) else {
+            return Ok(());
+        };
+        state.pollers.silence(descriptor, now + time.saturating_sub(longest / 2));
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// How much of `length` moves.
+    fn shortened(&self, length: usize) -> usize {
+        let bound = (length as u64).saturating_sub(1);
+        let short = if length < 2 { 0 } else { self.faults.short };
+        let shorter = self.lab.decide_below(short, "a short transfer", bound);
+        shorter.map_or(length, |(_, less)| less as usize + 1)
+    }
+}
+
+impl<S: Source + Read> Read for Flaky<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        let length = self.shortened(buffer.len());
+        self.source.read(&mut buffer[..length])
+    }
+}
+
+impl<S: Source + Write> Write for Flaky<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check()?;
+        let length = self.shortened(bytes.len());
+        self.source.write(&bytes[..length])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.source.flush()
+    }
+}
+
+// One by one: with a bound such as `for<'a> &'a S: Read` the compiler cannot infer the type of any source.
+macro_rules! read_by_reference {
+    ($($source:ty),*) => {$(
+        impl Read for &Flaky<$source> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.check()?;
+                let length = self.shortened(buffer.len());
+                (&self.source).read(&mut buffer[..length])
+            }
+        }
+    )*};
+}
+
+macro_rules! write_by_reference {
+    ($($source:ty),*) => {$(
+        impl Write for &Flaky<$source> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.check()?;
+                let length = self.shortened(bytes.len());
+                (&self.source).write(&bytes[..length])
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                (&self.source).flush()
+            }
+        }
+    )*};
+}
+
+read_by_reference!(TcpStream);
+write_by_reference!(TcpStream);
+#[cfg(unix)]
+read_by_reference!(UnixStream, PipeReader);
+#[cfg(unix)]
+write_by_reference!(UnixStream, PipeWriter);
+
+impl<L: Listener> Listener for Flaky<L>
+where
+    Self: Source,
+{
+    type Connection = L::Connection;
+    type Address = L::Address;
+
+    fn set_nonblocking(&self) -> io::Result<()> {
+        self.source.set_nonblocking()
+    }
+
+    fn accept(&self) -> io::Result<(L::Connection, L::Address)> {
+        self.check()?;
+        let Self { lab, faults, .. } = self;
+        if lab.decide(faults.exhausted, "accept: too many descriptors").is_some() {
+            return Err(Errno::MFILE.into());
+        }
+        if lab.decide(faults.aborted, "accept: an aborted connection").is_some() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.source.accept()
+    }
+}
+
+#[cfg(unix)]
+impl<S: Source> std::os::fd::AsFd for Flaky<S> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl<S: Source> std::os::windows::io::AsSocket for Flaky<S> {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        self.source.as_socket()
+    }
+}

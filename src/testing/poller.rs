@@ -1,0 +1,258 @@
+//! A backend around another, which makes the decisions of a lab.
+
+use std::time::Duration;
+use std::{fmt, io};
+
+use super::lab::Lab;
+use super::log::Entry;
+use super::pollers::Watched;
+use super::stuck::Stuck;
+use super::time::nanoseconds;
+use crate::backend::{AnyPoller, Backend, Poller};
+use crate::descriptor::Descriptor;
+use crate::event::Events;
+use crate::interest::{Interest, Watch};
+use crate::key::Token;
+use crate::raw_event::bits;
+use crate::ready::Ready;
+
+/// How long to wait in reality for what should not be there: work of a thread that nobody has announced.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a wait lasts while somebody works outside, before it looks whether that is still so.
+const SLICE: Duration = Duration::from_millis(5);
+
+/// How long a delay, a stall or a late end lasts at most: 10 ms.
+pub(super) const SHORTLY: u64 = 10_000_000;
+
+pub(crate) struct LabPoller {
+    lab: Lab,
+    inner: AnyPoller,
+    id: usize,
+    /// Memory for a batch.
+    batch: Vec<(Token, u32)>,
+}
+
+/// What a wait does when nothing is ready.
+enum Step {
+    LookAgain,
+    LookOnce,
+    WaitOutside(Duration),
+    WaitForNothing,
+}
+
+impl LabPoller {
+    pub(crate) fn wrap(lab: &Lab, backend: Backend, inner: AnyPoller) -> Self {
+        let id = lab.state().pollers.open(backend);
+        Self { lab: lab.clone(), inner, id, batch: Vec::new() }
+    }
+
+    /// Looks without waiting.
+    fn look(&mut self, events: &mut Events) -> io::Result<()> {
+        self.lab.move_bytes();
+        let again = {
+            let mut state = self.lab.state();
+            let now = state.time.now();
+            state.pollers.rearm(self.id, now)
+        };
+        for Watched { descriptor, token, watch, .. } in again {
+            self.inner.update(descriptor, token, watch.interest(), watch)?;
+        }
+        self.wait_really(events, Duration::ZERO)
+    }
+
+    fn wait_really(&mut self, events: &mut Events, timeout: Duration) -> io::Result<()> {
+        let result = self.inner.wait(events, Some(timeout));
+        self.disturb(events);
+        result
+    }
+
+    /// Changes a batch as the lab decides.
+    fn disturb(&mut self, events: &mut Events) {
+        events.take(&mut self.batch);
+        // Backends differ in the order of their events, and a run must not.
+        self.batch.sort_by_key(|(token, _)| token.key().slot());
+        let disorder = self.lab.disorder();
+        self.add_spurious_edge();
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.retain(|&(token, _)| !self.is_withheld(token));
+        if batch.len() > 1
+            && let Some(decision) = self.lab.decide(disorder.order, "another order of events")
+        {
+            decision.shuffle(&mut batch);
+        }
+        let mut state = self.lab.state();
+        for (token, found) in batch.drain(..) {
+            events.push(token, found);
+            if token != Token::WAKER {
+                let ready = Ready::from_poll_bits(found, token.interest());
+                state.push(Entry::Event { slot: token.key().slot(), ready });
+            }
+        }
+        drop(state);
+        self.batch = batch;
+    }
+
+    fn add_spurious_edge(&mut self) {
+        let mut state = self.lab.state();
+        if !state.pollers.get(self.id).has_edges() {
+            return;
+        }
+        let chance = self.lab.disorder().spurious;
+        let Some((decision, _)) = state.decide(chance, "a spurious edge", 0) else { return };
+        let watched = state.pollers.get(self.id).watched.values();
+        let edges: Vec<_> = watched.filter(|it| it.watch.is_edge()).collect();
+        let chosen = edges[decision.below(edges.len() as u64) as usize];
+        if self.batch.iter().all(|(token, _)| token.key() != chosen.token.key()) {
+            self.batch.push((chosen.token, chosen.watch.interest().poll_bits()));
+        }
+    }
+
+    fn is_withheld(&self, token: Token) -> bool {
+        if token == Token::WAKER {
+            return false;
+        }
+        let slot = token.key().slot();
+        let mut state = self.lab.state();
+        let poller = state.pollers.get(self.id);
+        let Some(&Watched { descriptor, .. }) = poller.watched.get(&slot) else { return false };
+        if poller.is_nested {
+            return false;
+        }
+        if let Some((_, time)) =
+            state.decide(self.lab.disorder().delay, "an event is told later", 2 * SHORTLY)
+        {
+            // Half of them come with the next look.
+            let until = state.time.now() + time.saturating_sub(SHORTLY);
+            state.pollers.silence(descriptor, until);
+        }
+        state.pollers.withholds(self.id, slot)
+    }
+
+    /// Lets time pass until something happens, if nothing is ready.
+    fn pass_time(&mut self, deadline: Option<u64>, has_outside: bool) -> Step {
+        let mut state = self.lab.state();
+        let now = state.time.now();
+        let own = [state.pollers.next_end(), self.lab.next_arrival()].into_iter().flatten().min();
+        let end = own.into_iter().chain(deadline).min();
+        if has_outside {
+            let left = end.map_or(SLICE, |end| Duration::from_nanos(end.saturating_sub(now)));
+            return if left.is_zero() {
+                if own.is_some_and(|own| own <= now) { Step::LookAgain } else { Step::LookOnce }
+            } else {
+                Step::WaitOutside(left.min(SLICE))
+            };
+        }
+        let Some(end) = end else { return Step::WaitForNothing };
+        if deadline.is_none_or(|deadline| own.is_some_and(|own| own < deadline)) {
+            state.time.jump_to(end);
+            state.push(Entry::Jump);
+            return Step::LookAgain;
+        }
+        let late = state.decide(self.lab.disorder().late, "the wait ends late (ns)", SHORTLY);
+        state.time.jump_to(end + late.map_or(0, |(_, late)| late));
+        state.push(Entry::Jump);
+        Step::LookOnce
+    }
+
+    fn wait_in_lab(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let deadline = {
+            let mut state = self.lab.state();
+            state.time.begin_wait().map_err(Stuck::error)?;
+            timeout.map(|timeout| state.time.now().saturating_add(nanoseconds(timeout)))
+        };
+        // Read before the look: who sends and then leaves is seen in the look.
+        let mut has_outside = self.lab.has_outside();
+        self.look(events)?;
+        if timeout == Some(Duration::ZERO) || !events.is_empty() {
+            return Ok(());
+        }
+        if self.lab.decide(self.lab.disorder().interrupt, "a signal ends the wait").is_some() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let has_waker = self.lab.state().pollers.get(self.id).has_waker;
+        if has_waker
+            && self.lab.decide(self.lab.disorder().wake, "a wake without a reason").is_some()
+        {
+            events.push(Token::WAKER, bits::IN);
+            return Ok(());
+        }
+        loop {
+            let step = self.pass_time(deadline, has_outside);
+            has_outside = self.lab.has_outside();
+            match step {
+                Step::LookAgain => self.look(events)?,
+                Step::LookOnce => return self.look(events),
+                Step::WaitOutside(slice) => {
+                    self.wait_really(events, slice)?;
+                    if events.is_empty() {
+                        self.look(events)?;
+                    }
+                }
+                Step::WaitForNothing => {
+                    self.wait_really(events, PATIENCE)?;
+                    if events.is_empty() && !self.lab.has_outside() {
+                        let message = "nothing is ready, and nothing is left that could come";
+                        return Err(Stuck::error(message.to_owned()));
+                    }
+                    self.lab.set_unguarded();
+                }
+            }
+            if !events.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Poller for LabPoller {
+    fn update(
+        &mut self,
+        descriptor: Descriptor,
+        token: Token,
+        old: Interest,
+        new: Watch,
+    ) -> io::Result<()> {
+        let is_new = old.is_empty() && !new.interest().is_empty();
+        if is_new && self.lab.decide(self.lab.disorder().refuse, "a registration fails").is_some() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let result = self.inner.update(descriptor, token, old, new);
+        // A removal always forgets the descriptor.
+        if result.is_ok() || new.interest().is_empty() {
+            self.lab.state().pollers.update(self.id, descriptor, token, new);
+        }
+        result
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let result = self.wait_in_lab(events, timeout);
+        if timeout != Some(Duration::ZERO) && !self.lab.is_real() {
+            let mut state = self.lab.state();
+            let stall = self.lab.disorder().stall;
+            if let Some((_, time)) = state.decide(stall, "a stall after the wait (ns)", SHORTLY) {
+                state.time.advance(time);
+            }
+        }
+        result
+    }
+
+    #[cfg(unix)]
+    fn descriptor(&mut self) -> io::Result<rustix::fd::OwnedFd> {
+        let descriptor = self.inner.descriptor()?;
+        self.lab.state().pollers.get(self.id).is_nested = true;
+        Ok(descriptor)
+    }
+}
+
+impl Drop for LabPoller {
+    fn drop(&mut self) {
+        self.lab.state().pollers.close(self.id);
+    }
+}
+
+impl fmt::Debug for LabPoller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LabPoller").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

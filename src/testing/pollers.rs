@@ -1,0 +1,166 @@
+//! What the backends of a lab watch, and which descriptors it keeps silent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use slab::Slab;
+
+use crate::backend::Backend;
+use crate::descriptor::{Descriptor, FileId};
+use crate::interest::Watch;
+use crate::key::Token;
+
+#[derive(Default)]
+pub(super) struct Pollers {
+    open: Slab<OpenPoller>,
+    /// Descriptors that are not reported before a moment.
+    silent: BTreeMap<Descriptor, u64>,
+    /// The files that were registered.
+    seen: BTreeSet<(Descriptor, FileId)>,
+}
+
+/// A backend that is open in the lab.
+pub(super) struct OpenPoller {
+    pub(super) backend: Backend,
+    /// The registrations, by their slot.
+    pub(super) watched: BTreeMap<usize, Watched>,
+    /// How many of them are watched for edges.
+    edges: usize,
+    /// Descriptors that have been silent, whose edges have to be told again.
+    rearm: Vec<Descriptor>,
+    pub(super) has_waker: bool,
+    /// Whether another loop waits for its kernel object, which shows what the lab withholds.
+    pub(super) is_nested: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Watched {
+    pub(super) descriptor: Descriptor,
+    pub(super) token: Token,
+    pub(super) watch: Watch,
+    /// Whether an event has been withheld since the last update.
+    is_owed: bool,
+}
+
+impl Pollers {
+    pub(super) fn open(&mut self, backend: Backend) -> usize {
+        self.open.insert(OpenPoller {
+            backend,
+            watched: BTreeMap::new(),
+            edges: 0,
+            rearm: Vec::new(),
+            has_waker: false,
+            is_nested: false,
+        })
+    }
+
+    pub(super) fn close(&mut self, id: usize) {
+        let poller = self.open.remove(id);
+        for watched in poller.watched.values() {
+            self.forget(watched.descriptor);
+        }
+    }
+
+    pub(super) fn get(&mut self, id: usize) -> &mut OpenPoller {
+        &mut self.open[id]
+    }
+
+    pub(super) fn seen(&self) -> impl Iterator<Item = (Descriptor, FileId)> {
+        self.seen.iter().copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OpenPoller> {
+        self.open.iter().map(|(_, poller)| poller)
+    }
+
+    /// Follows an update that the backend has made.
+    pub(super) fn update(&mut self, id: usize, descriptor: Descriptor, token: Token, watch: Watch) {
+        let poller = &mut self.open[id];
+        let is_watched = !watch.interest().is_empty();
+        if token == Token::WAKER {
+            poller.has_waker = is_watched;
+            return;
+        }
+        let slot = token.key().slot();
+        let before = if is_watched {
+            self.seen.extend(descriptor.file_id().map(|file| (descriptor, file)));
+            poller.edges += usize::from(watch.is_edge());
+            poller.watched.insert(slot, Watched { descriptor, token, watch, is_owed: false })
+        } else {
+            poller.watched.remove(&slot)
+        };
+        poller.edges -= usize::from(before.is_some_and(|before| before.watch.is_edge()));
+        if !is_watched {
+            self.forget(descriptor);
+        }
+    }
+
+    /// Ends the silence of a descriptor that no backend watches: its number may be another's next.
+    fn forget(&mut self, descriptor: Descriptor) {
+        if self.silent.contains_key(&descriptor)
+            && !self.iter().any(|poller| poller.find(descriptor).is_some())
+        {
+            self.silent.remove(&descriptor);
+        }
+    }
+
+    /// Keeps a descriptor silent until a moment; one that has passed means until the next look.
+    pub(super) fn silence(&mut self, descriptor: Descriptor, until: u64) {
+        let known = self.silent.entry(descriptor).or_insert(until);
+        *known = until.max(*known);
+    }
+
+    pub(super) fn is_silent(&self, descriptor: Descriptor, now: u64) -> bool {
+        self.silent.get(&descriptor).is_some_and(|until| *until > now)
+    }
+
+    /// Whether an event is withheld; if so, it is told again later.
+    pub(super) fn withholds(&mut self, id: usize, slot: usize) -> bool {
+        let Some(watched) = self.open[id].watched.get_mut(&slot) else { return false };
+        watched.is_owed |= self.silent.contains_key(&watched.descriptor);
+        watched.is_owed
+    }
+
+    /// The end of the first silence.
+    pub(super) fn next_end(&self) -> Option<u64> {
+        self.silent.values().copied().min()
+    }
+
+    /// Ends the silences that are over, and returns what this backend has to be told again.
+    pub(super) fn rearm(&mut self, id: usize, now: u64) -> Vec<Watched> {
+        if !self.silent.is_empty() {
+            let Self { open, silent, .. } = self;
+            silent.retain(|descriptor, until| {
+                let lasts = *until > now;
+                if !lasts {
+                    open.iter_mut().for_each(|(_, poller)| poller.end_silence(*descriptor));
+                }
+                lasts
+            });
+        }
+        let poller = &mut self.open[id];
+        let again = std::mem::take(&mut poller.rearm);
+        again.into_iter().filter_map(|descriptor| poller.find(descriptor).copied()).collect()
+    }
+}
+
+impl OpenPoller {
+    fn end_silence(&mut self, descriptor: Descriptor) {
+        if let Some(watched) = self.watched.values_mut().find(|it| it.descriptor == descriptor) {
+            // A one-shot that was reported is re-armed by its owner alone.
+            let is_told_again =
+                watched.watch.is_edge() || watched.watch.is_oneshot() && watched.is_owed;
+            watched.is_owed = false;
+            if is_told_again {
+                self.rearm.push(descriptor);
+            }
+        }
+    }
+
+    fn find(&self, descriptor: Descriptor) -> Option<&Watched> {
+        self.watched.values().find(|watched| watched.descriptor == descriptor)
+    }
+
+    pub(super) fn has_edges(&self) -> bool {
+        self.edges > 0
+    }
+}

@@ -1,0 +1,5 @@
+//! The laboratory: its time, its disorder, its faults, and the mistakes that it finds.
+
+#![cfg(unix)]
+
+mod time;
