@@ -50,14 +50,14 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// ```
     /// use polyselect::EventLoop;
-    /// use std::time::{Duration, Instant};
+    /// use std::time::Duration;
     ///
     /// let mut event_loop = EventLoop::new(())?;
     /// assert_eq!(event_loop.next_deadline(), None);
     /// event_loop.call_later(Duration::from_secs(60), |_loop| {});
-    /// assert!(event_loop.next_deadline() > Some(self.now()));
+    /// assert!(event_loop.next_deadline() > Some(event_loop.now()));
     /// event_loop.call_soon(|_loop| {});
-    /// assert!(event_loop.next_deadline() <= Some(self.now()));
+    /// assert!(event_loop.next_deadline() <= Some(event_loop.now()));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn next_deadline(&mut self) -> Option<Instant> {

@@ -81,6 +81,11 @@ impl Decision {
         if bound == 0 { 0 } else { (self.bits >> 16) % bound }
     }
 
+    /// Another number below `bound`, which is not zero.
+    pub(super) fn again(&self, bound: u64) -> u64 {
+        mix(self.bits) % bound
+    }
+
     /// Puts the items into an order of its own.
     pub(super) fn shuffle<T>(&self, items: &mut [T]) {
         for length in (2..=items.len()).rev() {

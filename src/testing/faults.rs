@@ -94,7 +94,7 @@ impl Faults {
 /// let (mut left, right) = UnixStream::pair()?;
 /// let mut right: Flaky<UnixStream> = lab.flaky(right, Faults { short: 255, ..Faults::none() });
 /// left.write_all(b"hello")?;
-/// assert!(right.read(&mut [0; 64])? < 5);
+/// assert!(right.read(&mut [0; 5])? < 5);
 /// # }
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -170,10 +170,7 @@ impl<S: Source> Flaky<S> {
 
     /// How much of `length` moves.
     fn shortened(&self, length: usize) -> usize {
-        let bound = (length as u64).saturating_sub(1);
-        let short = if length < 2 { 0 } else { self.faults.short };
-        let shorter = self.lab.decide_below(short, "a short transfer", bound);
-        shorter.map_or(length, |(_, less)| less as usize + 1)
+        self.lab.shorten(self.faults.short, length)
     }
 }
 

@@ -407,15 +407,21 @@ impl Lab {
         if chance == 0 { None } else { self.state().decide(chance, what, bound) }
     }
 
-    /// How much of `length` a read or a write moves.
+    /// How much of `length` a read or a write of an `Async` source moves.
     #[cfg(feature = "async")]
     pub(crate) fn shortened(&self, length: usize) -> usize {
+        self.shorten(self.0.disorder.short, length)
+    }
+
+    pub(super) fn shorten(&self, chance: u8, length: usize) -> usize {
         if length < 2 {
             return length;
         }
-        let shorter =
-            self.decide_below(self.0.disorder.short, "a short transfer", length as u64 - 1);
-        shorter.map_or(length, |(_, less)| less as usize + 1)
+        // Of each magnitude as often: there are seldom as many bytes as a buffer has room for.
+        let short = self.decide_below(chance, "a short transfer: 2 to the power of", 16);
+        short.map_or(length, |(decision, power)| {
+            decision.again((length as u64 - 1).min(1 << power)) as usize + 1
+        })
     }
 
     /// Whether the calls of other threads come later.
