@@ -19,7 +19,7 @@ mod in_lab {
     #[derive(Clone, Debug)]
     pub(crate) struct Clock(Option<Lab>);
 
-    /// Says that somebody works outside of the lab, if there is one.
+    /// Work outside of the lab, if there is one: its time goes at the real pace.
     pub(crate) struct OutsideWork(#[allow(dead_code)] Option<Outside>); // For its destructor.
 
     impl Clock {

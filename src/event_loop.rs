@@ -318,8 +318,8 @@ impl<T: 'static> EventLoop<T> {
 
     /// Runs iterations without waiting until one has nothing to do; returns what they did together.
     ///
-    /// What is due now is done then, and what it leads to without waiting: a test of callbacks calls this instead of
-    /// [`run`](Self::run), which would wait for their timers. [`stop`](Self::stop) ends it early. A loop that always
+    /// It runs everything that is due, and everything that follows from it without waiting: a test of callbacks calls
+    /// this instead of [`run`](Self::run), which would wait for their timers. [`stop`](Self::stop) ends it early. A loop that always
     /// has something to do never gets there: one with a call that queues itself, or a source that stays ready.
     ///
     /// # Errors

@@ -253,6 +253,13 @@ pub mod _docs {
     #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/reliability.md")]
     pub mod reliability {}
+    /// With the feature `testing` this page is here.
+    #[cfg(not(feature = "testing"))]
+    pub mod testing {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
+    #[doc = include_str!("../docs/testing.md")]
+    #[cfg(feature = "testing")]
+    pub mod testing {}
     #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/unsafe.md")]
     pub mod unsafe_blocks {}

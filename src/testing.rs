@@ -1,5 +1,23 @@
-//! A laboratory for programs that stand on this crate (feature `testing`): virtual time, seeded disorder and injected
-//! faults.
+//! A laboratory for tests (feature `testing`): virtual time, seeded disorder and injected faults.
+//!
+//! A loop or a selector in a [`Lab`] has the lab's clock, which jumps to the next deadline when nothing is ready.
+//! [`explore`] runs a test under many seeds, each of which changes what a system may change: see [`Disorder`]. Sources
+//! fail if they are [`Flaky`]; `Lab::stream_pair` returns connected streams with latency and bandwidth.
+//!
+//! The page [Testing your reactor](crate::_docs::testing) shows how they work together.
+//!
+//! ```
+//! use polyselect::testing::{Disorder, explore};
+//! use polyselect::EventLoop;
+//! use std::time::Duration;
+//!
+//! explore(0..50, Disorder::network(), |lab| {
+//!     let mut event_loop = EventLoop::new(false).unwrap();
+//!     event_loop.call_later(Duration::from_secs(3600), |event_loop| event_loop.state = true);
+//!     event_loop.run().unwrap();
+//!     assert!(event_loop.state && lab.elapsed() >= Duration::from_secs(3600));
+//! });
+//! ```
 
 mod decisions;
 mod disorder;

@@ -128,7 +128,7 @@ impl<T> Timers<T> {
 impl<T: 'static> EventLoop<T> {
     /// Returns the present moment by the clock of the loop, by which its timers run.
     ///
-    /// It is the system's monotonic clock, read anew by each call. Does not block.
+    /// It is the system's monotonic clock, which each call reads. Does not block.
     ///
     /// ```
     /// use polyselect::EventLoop;

@@ -1,4 +1,4 @@
-//! What a loop waits for, for the message of a test that is stuck.
+//! A list of everything a loop waits for: the message of a test that is stuck.
 
 use std::fmt::Write;
 

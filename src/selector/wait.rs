@@ -270,7 +270,7 @@ impl<S, D> Selector<S, D> {
 
     /// Returns the present moment by the clock of the selector, by which its timeouts run.
     ///
-    /// It is the system's monotonic clock, read anew by each call. Does not block.
+    /// It is the system's monotonic clock, which each call reads. Does not block.
     ///
     /// ```
     /// # use polyselect::{Events, Selector};

@@ -128,14 +128,17 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, message, decisions, enough, .. } = self;
+        let lines = match enough.len() {
+            0 => "No decision of the lab is needed.".to_owned(),
+            few => format!("{few} of its {decisions} decisions are enough."),
+        };
         let indexes: Vec<_> = enough.iter().map(u64::to_string).collect();
         let current = thread::current();
         let name = current.name().filter(|name| *name != "main").unwrap_or("NAME_OF_THE_TEST");
         write!(
             f,
-            "seed {seed} fails: {message}\n{} of its {decisions} decisions are enough. To run it again:\n    \
+            "seed {seed} fails: {message}\n{lines} To run it again:\n    \
              POLYSELECT_SEED={seed}:{} cargo test {name} -- --exact --nocapture",
-            enough.len(),
             indexes.join(","),
         )
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -58,8 +59,13 @@ impl Link {
     }
 
     fn duration(&self, bytes: usize) -> u64 {
-        let per_second = self.bytes_per_second.map_or(u64::MAX, |it| it);
+        let per_second = self.bytes_per_second.unwrap_or(u64::MAX);
         (bytes as u64).saturating_mul(1_000_000_000) / per_second
+    }
+
+    /// How many bytes arrive together at most: where they take time, as many as a packet of Ethernet holds.
+    fn segment(&self) -> usize {
+        if self.bytes_per_second.is_some() { 1_460 } else { WINDOW }
     }
 }
 
@@ -87,6 +93,7 @@ impl Wire {
     /// is silent.
     ///
     /// ```
+    /// # #[cfg(feature = "async")] {
     /// use polyselect::testing::{Disorder, Lab, Link};
     /// use polyselect::{EventLoop, asyncio};
     /// use std::time::Duration;
@@ -99,6 +106,7 @@ impl Wire {
     /// drop(server);
     /// let answer = asyncio::timeout(Duration::from_secs(3600), async { client.read(&mut [0; 8]).await });
     /// assert!(event_loop.block_on(answer)?.is_err());
+    /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn vanish(&self) {
@@ -119,6 +127,7 @@ impl Lab {
     /// Those of opening four sockets.
     ///
     /// ```
+    /// # #[cfg(feature = "async")] {
     /// use polyselect::testing::{Disorder, Lab, Link};
     /// use polyselect::{EventLoop, asyncio};
     /// use std::time::Duration;
@@ -133,6 +142,7 @@ impl Lab {
     ///     server.read_exact(&mut [0; 4]).await
     /// })??;
     /// assert_eq!(lab.elapsed(), Duration::from_secs(5));
+    /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stream_pair(&self, link: Link) -> io::Result<(UnixStream, UnixStream, Wire)> {
@@ -197,6 +207,15 @@ struct Direction {
     is_over: bool,
 }
 
+impl Direction {
+    /// Sends bytes, which arrive `later` than the link says.
+    fn send(&mut self, now: u64, link: Link, bytes: &[u8], later: u64) {
+        self.sent = self.sent.max(now + later) + link.duration(bytes.len());
+        self.bytes += bytes.len();
+        self.pieces.push_back(Piece { arrival: self.sent + link.latency, bytes: bytes.to_vec() });
+    }
+}
+
 /// Bytes, or the end of the stream if there are none.
 struct Piece {
     arrival: u64,
@@ -241,21 +260,19 @@ impl Wires {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                 Err(_) => 0,
             };
-            direction.sent = direction.sent.max(now) + link.duration(read);
-            let arrival = direction.sent + link.latency;
             if read == 0 {
                 selector.modify(key, Interest::empty()).expect("registered");
+                if !mem::replace(&mut direction.is_over, true) {
+                    direction.send(now, *link, &[], 0);
+                }
+                continue;
             }
             let (first, later) = split(read).unwrap_or((read, 0));
-            for (bytes, arrival) in
-                [(&buffer[..first], arrival), (&buffer[first..read], arrival + later)]
-            {
-                if !bytes.is_empty() || read == 0 && !direction.is_over {
-                    direction.is_over |= read == 0;
-                    direction.bytes += bytes.len();
-                    direction.sent = direction.sent.max(arrival - link.latency);
-                    direction.pieces.push_back(Piece { arrival, bytes: bytes.to_vec() });
-                }
+            for segment in buffer[..first].chunks(link.segment()) {
+                direction.send(now, *link, segment, 0);
+            }
+            for segment in buffer[first..read].chunks(link.segment()) {
+                direction.send(now, *link, segment, later);
             }
         }
     }

@@ -2,4 +2,5 @@
 
 #![cfg(unix)]
 
+mod programs;
 mod time;

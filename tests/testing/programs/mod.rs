@@ -1,0 +1,16 @@
+//! The programs of the page "Testing your reactor": the first version of each, and what it became.
+
+mod backoff;
+mod chat;
+mod proxy;
+
+/// Which of the versions on the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    First,
+    /// With one mistake less, where there were several.
+    Second,
+    Mended,
+}
+
+use Version::{First, Mended, Second};
