@@ -86,6 +86,7 @@ fn on_event(event_loop: &mut EventLoop<Chat>, mut conn: &Conn, event: Event) -> 
     Ok(Next::Keep)
 }
 
+#[allow(clippy::unused_io_amount)] // The mistake of the first versions.
 fn send_to_others(event_loop: &mut EventLoop<Chat>, from: Key, text: &[u8]) -> io::Result<()> {
     let others: Vec<_> =
         event_loop.state.clients.keys().copied().filter(|&it| it != from).collect();
