@@ -6,7 +6,8 @@
 //! | for | see |
 //! |---|---|
 //! | sources: reading, writing, accepting, connecting, datagrams | [`Async`] |
-//! | time | [`sleep`], [`sleep_until`], [`timeout`], [`yield_now`] |
+//! | time | [`now`], [`sleep`], [`sleep_until`], [`interval`], [`timeout`], [`timeout_at`], [`Timeout`], [`yield_now`] |
+//! | blocking work, and names | [`to_thread`], [`getaddrinfo`], [`open_connection`] |
 //! | other tasks | [`spawn`], [`JoinHandle`] |
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
 //! | a server | [`start_server`], [`serve`], [`Server`] |
@@ -17,8 +18,10 @@
 mod connect;
 mod datagram;
 mod futures_io;
+mod interval;
 mod join;
 mod listener;
+mod names;
 mod operations;
 mod orders;
 mod queue;
@@ -34,15 +37,19 @@ mod state;
 mod stream_writer;
 mod streams;
 mod this_thread;
+mod thread;
 mod time;
+mod timeout;
 mod waiters;
 
 use std::future::Future;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, atomic};
 
+pub use interval::{Interval, interval};
 pub use join::{DetachedOutput, JoinError, JoinHandle};
 pub use listener::Incoming;
+pub use names::{getaddrinfo, open_connection};
 pub(crate) use queue::{TaskId, TaskWaker};
 pub(crate) use requests::{Alarm, AlarmRequest, Order, Request, TaskSource};
 pub(crate) use runtime::{OPERATION_BUDGET, Runtime};
@@ -51,7 +58,9 @@ pub use source::Async;
 pub use stream_writer::StreamWriter;
 pub use streams::StreamReader;
 use this_thread::this_thread;
-pub use time::{Elapsed, Sleep, now, sleep, sleep_until, timeout, yield_now};
+pub use thread::{ToThread, to_thread};
+pub use time::{Sleep, now, sleep, sleep_until, yield_now};
+pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 
 /// Spawns a task on the loop that runs the caller, like [`EventLoop::spawn`](crate::EventLoop::spawn).
 ///

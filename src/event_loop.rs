@@ -8,6 +8,8 @@ mod calls;
 mod children;
 mod errors;
 mod handler;
+#[cfg(feature = "async")]
+mod in_thread;
 mod iteration;
 mod local;
 mod nesting;

@@ -36,10 +36,41 @@ impl Async<TcpStream> {
         let location = Location::caller();
         async move {
             let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-            let socket = stream_socket(family)?;
-            begun(net::connect(&socket, &addr))?;
-            let conn = Self::of_nonblocking(TcpStream::from(socket), location);
-            established(conn, TcpStream::take_error).await
+            connect(TcpStream::from(stream_socket(family)?), addr, location).await
+        }
+    }
+
+    /// Connects a socket to an address, for options that must be set before: the address it is bound to, the sizes of
+    /// its buffers, `TCP_FASTOPEN_CONNECT`, and others.
+    ///
+    /// `socket` is a `socket2::Socket`, or anything else that becomes a [`TcpStream`]; it is made non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// ```
+    /// use polyselect::{EventLoop, asyncio::Async};
+    /// use socket2::{Domain, Socket, Type};
+    ///
+    /// let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    /// let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    /// socket.set_recv_buffer_size(64 * 1024)?;
+    /// let conn = Async::connect_socket(socket, listener.local_addr()?);
+    /// let conn = EventLoop::new(())?.block_on(conn)??;
+    /// assert_eq!(conn.get_ref().peer_addr()?, listener.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn connect_socket(
+        socket: impl Into<TcpStream>,
+        addr: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self>> {
+        let location = Location::caller();
+        async move {
+            let socket = socket.into();
+            socket.set_nonblocking(true)?;
+            connect(socket, addr, location).await
         }
     }
 }
@@ -73,6 +104,16 @@ impl Async<UnixStream> {
             established(conn, UnixStream::take_error).await
         }
     }
+}
+
+async fn connect(
+    socket: TcpStream,
+    addr: SocketAddr,
+    location: &'static Location<'static>,
+) -> io::Result<Async<TcpStream>> {
+    begun(net::connect(&socket, &addr))?;
+    let conn = Async::of_nonblocking(socket, location);
+    established(conn, TcpStream::take_error).await
 }
 
 /// A non-blocking socket that child processes do not inherit.

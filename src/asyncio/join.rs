@@ -35,7 +35,7 @@ type Panic = Mutex<Box<dyn Any + Send>>;
 impl JoinError {
     const CANCELLED: Self = Self(None);
 
-    fn of_panic(panic: Box<dyn Any + Send>) -> Self {
+    pub(super) fn of_panic(panic: Box<dyn Any + Send>) -> Self {
         Self(Some(Mutex::new(panic)))
     }
 

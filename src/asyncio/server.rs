@@ -14,7 +14,8 @@ use rustix::net;
 use super::runtime::Runtime;
 use super::serving::{ListenerCloses, Serving, accept_until_closed};
 use super::source::Async;
-use super::time::{timeout, yield_now};
+use super::time::yield_now;
+use super::timeout::timeout;
 use crate::Listener;
 
 /// The number of connections that may wait to be accepted.

@@ -1,11 +1,11 @@
 //! Time for coroutines.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use std::{error, fmt, io};
 
 use super::requests::{Alarm, AlarmRequest};
 use super::runtime::Runtime;
@@ -138,67 +138,6 @@ impl Drop for Sleep {
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
-    }
-}
-
-/// The time was up: the error of [`timeout`].
-///
-/// ```
-/// let error: std::io::Error = polyselect::asyncio::Elapsed.into();
-/// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Elapsed;
-
-impl fmt::Display for Elapsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the time was up")
-    }
-}
-
-impl error::Error for Elapsed {}
-
-/// Of the kind `TimedOut`.
-impl From<Elapsed> for io::Error {
-    fn from(elapsed: Elapsed) -> Self {
-        Self::new(io::ErrorKind::TimedOut, elapsed)
-    }
-}
-
-/// Gives a future so much time from now on. What is ready in time is the result, also if the time is
-/// up by then; when it is not, the future is dropped where it waits.
-///
-/// # Errors
-///
-/// [`Elapsed`] when the time is up.
-///
-/// # Panics
-///
-/// As [`sleep`].
-///
-/// ```
-/// use polyselect::{EventLoop, asyncio};
-/// use std::{future::pending, time::Duration};
-///
-/// let mut event_loop = EventLoop::new(())?;
-/// let result = event_loop.block_on(asyncio::timeout(Duration::from_millis(1), pending::<()>()))?;
-/// assert_eq!(result, Err(asyncio::Elapsed));
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn timeout<F: Future>(
-    limit: Duration,
-    future: F,
-) -> impl Future<Output = Result<F::Output, Elapsed>> {
-    let mut sleep = sleep(limit);
-    async move {
-        let mut future = pin!(future);
-        poll_fn(|context| {
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
-                return Poll::Ready(Ok(output));
-            }
-            Pin::new(&mut sleep).poll(context).map(|()| Err(Elapsed))
-        })
-        .await
     }
 }
 

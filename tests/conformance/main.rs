@@ -64,6 +64,10 @@ const SUITES: &[Suite] = &[
     #[cfg(all(feature = "async", unix))]
     ("asyncio_hang_ups", asyncio::hang_ups::CASES),
     #[cfg(feature = "async")]
+    ("asyncio_limits", asyncio::limits::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_threads", asyncio::threads::CASES),
+    #[cfg(feature = "async")]
     ("asyncio_server_endings", asyncio::server_endings::CASES),
     #[cfg(feature = "async")]
     ("asyncio_servers", asyncio::servers::CASES),

@@ -4,6 +4,7 @@ pub mod connecting;
 pub mod coroutines;
 #[cfg(unix)]
 pub mod hang_ups;
+pub mod limits;
 pub mod server_endings;
 pub mod servers;
 #[cfg(target_os = "linux")]
@@ -11,6 +12,7 @@ pub mod short_reads;
 pub mod sources;
 pub mod streams;
 pub mod task_faults;
+pub mod threads;
 pub mod time;
 pub mod two_loops;
 #[cfg(target_os = "linux")]
