@@ -8,7 +8,7 @@
 //! | sources: reading, writing, accepting, connecting, datagrams | [`Async`] |
 //! | time | [`now`], [`sleep`], [`sleep_until`], [`interval`], [`timeout`], [`timeout_at`], [`Timeout`], [`yield_now`] |
 //! | blocking work, and names | [`to_thread`], [`getaddrinfo`], [`open_connection`] |
-//! | other tasks | [`spawn`], [`JoinHandle`] |
+//! | other tasks | [`spawn`], [`JoinHandle`], [`TaskGroup`], [`gather`], [`shield`] |
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
 //! | a server | [`start_server`], [`serve`], [`Server`] |
 //!
@@ -18,6 +18,7 @@
 mod connect;
 mod datagram;
 mod futures_io;
+mod group;
 mod interval;
 mod join;
 mod listener;
@@ -46,6 +47,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, atomic};
 
+pub use group::{Shield, TaskGroup, gather, shield};
 pub use interval::{Interval, interval};
 pub use join::{DetachedOutput, JoinError, JoinHandle};
 pub use listener::Incoming;

@@ -314,6 +314,15 @@ impl<R: 'static> JoinHandle<R> {
                 log::error!("the task spawned at {location} failed: {failure}");
             }
         };
+        self.report_to(report);
+    }
+
+    /// Lets the task run on, and drops its output; a panic is logged.
+    pub(super) fn release(self) {
+        self.report_to(|_, _| {});
+    }
+
+    fn report_to(self, report: Report<R>) {
         self.0.report.set(Some(report));
         // It may have ended already.
         let result = self.0.result.take();

@@ -64,6 +64,8 @@ const SUITES: &[Suite] = &[
     #[cfg(all(feature = "async", unix))]
     ("asyncio_hang_ups", asyncio::hang_ups::CASES),
     #[cfg(feature = "async")]
+    ("asyncio_groups", asyncio::groups::CASES),
+    #[cfg(feature = "async")]
     ("asyncio_limits", asyncio::limits::CASES),
     #[cfg(feature = "async")]
     ("asyncio_threads", asyncio::threads::CASES),

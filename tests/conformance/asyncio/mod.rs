@@ -2,6 +2,7 @@
 
 pub mod connecting;
 pub mod coroutines;
+pub mod groups;
 #[cfg(unix)]
 pub mod hang_ups;
 pub mod limits;

@@ -1,0 +1,240 @@
+//! Tasks that belong together.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use polyselect::asyncio::{self, TaskGroup};
+use polyselect::{Backend, EventLoop};
+
+use crate::case;
+use crate::event_loop::open;
+use crate::support::harness::Case;
+use crate::support::*;
+
+pub const CASES: &[Case] = &[
+    case!(join_returns_the_results_in_the_order_of_spawn),
+    case!(the_first_error_cancels_the_other_tasks_and_is_returned),
+    case!(a_panic_ends_the_group_as_an_error),
+    case!(no_task_outlives_join),
+    case!(a_dropped_group_cancels_its_tasks),
+    case!(a_group_without_tasks_joins_immediately),
+    case!(many_tasks_join),
+    case!(gather_returns_the_outputs_in_order),
+    case!(gather_may_borrow_and_be_cancelled),
+    case!(a_shielded_future_goes_on_when_the_wait_is_cancelled),
+    case!(a_shielded_future_returns_its_result_and_its_panic),
+];
+
+const STEP: Duration = Duration::from_millis(2);
+
+/// Counts the values that are alive.
+struct Alive(Rc<Cell<i32>>);
+
+impl Alive {
+    fn new(count: &Rc<Cell<i32>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+fn assert_nothing_left(event_loop: &mut EventLoop) {
+    event_loop.run().unwrap();
+    let stats = event_loop.stats();
+    assert_eq!((stats.tasks, stats.pending_timers), (0, 0));
+}
+
+fn join_returns_the_results_in_the_order_of_spawn(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let results: io::Result<Vec<u32>> = event_loop
+        .block_on(async {
+            let mut group = TaskGroup::new();
+            for number in 0..4_u32 {
+                group.spawn(async move {
+                    asyncio::sleep(STEP * (4 - number)).await;
+                    Ok(number)
+                });
+            }
+            assert_eq!(group.len(), 4);
+            group.join().await
+        })
+        .unwrap();
+    assert_eq!(results.unwrap(), [0, 1, 2, 3]);
+    assert_nothing_left(&mut event_loop);
+}
+
+fn the_first_error_cancels_the_other_tasks_and_is_returned(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let alive = Rc::new(Cell::new(0));
+    let of_tasks = Rc::clone(&alive);
+    let result: io::Result<Vec<()>> = event_loop
+        .block_on(async move {
+            let mut group = TaskGroup::new();
+            for _ in 0..3 {
+                let alive = Alive::new(&of_tasks);
+                group.spawn(async move {
+                    asyncio::sleep(SURELY).await;
+                    drop(alive);
+                    Ok(())
+                });
+            }
+            group.spawn(async {
+                asyncio::sleep(STEP).await;
+                Err(ErrorKind::InvalidData.into())
+            });
+            let result = group.join().await;
+            assert_eq!(of_tasks.get(), 0, "a task outlives the group");
+            result
+        })
+        .unwrap();
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_nothing_left(&mut event_loop);
+}
+
+fn a_panic_ends_the_group_as_an_error(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let result: io::Result<Vec<()>> = event_loop
+        .block_on(async {
+            let mut group = TaskGroup::new();
+            group.spawn(std::future::pending());
+            group.spawn(async { panic!("on purpose") });
+            group.join().await
+        })
+        .unwrap();
+    assert_eq!(result.unwrap_err().to_string(), "the task panicked: on purpose");
+    assert_nothing_left(&mut event_loop);
+}
+
+fn no_task_outlives_join(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let alive = Rc::new(Cell::new(0));
+    let of_tasks = Rc::clone(&alive);
+    let result: io::Result<Vec<()>> = event_loop
+        .block_on(async move {
+            let mut group = TaskGroup::new();
+            // The error comes before the other tasks have been polled.
+            group.spawn(async { Err(ErrorKind::InvalidData.into()) });
+            for _ in 0..3 {
+                let alive = Alive::new(&of_tasks);
+                group.spawn(async move {
+                    let _alive = alive;
+                    std::future::pending().await
+                });
+            }
+            let result = group.join().await;
+            assert_eq!(of_tasks.get(), 0, "a task outlives the group");
+            result
+        })
+        .unwrap();
+    result.unwrap_err();
+    assert_nothing_left(&mut event_loop);
+}
+
+fn a_dropped_group_cancels_its_tasks(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let alive = Rc::new(Cell::new(0));
+    let of_tasks = Rc::clone(&alive);
+    event_loop
+        .block_on(async move {
+            let mut group = TaskGroup::<()>::new();
+            let alive = Alive::new(&of_tasks);
+            group.spawn(async move {
+                let _alive = alive;
+                std::future::pending().await
+            });
+            asyncio::timeout(STEP, group.join()).await.unwrap_err();
+        })
+        .unwrap();
+    assert_nothing_left(&mut event_loop);
+    assert_eq!(alive.get(), 0);
+}
+
+fn a_group_without_tasks_joins_immediately(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let joined = event_loop.block_on(TaskGroup::<()>::new().join()).unwrap().unwrap();
+    assert!(joined.is_empty());
+}
+
+fn many_tasks_join(backend: Backend) {
+    const TASKS: usize = 10_000;
+
+    let mut event_loop = open(backend, ());
+    let results: io::Result<Vec<usize>> = event_loop
+        .block_on(async {
+            let mut group = TaskGroup::new();
+            for number in 0..TASKS {
+                group.spawn(async move {
+                    asyncio::yield_now().await;
+                    Ok(number)
+                });
+            }
+            group.join().await
+        })
+        .unwrap();
+    assert!(results.unwrap().into_iter().eq(0..TASKS));
+}
+
+fn gather_returns_the_outputs_in_order(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let waits = [3, 1, 2].map(|steps| async move {
+        asyncio::sleep(STEP * steps).await;
+        steps
+    });
+    assert_eq!(event_loop.block_on(asyncio::gather(waits)).unwrap(), [3, 1, 2]);
+    let none: Vec<()> =
+        event_loop.block_on(asyncio::gather(Vec::<std::future::Ready<()>>::new())).unwrap();
+    assert!(none.is_empty());
+}
+
+fn gather_may_borrow_and_be_cancelled(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (alive, words) = (Rc::new(Cell::new(0)), ["a", "b"]);
+    let work = asyncio::gather(words.iter().map(|word| {
+        let alive = Alive::new(&alive);
+        async move {
+            let _alive = alive;
+            asyncio::sleep(SURELY).await;
+            word.len()
+        }
+    }));
+    event_loop.block_on(asyncio::timeout(STEP, work)).unwrap().unwrap_err();
+    assert_eq!(alive.get(), 0);
+    assert_nothing_left(&mut event_loop);
+}
+
+fn a_shielded_future_goes_on_when_the_wait_is_cancelled(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let done = Rc::new(Cell::new(false));
+    let of_task = Rc::clone(&done);
+    event_loop
+        .block_on(async move {
+            let work = asyncio::shield(async move {
+                asyncio::sleep(STEP).await;
+                of_task.set(true);
+                "a result that nothing receives"
+            });
+            asyncio::timeout(Duration::ZERO, work).await.unwrap_err();
+        })
+        .unwrap();
+    event_loop.run().unwrap();
+    assert!(done.get());
+    assert_nothing_left(&mut event_loop);
+}
+
+fn a_shielded_future_returns_its_result_and_its_panic(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            assert_eq!(asyncio::shield(async { 1 }).await.unwrap(), 1);
+            let panics = asyncio::shield(async { panic!("on purpose") });
+            assert!(panics.await.map(|()| 0).unwrap_err().is_panic());
+        })
+        .unwrap();
+}
