@@ -7,6 +7,7 @@
 //! |---|---|
 //! | sources: reading, writing, accepting, connecting, datagrams | [`Async`] |
 //! | time | [`now`], [`sleep`], [`sleep_until`], [`interval`], [`timeout`], [`timeout_at`], [`Timeout`], [`yield_now`] |
+//! | child processes | `Process` (Unix) |
 //! | blocking work, and names | [`to_thread`], [`getaddrinfo`], [`open_connection`] |
 //! | other tasks | [`spawn`], [`JoinHandle`], [`TaskGroup`], [`gather`], [`shield`] |
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
@@ -25,6 +26,8 @@ mod listener;
 mod names;
 mod operations;
 mod orders;
+#[cfg(unix)]
+mod process;
 mod queue;
 mod read_write;
 mod readiness;
@@ -52,6 +55,8 @@ pub use interval::{Interval, interval};
 pub use join::{DetachedOutput, JoinError, JoinHandle};
 pub use listener::Incoming;
 pub use names::{getaddrinfo, open_connection};
+#[cfg(unix)]
+pub use process::Process;
 pub(crate) use queue::{TaskId, TaskWaker};
 pub(crate) use requests::{Alarm, AlarmRequest, Order, Request, TaskSource};
 pub(crate) use runtime::{OPERATION_BUDGET, Runtime};

@@ -20,6 +20,7 @@ mod in_lab {
     pub(crate) struct Clock(Option<Lab>);
 
     /// Work outside of the lab, if there is one: its time goes at the real pace.
+    #[derive(Debug)]
     pub(crate) struct OutsideWork(#[allow(dead_code)] Option<Outside>); // For its destructor.
 
     impl Clock {
@@ -132,6 +133,7 @@ mod of_system {
     #[derive(Clone, Debug)]
     pub(crate) struct Clock;
 
+    #[derive(Debug)]
     pub(crate) struct OutsideWork;
 
     #[allow(clippy::unused_self)]

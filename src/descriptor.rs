@@ -3,8 +3,6 @@
 #![allow(unsafe_code)] // A number becomes a `BorrowedFd`, a `File` or an `OwnedFd` here, and nowhere else.
 
 use std::fmt;
-#[cfg(target_os = "linux")]
-use std::{io, os::fd::OwnedFd};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -175,23 +173,6 @@ impl fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// Opens a descriptor that becomes readable when the child `process` has ended.
-///
-/// rustix has this call, but its feature `process` doubles what is compiled of rustix.
-#[cfg(target_os = "linux")]
-pub(crate) fn open_pidfd(process: u32) -> io::Result<OwnedFd> {
-    use std::os::fd::FromRawFd;
-
-    let no_flags: libc::c_uint = 0;
-    // SAFETY: the arguments are two integers, so the call reads and writes no memory of this process.
-    let number = unsafe { libc::syscall(libc::SYS_pidfd_open, process, no_flags) };
-    if number < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just opened this descriptor, and its number is known here only.
-    Ok(unsafe { OwnedFd::from_raw_fd(number as RawFd) })
 }
 
 /// A map from descriptors to positions in another structure.

@@ -180,6 +180,8 @@ pub mod accept;
 pub mod asyncio;
 mod backend;
 mod bits;
+#[cfg(unix)]
+mod child;
 mod clock;
 mod descriptor;
 mod error;
@@ -221,6 +223,8 @@ pub use registration::{Registration, RegistrationMut};
 pub use selector::Selector;
 pub use shared::SharedSelector;
 pub use source::Source;
+#[cfg(unix)]
+pub use source::nonblocking;
 pub use timer::TimerKey;
 pub use waker::Waker;
 pub use write_queue::WriteQueue;

@@ -1,5 +1,8 @@
 //! [`Source`]: a type that can be registered.
 
+#[cfg(unix)]
+use std::{io, os::fd::OwnedFd};
+
 /// A socket, pipe, terminal or other object that can be registered with a selector.
 ///
 /// Implemented for every type that lends its descriptor: on Unix every [`AsFd`](std::os::fd::AsFd), on
@@ -35,3 +38,40 @@ pub trait Source: std::os::windows::io::AsSocket {}
 
 #[cfg(windows)]
 impl<T: std::os::windows::io::AsSocket + ?Sized> Source for T {}
+
+/// Makes a descriptor non-blocking and returns it as another type: a pipe of a child process as a `PipeReader`, for
+/// example, which reads by shared reference, as a callback needs it.
+///
+/// The mode belongs to the open file, so other processes that share it see it too: a child sees it of its end of a
+/// `socketpair`, but not of the other end of a pipe.
+///
+/// # Errors
+///
+/// The error of the system call `ioctl`.
+///
+/// ```
+/// use polyselect::{EventLoop, Interest, Next};
+/// use std::io::{PipeReader, Read};
+/// use std::process::{Command, Stdio};
+///
+/// let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+/// let stdout: PipeReader = polyselect::nonblocking(child.stdout.take().unwrap())?;
+///
+/// let mut event_loop = EventLoop::new(String::new())?;
+/// event_loop.register(stdout, Interest::READABLE, |event_loop, mut stdout, _event| {
+///     let mut buffer = [0; 64];
+///     let n = stdout.read(&mut buffer)?;
+///     event_loop.state.push_str(&String::from_utf8_lossy(&buffer[..n]));
+///     Ok(if n == 0 { Next::Remove } else { Next::Keep })
+/// })?;
+/// event_loop.watch_child(child, |_loop, status| assert!(status.unwrap().success()))?;
+/// event_loop.run()?;
+/// assert_eq!(event_loop.state, "hello\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[cfg(unix)]
+pub fn nonblocking<P: From<OwnedFd>>(descriptor: impl Into<OwnedFd>) -> io::Result<P> {
+    let descriptor = descriptor.into();
+    rustix::io::ioctl_fionbio(&descriptor, true)?;
+    Ok(P::from(descriptor))
+}

@@ -23,11 +23,11 @@ use super::spawn;
 /// use std::{io, time::Duration};
 ///
 /// let sum: io::Result<u32> = EventLoop::new(())?.block_on(async {
-///     let mut group = asyncio::TaskGroup::new();
+///     let mut group = asyncio::TaskGroup::<u32, io::Error>::new();
 ///     for number in 1..=3 {
 ///         group.spawn(async move {
-///             asyncio::sleep(Duration::from_millis(number)).await;
-///             Ok(number as u32)
+///             asyncio::sleep(Duration::from_millis(1)).await;
+///             Ok(number)
 ///         });
 ///     }
 ///     Ok(group.join().await?.iter().sum())

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::call_user::{Iteration, Late, Place, Registrant, Replaced};
 use super::handler::{Answer, HandleEvent, Handler};
 use super::{EventLoop, SignalKey, errors};
+use crate::child::open_pidfd;
 use crate::clock::OutsideWork;
 use crate::error::RegisterError;
 use crate::event::Event;
@@ -324,7 +325,7 @@ impl<T: 'static> EventLoop<T> {
         key: ChildKey,
         location: &'static Location<'static>,
     ) -> io::Result<Key> {
-        let descriptor = open_pidfd(child)?;
+        let descriptor = open_pidfd(child.id())?;
         let pidfd = Handler(Rc::new(Pidfd { descriptor, child: key, location }));
         self.sources.insert(pidfd, Interest::READABLE.into())
     }
@@ -378,14 +379,4 @@ impl<T: 'static> EventLoop<T> {
             self.remove_handler(sigchld);
         }
     }
-}
-
-#[cfg(target_os = "linux")]
-fn open_pidfd(child: &Child) -> io::Result<OwnedFd> {
-    crate::descriptor::open_pidfd(child.id())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_pidfd(_: &Child) -> io::Result<OwnedFd> {
-    Err(io::ErrorKind::Unsupported.into())
 }

@@ -69,6 +69,8 @@ const SUITES: &[Suite] = &[
     ("asyncio_limits", asyncio::limits::CASES),
     #[cfg(feature = "async")]
     ("asyncio_threads", asyncio::threads::CASES),
+    #[cfg(all(feature = "async", unix))]
+    ("asyncio_processes", asyncio::processes::CASES),
     #[cfg(feature = "async")]
     ("asyncio_server_endings", asyncio::server_endings::CASES),
     #[cfg(feature = "async")]

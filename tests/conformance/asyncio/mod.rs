@@ -6,6 +6,8 @@ pub mod groups;
 #[cfg(unix)]
 pub mod hang_ups;
 pub mod limits;
+#[cfg(unix)]
+pub mod processes;
 pub mod server_endings;
 pub mod servers;
 #[cfg(target_os = "linux")]

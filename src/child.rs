@@ -1,0 +1,46 @@
+//! System calls for child processes.
+
+#![allow(unsafe_code)] // `pidfd_open` and `waitid`, which rustix has in a feature that doubles what is compiled of it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// Opens a descriptor that becomes readable when the child `process` has ended.
+#[cfg(target_os = "linux")]
+pub(crate) fn open_pidfd(process: u32) -> io::Result<OwnedFd> {
+    use std::os::fd::{FromRawFd, RawFd};
+
+    let no_flags: libc::c_uint = 0;
+    // SAFETY: the arguments are two integers, so the call reads and writes no memory of this process.
+    let number = unsafe { libc::syscall(libc::SYS_pidfd_open, process, no_flags) };
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened this descriptor, and its number is known here only.
+    Ok(unsafe { OwnedFd::from_raw_fd(number as RawFd) })
+}
+
+/// Other systems have no such descriptor.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn open_pidfd(_process: u32) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Blocks until the child `process` has ended, and leaves it to be reaped.
+#[cfg(feature = "async")]
+pub(crate) fn wait_for_end(process: u32) -> io::Result<()> {
+    loop {
+        // SAFETY: all zeros are a valid `siginfo_t`.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOWAIT;
+        // SAFETY: `info` is valid for writes, and the other arguments are integers.
+        let result = unsafe { libc::waitid(libc::P_PID, process, &raw mut info, flags) };
+        if result == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
