@@ -7,7 +7,7 @@
 //! |---|---|
 //! | sources: reading, writing, accepting, connecting, datagrams | [`Async`] |
 //! | time | [`now`], [`sleep`], [`sleep_until`], [`interval`], [`timeout`], [`timeout_at`], [`Timeout`], [`yield_now`] |
-//! | child processes | `Process` (Unix) |
+//! | child processes and signals | `Process` (Unix), [`signal`] |
 //! | blocking work, and names | [`to_thread`], [`getaddrinfo`], [`open_connection`] |
 //! | other tasks | [`spawn`], [`JoinHandle`], [`TaskGroup`], [`gather`], [`shield`] |
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
@@ -36,6 +36,7 @@ mod runtime;
 mod server;
 mod serving;
 mod short_read;
+mod signals;
 mod source;
 mod state;
 mod stream_writer;
@@ -61,6 +62,7 @@ pub(crate) use queue::{TaskId, TaskWaker};
 pub(crate) use requests::{Alarm, AlarmRequest, Order, Request, TaskSource};
 pub(crate) use runtime::{OPERATION_BUDGET, Runtime};
 pub use server::{Server, serve, start_server};
+pub use signals::{Signals, signal};
 pub use source::Async;
 pub use stream_writer::StreamWriter;
 pub use streams::StreamReader;

@@ -1,10 +1,14 @@
-//! The numbers of signals, for [`EventLoop::on_signal`](crate::EventLoop::on_signal).
+//! The numbers of signals, for [`EventLoop::on_signal`](crate::EventLoop::on_signal) and `asyncio::signal`.
 //!
 //! ```
 //! assert_ne!(polyselect::signal::SIGINT, polyselect::signal::SIGTERM);
 //! ```
 
+mod handler;
+
 use std::ffi::c_int;
+
+pub(crate) use handler::HandlerOfSignal;
 
 macro_rules! signals {
     ($($(#[$attribute:meta])* $name:ident;)*) => {

@@ -100,6 +100,12 @@ impl Waker {
         self.0.channel.signal()
     }
 
+    /// The end that becomes readable by a wake.
+    #[cfg(feature = "async")]
+    pub(crate) fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
+        self.0.channel.reader()
+    }
+
     /// Returns the descriptor that becomes readable by a wake.
     pub(crate) fn descriptor(&self) -> Descriptor {
         Descriptor::of(&self.0.channel.reader())

@@ -3,8 +3,6 @@
 //! The handler that runs inside the signal raises two flags and wakes the selector; everything else happens in
 //! the iteration that follows.
 
-#![allow(unsafe_code)] // A handler must do nothing that is not safe inside a signal.
-
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_int;
@@ -14,12 +12,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook_registry::{self as registry, SigId};
-
 use super::EventLoop;
 use super::call_user::{Iteration, Place, Registrant, Replaced};
-use super::errors::{invalid, not_found};
+use super::errors::not_found;
 use super::signal_key::SignalKey;
+use crate::signal::HandlerOfSignal;
 use crate::waker::Waker;
 
 type Callback<T> = Rc<RefCell<dyn FnMut(&mut EventLoop<T>)>>;
@@ -52,14 +49,8 @@ pub(super) struct SignalHandler<T> {
 /// A handler installed in the system, and the flag that it raises.
 struct Installed {
     signal: c_int,
-    id: SigId,
     has_come: Arc<AtomicBool>,
-}
-
-impl Drop for Installed {
-    fn drop(&mut self) {
-        registry::unregister(self.id);
-    }
+    _handler: HandlerOfSignal,
 }
 
 pub(super) struct Signals<T> {
@@ -91,26 +82,10 @@ impl<T> Signals<T> {
         if self.installed.iter().any(|installed| installed.signal == signal) {
             return Ok(());
         }
-        if registry::FORBIDDEN.contains(&signal) {
-            return Err(invalid(format!("signal {signal} cannot be handled by a callback")));
-        }
         let has_come = Arc::new(AtomicBool::new(false));
-        let raise = {
-            let (has_come, any_has_come) = (Arc::clone(&has_come), Arc::clone(&self.any_has_come));
-            let waker = self.waker.clone();
-            move || {
-                has_come.store(true, Ordering::Release);
-                any_has_come.store(true, Ordering::Release);
-                // After a failure the flags stay raised for the next iteration; nothing can be reported here.
-                let _ = waker.wake();
-            }
-        };
-        // SAFETY: the closure stores to atomics and writes to a descriptor by a system call, which are safe
-        // inside a signal: no lock, no allocation, and no panic. The registry restores `errno`.
-        let id = unsafe { registry::register(signal, raise) }.map_err(|error| {
-            io::Error::new(error.kind(), format!("signal {signal} cannot be handled: {error}"))
-        })?;
-        self.installed.push(Installed { signal, id, has_come });
+        let flags = [Arc::clone(&has_come), Arc::clone(&self.any_has_come)];
+        let _handler = HandlerOfSignal::install(signal, flags, self.waker.clone())?;
+        self.installed.push(Installed { signal, has_come, _handler });
         Ok(())
     }
 

@@ -77,6 +77,8 @@ const SUITES: &[Suite] = &[
     ("asyncio_servers", asyncio::servers::CASES),
     #[cfg(all(feature = "async", target_os = "linux"))]
     ("asyncio_short_reads", asyncio::short_reads::CASES),
+    #[cfg(all(feature = "async", unix))]
+    ("asyncio_signals", asyncio::signals::CASES),
     #[cfg(feature = "async")]
     ("asyncio_sources", asyncio::sources::CASES),
     #[cfg(feature = "async")]

@@ -12,6 +12,8 @@ pub mod server_endings;
 pub mod servers;
 #[cfg(target_os = "linux")]
 pub mod short_reads;
+#[cfg(unix)]
+pub mod signals;
 pub mod sources;
 pub mod streams;
 pub mod task_faults;
