@@ -63,9 +63,10 @@ fn main() -> io::Result<()> {
         Some(backend) => EventLoop::with_backend(backend, ())?,
         None => EventLoop::new(())?,
     };
-    let start = async { asyncio::start_server(&args.addr, handle_client) };
+    let (host, port) = common::host_and_port(&args.addr)?;
+    let start = asyncio::start_server_host(host, port, handle_client);
     let server = event_loop.block_on(start)?.map_err(common::about(&args.addr))?;
-    if let Some(addr) = server.local_addr() {
+    for &addr in server.local_addrs() {
         common::announce_at(addr)?;
         log::info!("Serving on {addr}");
     }

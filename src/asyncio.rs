@@ -11,7 +11,7 @@
 //! | blocking work, and names | [`to_thread`], [`getaddrinfo`], [`open_connection`] |
 //! | other tasks | [`spawn`], [`JoinHandle`], [`TaskGroup`], [`gather`], [`shield`] |
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
-//! | a server | [`start_server`], [`serve`], [`Server`] |
+//! | a server | [`start_server`], [`start_server_host`], `start_unix_server`, [`serve`], [`Server`] |
 //!
 //! Everything here belongs to the loop's thread but the wakers, which may be used from any. When to take
 //! coroutines and when callbacks, and how they live together, is [a page of its own](crate::_docs::coroutines).
@@ -55,13 +55,17 @@ pub use group::{Shield, TaskGroup, gather, shield};
 pub use interval::{Interval, interval};
 pub use join::{DetachedOutput, JoinError, JoinHandle};
 pub use listener::Incoming;
+#[cfg(unix)]
+pub use names::open_unix_connection;
 pub use names::{getaddrinfo, open_connection};
 #[cfg(unix)]
 pub use process::Process;
 pub(crate) use queue::{TaskId, TaskWaker};
 pub(crate) use requests::{Alarm, AlarmRequest, Order, Request, TaskSource};
 pub(crate) use runtime::{OPERATION_BUDGET, Runtime};
-pub use server::{Server, serve, start_server};
+#[cfg(unix)]
+pub use server::start_unix_server;
+pub use server::{Server, serve, start_server, start_server_host};
 pub use signals::{Signals, signal};
 pub use source::Async;
 pub use stream_writer::StreamWriter;

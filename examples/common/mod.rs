@@ -119,6 +119,13 @@ pub fn about(subject: impl Display) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{subject}: {error}"))
 }
 
+/// The parts of `HOST:PORT`.
+pub fn host_and_port(addr: &str) -> io::Result<(&str, u16)> {
+    let parts = addr.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let message = || format!("{addr} is not HOST:PORT");
+    parts.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, message()))
+}
+
 /// A connection to `HOST:PORT`, for a client that does nothing without.
 pub fn connect(addr: &str) -> io::Result<TcpStream> {
     TcpStream::connect(addr).map_err(about(format_args!("{addr} cannot be reached")))

@@ -1,7 +1,7 @@
 //! Datagrams in coroutines.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 #[cfg(unix)]
 use std::os::unix::net::{self as unix, UnixDatagram};
 #[cfg(unix)]
@@ -39,12 +39,12 @@ impl Async<UdpSocket> {
     ///
     /// # Errors
     ///
-    /// What the system says; `InvalidInput` if there is no such address (a name is looked up, which
-    /// blocks); and as [`writable`](Self::writable).
+    /// What the system says, and as [`writable`](Self::writable). For a name see
+    /// [`getaddrinfo`](super::getaddrinfo).
     ///
     /// See [`recv_from`](Self::recv_from) for an example.
-    pub async fn send_to(&self, bytes: &[u8], addr: impl ToSocketAddrs) -> io::Result<usize> {
-        let addr = addr.to_socket_addrs()?.next().ok_or(io::ErrorKind::InvalidInput)?;
+    pub async fn send_to(&self, bytes: &[u8], addr: impl Into<SocketAddr>) -> io::Result<usize> {
+        let addr = addr.into();
         self.write_with(|socket| socket.send_to(bytes, addr)).await
     }
 

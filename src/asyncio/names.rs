@@ -3,6 +3,10 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::path::Path;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -75,6 +79,23 @@ pub async fn open_connection(
     port: u16,
 ) -> io::Result<(StreamReader<TcpStream>, StreamWriter<TcpStream>)> {
     Ok(Async::connect_host(host, port).await?.split())
+}
+
+/// Connects to the listener with this path, and returns the connection's reader and writer: asyncio's
+/// `open_unix_connection`.
+///
+/// As [`Async::connect_path`], and then [`Async::split`].
+///
+/// # Errors
+///
+/// Those of [`Async::connect_path`].
+///
+/// See [`start_unix_server`](super::start_unix_server) for an example.
+#[cfg(unix)]
+pub async fn open_unix_connection(
+    path: impl AsRef<Path>,
+) -> io::Result<(StreamReader<UnixStream>, StreamWriter<UnixStream>)> {
+    Ok(Async::connect_path(path).await?.split())
 }
 
 impl Async<TcpStream> {

@@ -2,8 +2,12 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::Location;
+#[cfg(unix)]
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -11,8 +15,9 @@ use std::{fmt, io};
 use rustix::fd::AsFd;
 use rustix::net;
 
+use super::names::getaddrinfo;
 use super::runtime::Runtime;
-use super::serving::{ListenerCloses, Serving, accept_until_closed};
+use super::serving::{OpenListener, Serving, accept_until_closed};
 use super::source::Async;
 use super::time::yield_now;
 use super::timeout::timeout;
@@ -40,7 +45,7 @@ const BACKLOG: i32 = 1024;
 ///
 /// # use std::net::TcpStream;
 /// EventLoop::new(())?.block_on(async {
-///     let server = asyncio::start_server(("127.0.0.1", 0), |stream| async move {
+///     let server = asyncio::start_server(([127, 0, 0, 1], 0), |stream| async move {
 ///         let (mut reader, mut writer) = stream.split();
 ///         let mut buffer = [0; 1024];
 ///         loop {
@@ -68,15 +73,97 @@ const BACKLOG: i32 = 1024;
 /// # Ok::<(), io::Error>(())
 /// ```
 #[track_caller]
-pub fn start_server<F, R>(addr: impl ToSocketAddrs, handle: F) -> io::Result<Server>
+pub fn start_server<F, R>(addr: impl Into<SocketAddr>, handle: F) -> io::Result<Server>
 where
     F: FnMut(Async<TcpStream>) -> R + 'static,
     R: Future<Output = io::Result<()>> + 'static,
 {
+    serve_all(vec![listen(addr.into())?], handle, Location::caller())
+}
+
+/// Listens on all addresses of a host, which is looked up as by [`getaddrinfo`], and serves as [`start_server`] does.
+///
+/// With port 0 each address has a port of its own; see [`Server::local_addrs`].
+///
+/// # Errors
+///
+/// That of the lookup, and those of [`start_server`] for the first address that fails; nothing is served then.
+///
+/// ```
+/// use polyselect::{EventLoop, asyncio};
+///
+/// EventLoop::new(())?.block_on(async {
+///     let server = asyncio::start_server_host("localhost", 0, |_stream| async { Ok(()) }).await?;
+///     for addr in server.local_addrs() {
+///         asyncio::Async::connect(*addr).await?;
+///     }
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[track_caller]
+pub fn start_server_host<F, R>(
+    host: &str,
+    port: u16,
+    handle: F,
+) -> impl Future<Output = io::Result<Server>>
+where
+    F: FnMut(Async<TcpStream>) -> R + 'static,
+    R: Future<Output = io::Result<()>> + 'static,
+{
+    let location = Location::caller();
+    async move {
+        let mut addresses = getaddrinfo(host, port).await?;
+        // The system may list an address once for each kind of socket.
+        addresses.sort();
+        addresses.dedup();
+        let listeners = addresses.into_iter().map(listen).collect::<io::Result<_>>()?;
+        serve_all(listeners, handle, location)
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(addr)?;
     // For a burst of connections: the standard library asks for 128.
     net::listen(&listener, BACKLOG)?;
-    serve(listener, handle)
+    Ok(listener)
+}
+
+/// Listens on a path and starts a coroutine for each connection: asyncio's `start_unix_server`.
+///
+/// As [`start_server`]; the file that the path names stays when the server has ended.
+///
+/// # Errors
+///
+/// What the system says to listening there (`AddrInUse` if the file exists), and as [`start_server`].
+///
+/// ```
+/// use polyselect::{EventLoop, asyncio};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("socket");
+/// let line = EventLoop::new(())?.block_on(async {
+///     let server = asyncio::start_unix_server(&path, |stream| async move {
+///         stream.write_all(b"hello\n").await
+///     })?;
+///     let (mut reader, _writer) = asyncio::open_unix_connection(&path).await?;
+///     let line = reader.read_line().await?.to_vec();
+///     drop(server);
+///     std::io::Result::Ok(line)
+/// })??;
+/// assert_eq!(line, b"hello\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[cfg(unix)]
+#[track_caller]
+pub fn start_unix_server<F, R>(path: impl AsRef<Path>, handle: F) -> io::Result<Server>
+where
+    F: FnMut(Async<UnixStream>) -> R + 'static,
+    R: Future<Output = io::Result<()>> + 'static,
+{
+    let listener = UnixListener::bind(path)?;
+    net::listen(&listener, BACKLOG)?;
+    serve_all(vec![listener], handle, Location::caller())
 }
 
 /// As [`start_server`], for a listener of any kind that listens already.
@@ -111,17 +198,35 @@ where
     F: FnMut(Async<L::Connection>) -> R + 'static,
     R: Future<Output = io::Result<()>> + 'static,
 {
-    let location = Location::caller();
+    serve_all(vec![listener], handle, Location::caller())
+}
+
+/// Serves the connections of all listeners by one handler.
+fn serve_all<L, F, R>(
+    listeners: Vec<L>,
+    handle: F,
+    location: &'static Location<'static>,
+) -> io::Result<Server>
+where
+    L: Listener<Connection: AsFd + 'static> + 'static,
+    F: FnMut(Async<L::Connection>) -> R + 'static,
+    R: Future<Output = io::Result<()>> + 'static,
+{
     let runtime = Runtime::current()?;
-    listener.set_nonblocking()?;
-    let addr = net::getsockname(listener.as_fd()).ok().and_then(|addr| addr.try_into().ok());
+    for listener in &listeners {
+        listener.set_nonblocking()?;
+    }
+    let addr_of = |listener: &L| net::getsockname(listener.as_fd()).ok()?.try_into().ok();
+    let addrs = listeners.iter().filter_map(addr_of).collect();
     let serving = Serving::new(&runtime, location);
-    let listener = Async::of_nonblocking(listener, location);
-    listener.drop_on_close(Rc::new(ListenerCloses(Rc::clone(&serving))));
     let handler = Rc::new(RefCell::new(handle));
-    let accepting = accept_until_closed(listener, Rc::clone(&serving), handler);
-    runtime.spawn(accepting, location).detach();
-    Ok(Server { serving, addr, is_detached: false })
+    for listener in listeners {
+        let listener = Async::of_nonblocking(listener, location);
+        listener.drop_on_close(Rc::new(OpenListener::new(&serving)));
+        let accepting = accept_until_closed(listener, Rc::clone(&serving), Rc::clone(&handler));
+        runtime.spawn(accepting, location).detach();
+    }
+    Ok(Server { serving, addrs, is_detached: false })
 }
 
 /// A server that runs: from [`start_server`] and [`serve`].
@@ -131,17 +236,25 @@ where
 #[must_use = "dropping it ends the server; detach() lets it go on"]
 pub struct Server {
     serving: Rc<Serving>,
-    addr: Option<SocketAddr>,
+    addrs: Vec<SocketAddr>,
     is_detached: bool,
 }
 
 impl Server {
-    /// Returns the address on which it listens, or `None` if that is not an IP address.
+    /// Returns the addresses on which it listens, as far as they are IP addresses.
+    ///
+    /// See [`start_server_host`] for an example.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Returns the address on which it listens, the first of several, or `None` if that is not an IP address.
     ///
     /// See [`start_server`] for an example.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.addr
+        self.addrs.first().copied()
     }
 
     /// Returns the number of connections that are served: of those whose task has not ended, or whose
@@ -150,7 +263,7 @@ impl Server {
     /// ```
     /// # use polyselect::{EventLoop, asyncio};
     /// # EventLoop::new(())?.block_on(async {
-    /// let server = asyncio::start_server(("127.0.0.1", 0), |_stream| async { Ok(()) })?;
+    /// let server = asyncio::start_server(([127, 0, 0, 1], 0), |_stream| async { Ok(()) })?;
     /// assert_eq!(server.connections(), 0);
     /// # std::io::Result::Ok(()) })??;
     /// # Ok::<(), std::io::Error>(())
@@ -180,7 +293,7 @@ impl Server {
     /// use polyselect::{EventLoop, asyncio};
     ///
     /// EventLoop::new(())?.block_on(async {
-    ///     let server = asyncio::start_server(("127.0.0.1", 0), |_stream| async { Ok(()) })?;
+    ///     let server = asyncio::start_server(([127, 0, 0, 1], 0), |_stream| async { Ok(()) })?;
     ///     let addr = server.local_addr().unwrap();
     ///     server.close();
     ///     server.wait_closed().await?;
@@ -240,7 +353,7 @@ impl Server {
         yield_now().await;
         serving.forget_the_rest();
         if !serving.is_elsewhere() {
-            serving.ended.until(|| serving.is_closed.get()).await;
+            serving.ended.until(|| serving.is_closed()).await;
         }
         cut_off
     }
@@ -250,7 +363,7 @@ impl Server {
     /// ```
     /// # use polyselect::{EventLoop, asyncio};
     /// # EventLoop::new(())?.block_on(async {
-    /// asyncio::start_server(("127.0.0.1", 0), |_stream| async { Ok(()) })?.detach();
+    /// asyncio::start_server(([127, 0, 0, 1], 0), |_stream| async { Ok(()) })?.detach();
     /// # std::io::Result::Ok(()) })??;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -271,9 +384,9 @@ impl Drop for Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("local_addr", &self.addr)
+            .field("local_addrs", &self.addrs)
             .field("connections", &self.connections())
-            .field("closed", &self.serving.is_closed.get())
+            .field("closed", &self.serving.is_closed())
             .finish()
     }
 }

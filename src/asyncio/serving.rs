@@ -58,8 +58,8 @@ pub(super) struct Serving {
     is_closing: Cell<bool>,
     /// The accepting task, which waits for `is_closing`.
     closing: Waiters,
-    /// Whether the listener is closed.
-    pub(super) is_closed: Cell<bool>,
+    /// How many listeners are open.
+    listeners: Cell<usize>,
     pub(super) failure: Cell<Option<io::Error>>,
     /// Connections whose task has not ended or whose socket is not closed.
     connections: RefCell<Slab<Entry>>,
@@ -79,7 +79,7 @@ impl Serving {
             location,
             is_closing: Cell::new(false),
             closing: Waiters::default(),
-            is_closed: Cell::new(false),
+            listeners: Cell::new(0),
             failure: Cell::new(None),
             connections: RefCell::default(),
             ended: Waiters::default(),
@@ -122,8 +122,12 @@ impl Serving {
         self.failure.set(Some(error));
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.listeners.get() == 0
+    }
+
     pub(super) fn has_ended(&self) -> bool {
-        self.is_closed.get() && self.connections.borrow().is_empty()
+        self.is_closed() && self.connections.borrow().is_empty()
     }
 
     pub(super) fn connections(&self) -> usize {
@@ -172,12 +176,19 @@ impl Serving {
     }
 }
 
-/// Is kept by the listener.
-pub(super) struct ListenerCloses(pub(super) Rc<Serving>);
+/// Counts a listener; is kept by its source.
+pub(super) struct OpenListener(Rc<Serving>);
 
-impl Drop for ListenerCloses {
+impl OpenListener {
+    pub(super) fn new(serving: &Rc<Serving>) -> Self {
+        serving.listeners.set(serving.listeners.get() + 1);
+        Self(Rc::clone(serving))
+    }
+}
+
+impl Drop for OpenListener {
     fn drop(&mut self) {
-        self.0.is_closed.set(true);
+        self.0.listeners.set(self.0.listeners.get() - 1);
         self.0.wake_if_ended();
     }
 }

@@ -72,7 +72,7 @@ fn a_handler_that_panics_costs_one_connection(backend: Backend) {
         let mut event_loop = open(backend, ());
         let serving = async {
             let mut count = 0;
-            let server = asyncio::start_server(("127.0.0.1", 0), move |stream| {
+            let server = asyncio::start_server(([127, 0, 0, 1], 0), move |stream| {
                 count += 1;
                 assert!(count != 2, "on purpose: before it returns a future");
                 echo(stream)
@@ -202,7 +202,7 @@ fn the_address_is_free_when_stop_has_cut_connections_off(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {
-            let server = asyncio::start_server(("127.0.0.1", 0), echo).unwrap();
+            let server = asyncio::start_server(([127, 0, 0, 1], 0), echo).unwrap();
             let addr = server.local_addr().unwrap();
             let clients: Vec<_> = (0..3).map(|_| connect(addr)).collect();
             while server.connections() < clients.len() {
@@ -219,7 +219,7 @@ fn the_address_is_free_when_stop_has_cut_connections_off(backend: Backend) {
 
 /// A server whose connections owe their client more than fits, when their task has ended or not.
 fn owing(is_task_ended: bool) -> Server {
-    let serve = asyncio::start_server(("127.0.0.1", 0), move |stream| async move {
+    let serve = asyncio::start_server(([127, 0, 0, 1], 0), move |stream| async move {
         let (_reader, mut writer) = stream.split();
         writer.write(&vec![7; MORE_THAN_FITS])?;
         if is_task_ended { Ok(()) } else { writer.drain().await }
@@ -305,7 +305,7 @@ fn stop_shuts_down_connections_whose_handles_are_kept_elsewhere(backend: Backend
             let table = Rc::new(RefCell::new(Vec::new()));
             let server = {
                 let table = Rc::clone(&table);
-                asyncio::start_server(("127.0.0.1", 0), move |stream| {
+                asyncio::start_server(([127, 0, 0, 1], 0), move |stream| {
                     table.borrow_mut().push(stream.clone());
                     echo(stream)
                 })
@@ -341,8 +341,9 @@ fn serve_knows_its_address(backend: Backend) {
 
 fn waiting_for_a_server_of_another_loop_is_refused(backend: Backend) {
     let (mut first, mut second) = (open(backend, ()), open(backend, ()));
-    let server =
-        first.block_on(async { asyncio::start_server(("127.0.0.1", 0), echo).unwrap() }).unwrap();
+    let server = first
+        .block_on(async { asyncio::start_server(([127, 0, 0, 1], 0), echo).unwrap() })
+        .unwrap();
     let mut client = connect(server.local_addr().unwrap());
     client.write_all(b"!").unwrap();
     first.block_on(asyncio::sleep(A_WHILE)).unwrap();

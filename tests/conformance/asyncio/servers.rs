@@ -42,7 +42,7 @@ async fn echo(stream: Async<TcpStream>) -> std::io::Result<()> {
 }
 
 fn start() -> Server {
-    asyncio::start_server(("127.0.0.1", 0), echo).unwrap()
+    asyncio::start_server(([127, 0, 0, 1], 0), echo).unwrap()
 }
 
 async fn until_at_work(server: &Server, connections: usize) {
@@ -233,7 +233,7 @@ fn an_error_or_a_panic_is_one_connections(backend: Backend) {
             let served = Rc::new(Cell::new(0));
             let server = {
                 let served = Rc::clone(&served);
-                asyncio::start_server(("127.0.0.1", 0), move |stream| {
+                asyncio::start_server(([127, 0, 0, 1], 0), move |stream| {
                     served.set(served.get() + 1);
                     let number = served.get();
                     async move {

@@ -28,6 +28,8 @@ pub const CASES: &[Case] = &[
     case!(a_name_without_an_address_is_an_error),
     case!(connect_host_reaches_a_listener_on_either_family),
     case!(connect_host_lists_the_errors_of_all_addresses),
+    case!(a_server_on_a_host_listens_on_all_its_addresses_and_closes_all),
+    case!(a_server_on_a_host_fails_completely_if_one_address_fails),
 ];
 
 fn to_thread_returns_the_result_and_the_loop_goes_on(backend: Backend) {
@@ -195,4 +197,37 @@ fn connect_host_lists_the_errors_of_all_addresses(backend: Backend) {
         event_loop.block_on(asyncio::timeout(SURELY, connect)).unwrap().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+fn a_server_on_a_host_listens_on_all_its_addresses_and_closes_all(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let handle = |stream: Async<_>| async move { stream.write_all(b"hello").await };
+            let server = asyncio::start_server_host("localhost", 0, handle).await.unwrap();
+            let addrs = server.local_addrs().to_vec();
+            assert!(!addrs.is_empty() && addrs.iter().all(|addr| addr.ip().is_loopback()));
+            for &addr in &addrs {
+                let conn = Async::connect(addr).await.unwrap();
+                let mut text = [0; 5];
+                conn.read_exact(&mut text).await.unwrap();
+                assert_eq!(&text, b"hello");
+            }
+            server.close();
+            asyncio::timeout(SURELY, server.wait_closed()).await.unwrap().unwrap();
+            for addr in addrs {
+                TcpListener::bind(addr).expect("can be listened on again");
+            }
+        })
+        .unwrap();
+}
+
+fn a_server_on_a_host_fails_completely_if_one_address_fails(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let start = asyncio::start_server_host("127.0.0.1", port, |_stream| async { Ok(()) });
+    assert_eq!(event_loop.block_on(start).unwrap().unwrap_err().kind(), ErrorKind::AddrInUse);
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.stats().sources, 0);
 }

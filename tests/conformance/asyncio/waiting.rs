@@ -77,7 +77,7 @@ fn waiters_of_a_server_that_gave_up_leave_nothing_behind(backend: Backend) {
     let kept = event_loop
         .block_on(async {
             let server =
-                asyncio::start_server(("127.0.0.1", 0), |_stream| async { Ok(()) }).unwrap();
+                asyncio::start_server(([127, 0, 0, 1], 0), |_stream| async { Ok(()) }).unwrap();
             give_up(async || server.wait_closed().await).await
         })
         .unwrap();
