@@ -62,7 +62,7 @@ pub use names::{getaddrinfo, open_connection};
 pub use process::Process;
 pub(crate) use queue::{TaskId, TaskWaker};
 pub(crate) use requests::{Alarm, AlarmRequest, Order, Request, TaskSource};
-pub(crate) use runtime::{OPERATION_BUDGET, Runtime};
+pub(crate) use runtime::{OPERATION_BUDGET, Runtime, Task};
 #[cfg(unix)]
 pub use server::start_unix_server;
 pub use server::{Server, serve, start_server, start_server_host};
@@ -95,4 +95,27 @@ pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 pub fn spawn<R: 'static>(future: impl Future<Output = R> + 'static) -> JoinHandle<R> {
     let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
     runtime.spawn(future, Location::caller())
+}
+
+/// Spawns a task with a name, which [`EventLoop::tasks`](crate::EventLoop::tasks) shows; otherwise like [`spawn`].
+///
+/// # Panics
+///
+/// As [`spawn`].
+///
+/// ```
+/// use polyselect::{EventLoop, asyncio};
+///
+/// EventLoop::new(())?.block_on(async {
+///     asyncio::spawn_named("the answer", async { 42 }).await
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[track_caller]
+pub fn spawn_named<R: 'static>(
+    name: impl Into<String>,
+    future: impl Future<Output = R> + 'static,
+) -> JoinHandle<R> {
+    let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
+    runtime.spawn_named(Some(name.into().into_boxed_str()), future, Location::caller())
 }

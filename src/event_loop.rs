@@ -6,6 +6,7 @@ mod call_user;
 mod calls;
 #[cfg(unix)]
 mod children;
+mod dump;
 mod errors;
 mod handler;
 #[cfg(feature = "async")]
@@ -22,8 +23,6 @@ mod table;
 #[cfg(feature = "async")]
 mod tasks;
 mod timers;
-#[cfg(feature = "testing")]
-mod waiting;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,6 +40,8 @@ use calls::Calls;
 use children::Children;
 #[cfg(unix)]
 pub use children::{ChildKey, ChildMut};
+#[cfg(feature = "async")]
+pub use dump::TaskInfo;
 use errors::ErrorHook;
 use handler::Handler;
 pub use handler::Next;

@@ -211,6 +211,8 @@ pub use accept::Listener;
 pub use backend::{Backend, Capabilities, ParseBackendError};
 pub use error::{ForkedError, RegisterError};
 pub use event::{Event, Events};
+#[cfg(feature = "async")]
+pub use event_loop::TaskInfo;
 #[cfg(unix)]
 pub use event_loop::{ChildKey, ChildMut};
 pub use event_loop::{

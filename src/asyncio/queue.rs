@@ -114,6 +114,11 @@ impl TaskWaker {
     }
 
     /// Called before the poll: a wake from now on leads to another one.
+    #[allow(dead_code)] // Not in a model of threads.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.is_queued.load(Ordering::Acquire)
+    }
+
     pub(crate) fn begin_poll(&self) {
         self.is_queued.swap(false, Ordering::AcqRel);
     }

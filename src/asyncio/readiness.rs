@@ -26,7 +26,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
@@ -130,6 +130,10 @@ impl Direction {
     }
 
     #[inline]
+    pub(super) fn has_waiter(&self, waker: &Waker) -> bool {
+        self.waiters.has(waker)
+    }
+
     pub(super) fn wake(&self, readiness: Readiness) {
         self.readiness.set(readiness);
         self.waiters.wake();

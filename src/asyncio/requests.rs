@@ -67,6 +67,14 @@ impl Alarm {
         self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
 
+    /// Whether the alarm will wake this task.
+    pub(crate) fn wakes(&self, waker: &Waker) -> bool {
+        let known = self.waker.take();
+        let wakes = known.as_ref().is_some_and(|known| known.will_wake(waker));
+        self.waker.set(known);
+        wakes
+    }
+
     pub(crate) fn ring(&self) {
         self.has_rung.set(true);
         if let Some(waker) = self.waker.take() {
@@ -80,6 +88,9 @@ pub(crate) trait TaskSource {
     fn descriptor(&self) -> BorrowedFd<'_>;
 
     fn location(&self) -> &'static Location<'static>;
+
+    /// The operations that the task with this waker waits for.
+    fn waiting(&self, waker: &Waker) -> Interest;
 
     /// Returns what the loop has to do about the source, which is off the list then.
     fn take_order(&self, backend: Backend) -> Order;

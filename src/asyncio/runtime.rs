@@ -23,8 +23,16 @@ use crate::clock::Clock;
 pub(crate) struct Task {
     coroutine: RefCell<Coroutine>,
     notify: Arc<TaskWaker>,
-    waker: Waker,
+    pub(crate) waker: Waker,
+    pub(crate) name: Option<Box<str>>,
     pub(crate) location: &'static Location<'static>,
+}
+
+impl Task {
+    /// Whether it was woken since its last poll.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.notify.is_queued()
+    }
 }
 
 /// How many operations may succeed in a row before their task has to let others run, unless the loop says otherwise.
@@ -141,9 +149,8 @@ impl Runtime {
         CURRENT.replace(runtime)
     }
 
-    #[cfg(feature = "testing")]
-    pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
-        self.tasks.borrow().iter().map(|(_, task)| task.location).collect()
+    pub(crate) fn all_tasks(&self) -> Vec<Rc<Task>> {
+        self.tasks.borrow().iter().map(|(_, task)| Rc::clone(task)).collect()
     }
 
     pub(crate) fn tasks(&self) -> usize {
@@ -152,6 +159,15 @@ impl Runtime {
 
     pub(crate) fn spawn<R: 'static>(
         &self,
+        future: impl Future<Output = R> + 'static,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<R> {
+        self.spawn_named(None, future, location)
+    }
+
+    pub(crate) fn spawn_named<R: 'static>(
+        &self,
+        name: Option<Box<str>>,
         future: impl Future<Output = R> + 'static,
         location: &'static Location<'static>,
     ) -> JoinHandle<R> {
@@ -170,7 +186,7 @@ impl Runtime {
         let waker = Waker::from(Arc::clone(&notify));
         let outcome = Outcome::new(waker.clone(), location);
         let coroutine = RefCell::new(Rc::clone(&outcome).run(future));
-        let task = Rc::new(Task { coroutine, notify, waker, location });
+        let task = Rc::new(Task { coroutine, notify, waker, name, location });
         task.notify.wake();
         // No user code has run since the slot was chosen, and none runs under the borrow.
         self.tasks.borrow_mut().insert(task);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::net;
@@ -59,6 +59,13 @@ impl<S: AsFd> TaskSource for Source<S> {
 
     fn location(&self) -> &'static Location<'static> {
         self.state.location
+    }
+
+    fn waiting(&self, waker: &Waker) -> Interest {
+        let mut interest = Interest::empty();
+        interest.set(Interest::READABLE, self.state.reading.has_waiter(waker));
+        interest.set(Interest::WRITABLE, self.state.writing.has_waiter(waker));
+        interest
     }
 
     fn take_order(&self, backend: Backend) -> Order {

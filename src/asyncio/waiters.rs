@@ -70,6 +70,16 @@ impl Waiters {
         self.others.borrow().as_ref().is_some_and(|others| !others.is_empty())
     }
 
+    /// Whether the task with this waker waits.
+    pub(super) fn has(&self, waker: &Waker) -> bool {
+        let first = self.first.take();
+        let is_first = first.as_ref().is_some_and(|first| first.will_wake(waker));
+        self.first.set(first);
+        let others = self.others.borrow();
+        self.is_first_waiting.get() && is_first
+            || others.iter().any(|it| it.iter().any(|(_, other)| other.will_wake(waker)))
+    }
+
     /// Makes the next `wake` wake this task. An entry that waits already gets the new waker. If the entry is
     /// shared, the waker before is woken, so that no task waits for a wake that another one gets; the waker of
     /// a future is not, because a new waker for each poll would then wake its task forever.

@@ -58,7 +58,6 @@ impl<T> Default for Children<T> {
 }
 
 impl<T> Children<T> {
-    #[cfg(feature = "testing")]
     pub(super) fn places(&self) -> impl Iterator<Item = &'static Location<'static>> {
         self.watched.iter().map(|it| it.location)
     }

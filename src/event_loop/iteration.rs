@@ -124,7 +124,7 @@ impl<T: 'static> EventLoop<T> {
         self.delivered = 0;
         let result = self.sources.selector.select(&mut self.events, timeout);
         #[cfg(feature = "testing")]
-        let result = Stuck::check(result, || self.waiting());
+        let result = Stuck::check(result, || self.dump());
         let count = result?;
         self.stats.events += count as u64;
         Ok(())

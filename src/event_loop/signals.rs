@@ -68,7 +68,6 @@ impl<T> Signals<T> {
         self.handlers.is_empty()
     }
 
-    #[cfg(feature = "testing")]
     pub(super) fn places(&self) -> impl Iterator<Item = &'static Location<'static>> {
         self.handlers.iter().map(|it| it.location)
     }

@@ -15,7 +15,7 @@ use super::EventLoop;
 use super::call_user::{Iteration, Place, Registrant, Replaced};
 use super::handler::{Answer, HandleEvent, Handler};
 use crate::asyncio::{
-    AlarmRequest, JoinHandle, Order, Request, Runtime, TaskId, TaskSource, TaskWaker,
+    AlarmRequest, JoinHandle, Order, Request, Runtime, Task, TaskId, TaskSource, TaskWaker,
 };
 use crate::clock::Clock;
 use crate::event::Event;
@@ -53,9 +53,8 @@ impl Tasks {
             .is_some_and(|runtime| runtime.has_requests() || !runtime.queue.has_selector())
     }
 
-    #[cfg(feature = "testing")]
-    pub(super) fn places(&self) -> Vec<&'static Location<'static>> {
-        self.runtime.as_ref().map_or_else(Vec::new, |runtime| runtime.places())
+    pub(super) fn all(&self) -> Vec<Rc<Task>> {
+        self.runtime.as_ref().map_or_else(Vec::new, |runtime| runtime.all_tasks())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -172,6 +171,20 @@ impl<T: 'static> EventLoop<T> {
         future: impl Future<Output = R> + 'static,
     ) -> JoinHandle<R> {
         self.tasks.runtime().spawn(future, Location::caller())
+    }
+
+    /// Spawns a task with a name, which [`tasks`](Self::tasks) and [`dump`](Self::dump) show; otherwise like
+    /// [`spawn`](Self::spawn).
+    ///
+    /// See [`tasks`](Self::tasks) for an example.
+    #[track_caller]
+    pub fn spawn_named<R: 'static>(
+        &mut self,
+        name: impl Into<String>,
+        future: impl Future<Output = R> + 'static,
+    ) -> JoinHandle<R> {
+        let name = Some(name.into().into_boxed_str());
+        self.tasks.runtime().spawn_named(name, future, Location::caller())
     }
 
     /// Runs the loop until `future` is ready, and returns its output. Everything else of the loop runs

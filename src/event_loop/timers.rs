@@ -102,6 +102,16 @@ impl<T> Timers<T> {
         self.wheel.each_equal(|timers| clock.shuffle_timers(timers));
     }
 
+    /// When the first timer fires that wakes the task with this waker.
+    #[cfg(feature = "async")]
+    pub(super) fn wake_of(&self, waker: &std::task::Waker) -> Option<Instant> {
+        let alarms = self.wheel.values().filter_map(|timer| match timer {
+            Timer::Alarm(alarm) if alarm.wakes(waker) => Some(alarm.deadline),
+            _ => None,
+        });
+        alarms.min()
+    }
+
     /// Takes the next due timer of this pass, and sets it again if it repeats.
     fn next_due(&mut self, now: u64) -> Option<(TimerKey, Timer<T>)> {
         let handle = self.wheel.next_due()?;

@@ -175,6 +175,12 @@ impl<V> Wheel<V> {
         found
     }
 
+    /// The values of all timers, in no particular order.
+    #[allow(dead_code)] // For a list of what waits.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.nodes.iter().filter_map(|node| node.value.as_ref())
+    }
+
     /// The value of a timer.
     pub(crate) fn get(&self, handle: Handle) -> Option<&V> {
         self.node(handle)?.value.as_ref()

@@ -17,6 +17,8 @@ mod addresses;
 #[cfg(unix)]
 mod asyncio_echo;
 #[cfg(all(unix, feature = "async"))]
+mod asyncio_ps;
+#[cfg(all(unix, feature = "async"))]
 mod asyncio_start_server;
 #[cfg(unix)]
 mod blocking_modes;
@@ -84,6 +86,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     custom_reactor::trials,
     #[cfg(unix)]
     asyncio_echo::trials,
+    #[cfg(all(unix, feature = "async"))]
+    asyncio_ps::trials,
     #[cfg(all(unix, feature = "async"))]
     asyncio_start_server::trials,
     #[cfg(unix)]

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use polyselect::asyncio::{self, TaskGroup};
+use polyselect::asyncio::{self, Async, TaskGroup};
 use polyselect::{Backend, EventLoop};
 
 use crate::case;
@@ -25,6 +25,7 @@ pub const CASES: &[Case] = &[
     case!(gather_may_borrow_and_be_cancelled),
     case!(a_shielded_future_goes_on_when_the_wait_is_cancelled),
     case!(a_shielded_future_returns_its_result_and_its_panic),
+    case!(tasks_lists_names_places_and_what_each_waits_for),
 ];
 
 const STEP: Duration = Duration::from_millis(2);
@@ -237,4 +238,37 @@ fn a_shielded_future_returns_its_result_and_its_panic(backend: Backend) {
             assert!(panics.await.map(|()| 0).unwrap_err().is_panic());
         })
         .unwrap();
+}
+
+fn tasks_lists_names_places_and_what_each_waits_for(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, right) = pair();
+    let (left, right) = (Async::new(left).unwrap(), Async::new(right).unwrap());
+    let reader = event_loop.spawn_named("reader", async move { left.readable().await });
+    let both = {
+        let right = right.clone();
+        event_loop.spawn(async move { asyncio::timeout(SURELY, right.readable()).await })
+    };
+    let place = line!() - 2;
+    let channel = event_loop.spawn_named("channel", std::future::pending::<()>());
+    event_loop.run_until_idle().unwrap();
+    let ready = event_loop.spawn(async {});
+
+    let tasks = event_loop.tasks();
+    let info = |name: Option<&str>, is_ready| {
+        let found = tasks.iter().find(|it| it.name.as_deref() == name && it.is_ready == is_ready);
+        found.unwrap_or_else(|| panic!("{name:?}: {tasks:?}"))
+    };
+    assert_eq!(tasks.len(), 4);
+    assert!(info(Some("reader"), false).waits_for[0].contains("READABLE"));
+    let both_info = info(None, false);
+    assert_eq!(both_info.spawned_at.line(), place);
+    assert_eq!(both_info.waits_for.len(), 2, "{both_info}");
+    assert!(info(Some("channel"), false).waits_for.is_empty());
+    assert!(info(None, true).to_string().ends_with("ready"));
+    let dump = event_loop.dump();
+    for task in &tasks {
+        assert!(dump.contains(&task.spawned_at.to_string()), "{task}: {dump}");
+    }
+    drop((reader, both, channel, ready, right));
 }

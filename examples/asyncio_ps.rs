@@ -1,0 +1,61 @@
+//! Prints what each task of a running program waits for, when it gets SIGUSR1: `python -m asyncio ps` for this crate.
+//!
+//! ```text
+//! cargo run --features async --example asyncio_ps
+//! kill -USR1 PID
+//! ```
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use clap::Parser;
+use polyselect::asyncio::{self, Async};
+use polyselect::{Backend, EventLoop, signal};
+
+#[derive(Parser)]
+struct Args {
+    /// The backend to wait with; without it, the best of this system.
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+async fn accept(listener: Async<TcpListener>) -> io::Result<()> {
+    loop {
+        let (conn, addr) = listener.accept().await?;
+        asyncio::spawn_named(format!("client {addr}"), async move {
+            let mut buffer = [0; 1024];
+            while conn.read(&mut buffer).await? > 0 {}
+            io::Result::Ok(())
+        })
+        .detach();
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let mut event_loop = match args.backend {
+        Some(backend) => EventLoop::with_backend(backend, ())?,
+        None => EventLoop::new(())?,
+    };
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let addr = listener.local_addr()?;
+    event_loop.spawn_named("acceptor", accept(Async::new(listener)?)).detach();
+    let heartbeat = async {
+        let mut interval = asyncio::interval(Duration::from_secs(60));
+        loop {
+            interval.tick().await;
+        }
+    };
+    event_loop.spawn_named("heartbeat", heartbeat).detach();
+
+    event_loop.on_signal(signal::SIGUSR1, |event_loop| println!("{}\n", event_loop.dump()))?;
+    for signal in [signal::SIGINT, signal::SIGTERM] {
+        event_loop.on_signal(signal, EventLoop::stop)?;
+    }
+    common::announce_at(addr)?;
+    event_loop.run()
+}
