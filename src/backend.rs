@@ -32,6 +32,8 @@ pub use capabilities::Capabilities;
 #[cfg(epoll)]
 use epoll::Epoll;
 pub(crate) use poll_set::check_open;
+#[cfg(feature = "testing")]
+pub(crate) use poll_set::ready_bits;
 
 /// What a backend implements. The selector does all bookkeeping; a backend translates.
 ///

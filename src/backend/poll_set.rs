@@ -190,6 +190,16 @@ pub(crate) fn check_open(descriptor: Descriptor) -> io::Result<()> {
     }
 }
 
+/// The present readiness of a descriptor. One `poll` that does not wait.
+#[cfg(feature = "testing")]
+pub(crate) fn ready_bits(descriptor: Descriptor, interest: Interest) -> u32 {
+    let mut entries = [entry(descriptor, interest)];
+    match poll_all(&mut entries, Some(Duration::ZERO)) {
+        Ok(_) => found_bits(&entries[0]) & !bits::NVAL,
+        Err(_) => 0,
+    }
+}
+
 /// `poll` over any number of entries; returns how many are ready.
 pub(super) fn poll_all(
     entries: &mut [PollFd<'static>],

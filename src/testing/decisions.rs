@@ -1,6 +1,9 @@
 //! The decisions of a lab: drawn from its seed one by one, so that each can be left out of a run by itself.
+//!
+//! Each kind is drawn from a stream of its own: leaving a decision out changes how many of its kind follow, at most.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// A mixer of 64 bits, for seeds that are neighbours (splitmix64's finalizer).
 pub(super) fn mix(mut bits: u64) -> u64 {
@@ -13,6 +16,61 @@ pub(super) fn mix(mut bits: u64) -> u64 {
 pub(super) fn bits_at(seed: u64, stream: u64, index: u64) -> u64 {
     let start = mix(seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mix(start.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+/// What is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Reset,
+    Interrupted,
+    WouldBlock,
+    Exhausted,
+    Aborted,
+    Short,
+    Remote,
+    #[cfg(feature = "async")]
+    Tasks,
+    Timers,
+    Order,
+    Spurious,
+    Delay,
+    Late,
+    Interrupt,
+    Wake,
+    Refuse,
+    Stall,
+    Split,
+}
+
+impl Kind {
+    /// More than there are.
+    const COUNT: usize = 32;
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reset => "a reset",
+            Self::Interrupted => "an interrupted operation",
+            Self::WouldBlock => "WouldBlock (ns)",
+            Self::Exhausted => "accept: too many descriptors",
+            Self::Aborted => "accept: an aborted connection",
+            Self::Short => "a short transfer: 2 to the power of",
+            Self::Remote => "calls of other threads come later",
+            #[cfg(feature = "async")]
+            Self::Tasks => "another order of tasks",
+            Self::Timers => "another order of timers",
+            Self::Order => "another order of events",
+            Self::Spurious => "a spurious edge",
+            Self::Delay => "an event is reported later",
+            Self::Late => "the wait ends late (ns)",
+            Self::Interrupt => "a signal ends the wait",
+            Self::Wake => "a wake without a reason",
+            Self::Refuse => "a registration fails",
+            Self::Stall => "a stall after the wait (ns)",
+            Self::Split => "bytes come in two pieces",
+        })
+    }
 }
 
 /// Which decisions of a run take effect.
@@ -36,23 +94,25 @@ impl Keep {
 pub(super) struct Decisions {
     seed: u64,
     keep: Keep,
-    asked: u64,
+    /// How many of each kind have been drawn.
+    asked: [u64; Kind::COUNT],
     /// Those that took effect.
     made: Vec<u64>,
 }
 
 impl Decisions {
     pub(super) fn new(seed: u64, keep: Keep) -> Self {
-        Self { seed, keep, asked: 0, made: Vec::new() }
+        Self { seed, keep, asked: [0; Kind::COUNT], made: Vec::new() }
     }
 
     /// Decides whether something happens that has so many chances in 256; returns bits to shape it with.
-    pub(super) fn decide(&mut self, chance: u8) -> Option<Decision> {
+    pub(super) fn decide(&mut self, kind: Kind, chance: u8) -> Option<Decision> {
         if chance == 0 {
             return None;
         }
-        let index = self.asked;
-        self.asked += 1;
+        let asked = &mut self.asked[kind as usize];
+        let index = *asked * Kind::COUNT as u64 + kind as u64;
+        *asked += 1;
         let bits = bits_at(self.seed, 0, index);
         let happens = (bits & 0xff) < u64::from(chance) && self.keep.contains(index);
         happens.then(|| {
@@ -102,7 +162,7 @@ mod tests {
     fn run(seed: u64, keep: Keep) -> Decisions {
         let mut decisions = Decisions::new(seed, keep);
         for _ in 0..1_000 {
-            decisions.decide(64);
+            decisions.decide(Kind::Order, 64);
         }
         decisions
     }

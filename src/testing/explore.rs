@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -12,7 +12,7 @@ use std::{env, thread};
 use super::decisions::Keep;
 use super::disorder::Disorder;
 use super::lab::Lab;
-use super::leaks::Leaks;
+use super::leaks::{Leak, Leaks};
 
 /// How often a failing run is repeated to make it shorter.
 const ATTEMPTS: usize = 300;
@@ -59,7 +59,8 @@ pub fn explore(seeds: Range<u64>, disorder: Disorder, mut test: impl FnMut(&Lab)
     if let Some((seed, keep)) = replay_of_environment() {
         let lab = Lab::with(seed, disorder, keep);
         println!("seed {seed} alone, because of POLYSELECT_SEED");
-        let result = run_once(&lab, &Leaks::before(), &mut test);
+        let mut leaks = Leaks::before();
+        let result = run_and_check(&lab, &mut leaks, &mut test);
         print!("{}", lab.log());
         if let Err(message) = result {
             panic!("seed {seed} fails: {message}");
@@ -93,14 +94,30 @@ pub fn first_failure(
         Some(number) => seeds.start..seeds.start.saturating_add(number),
         None => seeds,
     };
-    let before = Leaks::before();
-    for seed in seeds {
+    let (start, mut leaks) = (seeds.start, Leaks::before());
+    for seed in seeds.clone() {
         let lab = Lab::with(seed, disorder, Keep::All);
-        let result = quietly(|| run_once(&lab, &before, &mut test));
-        if let Err(message) = result {
-            let made = lab.state().decisions.made().to_vec();
-            return Some(quietly(|| shorten(seed, disorder, made, message, &mut test)));
-        }
+        let result = quietly(|| run_once(&lab, &mut leaks, &mut test));
+        let failure = if let Err(message) = result {
+            Failure::new(&lab, message)
+        } else if !(seed - start + 1).is_power_of_two() && seed + 1 < seeds.end {
+            continue;
+        } else if let Err(Leak { seed, message }) = leaks.check() {
+            // The decisions of that run, if it was not the last, are those of a repetition.
+            let lab = Lab::with(seed, disorder, Keep::All);
+            quietly(|| run_once(&lab, &mut leaks, &mut test)).ok();
+            Failure::new(&lab, message)
+        } else {
+            continue;
+        };
+        // What cannot be repeated cannot be shortened.
+        let is_repeatable = !lab.is_unguarded();
+        drop(lab);
+        return Some(if is_repeatable {
+            quietly(|| shorten(failure, disorder, leaks, &mut test))
+        } else {
+            failure
+        });
     }
     None
 }
@@ -125,6 +142,13 @@ pub struct Failure {
     pub log: String,
 }
 
+impl Failure {
+    fn new(lab: &Lab, message: String) -> Self {
+        let made = lab.state().decisions.made().to_vec();
+        Self { seed: lab.seed(), message, decisions: made.len(), enough: made, log: lab.log() }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, message, decisions, enough, .. } = self;
@@ -145,18 +169,24 @@ impl fmt::Display for Failure {
 }
 
 /// Runs the test in the lab; the error is the reason of a failure.
-fn run_once(lab: &Lab, before: &Leaks, test: &mut impl FnMut(&Lab)) -> Result<(), String> {
+fn run_once(lab: &Lab, leaks: &mut Leaks, test: &mut impl FnMut(&Lab)) -> Result<(), String> {
     let in_lab = lab.enter();
     let result = catch_unwind(AssertUnwindSafe(|| test(lab)));
     drop(in_lab);
     result.map_err(|panic| message_of(&*panic))?;
-    before.check(lab)?;
+    leaks.add(lab)?;
     if lab.is_unguarded() {
         return Err("a thread, or the kernel's own timers, have made something ready while nobody was said to work \
                     outside, so that a run cannot be repeated: use `Lab::thread` or `Lab::outside`, and TCP_NODELAY"
             .to_owned());
     }
     Ok(())
+}
+
+/// Runs the test in the lab; what it leaves open is a failure, too.
+fn run_and_check(lab: &Lab, leaks: &mut Leaks, test: &mut impl FnMut(&Lab)) -> Result<(), String> {
+    run_once(lab, leaks, test)?;
+    leaks.check().map_err(|leak| leak.message)
 }
 
 fn message_of(panic: &(dyn Any + Send)) -> String {
@@ -167,22 +197,18 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 
 /// Finds few decisions with which the test still fails: larger and smaller groups are left out in turn.
 fn shorten(
-    seed: u64,
+    mut shortest: Failure,
     disorder: Disorder,
-    made: Vec<u64>,
-    message: String,
+    mut leaks: Leaks,
     test: &mut impl FnMut(&Lab),
 ) -> Failure {
-    let decisions = made.len();
-    let mut shortest = Failure { seed, message, decisions, enough: made, log: String::new() };
-    let before = Leaks::before();
     let mut attempts = 0;
     // Whether the test fails with these decisions alone; if so, they are the shortest so far.
     let mut try_with = |enough: &[u64], shortest: &mut Failure| {
         attempts += 1;
         let keep = Keep::These(enough.iter().copied().collect::<BTreeSet<_>>());
-        let lab = Lab::with(seed, disorder, keep);
-        let result = run_once(&lab, &before, test);
+        let lab = Lab::with(shortest.seed, disorder, keep);
+        let result = run_and_check(&lab, &mut leaks, test);
         if let Err(message) = result {
             shortest.message = message;
             // Without some decisions others are not even asked for.
@@ -194,7 +220,8 @@ fn shorten(
     };
     let all = shortest.enough.clone();
     if try_with(&all, &mut shortest) != Ok(true) {
-        write!(shortest.message, " (but not when the same decisions are made once more)").ok();
+        shortest.message += " (but not when the same decisions are made once more: the cause is outside of the lab, \
+                             such as a process that another test starts, which holds all descriptors for a moment)";
         return shortest;
     }
     let mut size = shortest.enough.len();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::decisions::Kind;
 use super::lab::Lab;
 use super::time::nanoseconds;
 use crate::accept::Listener;
@@ -100,10 +101,23 @@ impl Faults {
 /// ```
 #[derive(Debug)]
 pub struct Flaky<S> {
+    silence: Silence,
     source: S,
-    lab: Lab,
     faults: Faults,
     is_reset: AtomicBool,
+}
+
+/// Ends the silence of a source with the source, because its descriptor may be another's next.
+#[derive(Debug)]
+struct Silence {
+    lab: Lab,
+    descriptor: Descriptor,
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        self.lab.state().pollers.forget(self.descriptor);
+    }
 }
 
 impl Lab {
@@ -111,7 +125,8 @@ impl Lab {
     ///
     /// See [`Flaky`] for an example.
     pub fn flaky<S: Source>(&self, source: S, faults: Faults) -> Flaky<S> {
-        Flaky { source, lab: self.clone(), faults, is_reset: AtomicBool::new(false) }
+        let silence = Silence { lab: self.clone(), descriptor: Descriptor::of(&source) };
+        Flaky { silence, source, faults, is_reset: AtomicBool::new(false) }
     }
 }
 
@@ -146,22 +161,23 @@ impl<S> Flaky<S> {
 impl<S: Source> Flaky<S> {
     /// Fails as the lab decides.
     fn check(&self) -> io::Result<()> {
-        let Self { lab, faults, .. } = self;
-        if self.is_reset.load(Ordering::Relaxed) || lab.decide(faults.reset, "a reset").is_some() {
+        let Self { silence: Silence { lab, descriptor }, faults, .. } = self;
+        let descriptor = *descriptor;
+        if self.is_reset.load(Ordering::Relaxed) || lab.decide(faults.reset, Kind::Reset).is_some()
+        {
             self.is_reset.store(true, Ordering::Relaxed);
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        if lab.decide(faults.interrupted, "an interrupted operation").is_some() {
+        if lab.decide(faults.interrupted, Kind::Interrupted).is_some() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let descriptor = Descriptor::of(&self.source);
         let mut state = lab.state();
         let now = state.time.now();
         if state.pollers.is_silent(descriptor, now) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let longest = 2 * nanoseconds(faults.delay);
-        let Some((_, time)) = state.decide(faults.would_block, "WouldBlock (ns)", longest) else {
+        let Some((_, time)) = state.decide(faults.would_block, Kind::WouldBlock, longest) else {
             return Ok(());
         };
         state.pollers.silence(descriptor, now + time.saturating_sub(longest / 2));
@@ -170,7 +186,7 @@ impl<S: Source> Flaky<S> {
 
     /// How much of `length` moves.
     fn shortened(&self, length: usize) -> usize {
-        self.lab.shorten(self.faults.short, length)
+        self.silence.lab.shorten(self.faults.short, length)
     }
 }
 
@@ -243,11 +259,11 @@ where
 
     fn accept(&self) -> io::Result<(L::Connection, L::Address)> {
         self.check()?;
-        let Self { lab, faults, .. } = self;
-        if lab.decide(faults.exhausted, "accept: too many descriptors").is_some() {
+        let Self { silence: Silence { lab, .. }, faults, .. } = self;
+        if lab.decide(faults.exhausted, Kind::Exhausted).is_some() {
             return Err(Errno::MFILE.into());
         }
-        if lab.decide(faults.aborted, "accept: an aborted connection").is_some() {
+        if lab.decide(faults.aborted, Kind::Aborted).is_some() {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         self.source.accept()

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::decisions::{Decision, Decisions, Keep, bits_at};
+use super::decisions::{Decision, Decisions, Keep, Kind, bits_at};
 use super::disorder::Disorder;
 use super::log::{Entry, Log};
 use super::pollers::Pollers;
@@ -77,6 +77,8 @@ struct Shared {
     start: Instant,
     /// Whether the lab has the system's clock.
     is_real: bool,
+    /// Whether only some of the decisions take effect.
+    is_shortened: bool,
     thread: usize,
     /// How many work outside; changed under the lock of `state`.
     outside: AtomicUsize,
@@ -126,6 +128,7 @@ impl Lab {
             disorder,
             start: if is_real { now } else { now + AHEAD },
             is_real,
+            is_shortened: keep != Keep::All,
             thread: this_thread(),
             outside: AtomicUsize::new(usize::from(is_real)),
             is_unguarded: AtomicBool::new(false),
@@ -392,19 +395,19 @@ impl Lab {
         self.0.disorder
     }
 
-    pub(super) fn decide(&self, chance: u8, what: &'static str) -> Option<Decision> {
-        self.decide_below(chance, what, 0).map(|(decision, _)| decision)
+    pub(super) fn decide(&self, chance: u8, kind: Kind) -> Option<Decision> {
+        self.decide_below(chance, kind, 0).map(|(decision, _)| decision)
     }
 
     /// Decides whether something happens, and draws its amount below `bound`.
     pub(super) fn decide_below(
         &self,
         chance: u8,
-        what: &'static str,
+        kind: Kind,
         bound: u64,
     ) -> Option<(Decision, u64)> {
         // Most chances are zero in most labs.
-        if chance == 0 { None } else { self.state().decide(chance, what, bound) }
+        if chance == 0 { None } else { self.state().decide(chance, kind, bound) }
     }
 
     /// How much of `length` a read or a write of an `Async` source moves.
@@ -418,7 +421,7 @@ impl Lab {
             return length;
         }
         // Of each magnitude as often: there are seldom as many bytes as a buffer has room for.
-        let short = self.decide_below(chance, "a short transfer: 2 to the power of", 16);
+        let short = self.decide_below(chance, Kind::Short, 16);
         short.map_or(length, |(decision, power)| {
             decision.again((length as u64 - 1).min(1 << power)) as usize + 1
         })
@@ -426,14 +429,14 @@ impl Lab {
 
     /// Whether the calls of other threads come later.
     pub(crate) fn delays_calls(&self) -> bool {
-        self.decide(self.0.disorder.remote, "calls of other threads come later").is_some()
+        self.decide(self.0.disorder.remote, Kind::Remote).is_some()
     }
 
     /// Puts ready tasks into another order.
     #[cfg(feature = "async")]
     pub(crate) fn shuffle_tasks<I>(&self, tasks: &mut [I]) {
         if tasks.len() > 1
-            && let Some(decision) = self.decide(self.0.disorder.tasks, "another order of tasks")
+            && let Some(decision) = self.decide(self.0.disorder.tasks, Kind::Tasks)
         {
             decision.shuffle(tasks);
         }
@@ -442,10 +445,16 @@ impl Lab {
     /// Puts timers of equal deadlines into another order.
     pub(crate) fn shuffle_timers<I>(&self, timers: &mut [I]) {
         if timers.len() > 1
-            && let Some(decision) = self.decide(self.0.disorder.timers, "another order of timers")
+            && let Some(decision) = self.decide(self.0.disorder.timers, Kind::Timers)
         {
             decision.shuffle(timers);
         }
+    }
+
+    /// How long to wait in reality for an event that should not come: one of a thread that has no guard.
+    pub(super) fn patience(&self) -> Duration {
+        // A run that is repeated in order to shorten it is known to have no such thread.
+        Duration::from_millis(if self.0.is_shortened { 1 } else { 100 })
     }
 
     pub(super) fn is_real(&self) -> bool {
@@ -480,15 +489,10 @@ impl State {
         self.log.push(now, entry);
     }
 
-    pub(super) fn decide(
-        &mut self,
-        chance: u8,
-        what: &'static str,
-        bound: u64,
-    ) -> Option<(Decision, u64)> {
-        let decision = self.decisions.decide(chance)?;
+    pub(super) fn decide(&mut self, chance: u8, kind: Kind, bound: u64) -> Option<(Decision, u64)> {
+        let decision = self.decisions.decide(kind, chance)?;
         let amount = decision.below(bound);
-        self.push(Entry::Decided { index: decision.index, what, amount });
+        self.push(Entry::Decided { index: decision.index, kind, amount });
         Some((decision, amount))
     }
 }

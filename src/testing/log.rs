@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use std::panic::Location;
 use std::time::Duration;
 
-use super::decisions::mix;
+use super::decisions::{Kind, mix};
 use crate::ready::Ready;
 
 /// How many entries are kept for printing.
@@ -21,7 +21,7 @@ pub(super) enum Entry {
     /// A decision that took effect: its index, and what it did.
     Decided {
         index: u64,
-        what: &'static str,
+        kind: Kind,
         amount: u64,
     },
     Jump,
@@ -81,8 +81,8 @@ impl fmt::Display for Log {
             write!(f, "  {moment:>14}  ")?;
             match entry {
                 Entry::Event { slot, ready } => writeln!(f, "event of #{slot}: {ready:?}")?,
-                Entry::Decided { index, what, amount } => {
-                    let mut text = String::from(*what);
+                Entry::Decided { index, kind, amount } => {
+                    let mut text = kind.to_string();
                     if *amount > 0 {
                         write!(text, " ({amount})")?;
                     }

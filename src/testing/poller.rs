@@ -3,21 +3,19 @@
 use std::time::Duration;
 use std::{fmt, io};
 
+use super::decisions::Kind;
 use super::lab::Lab;
 use super::log::Entry;
 use super::pollers::Watched;
 use super::stuck::Stuck;
 use super::time::nanoseconds;
-use crate::backend::{AnyPoller, Backend, Poller};
+use crate::backend::{AnyPoller, Backend, Poller, ready_bits};
 use crate::descriptor::Descriptor;
 use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 use crate::raw_event::bits;
 use crate::ready::Ready;
-
-/// How long to wait in reality for what should not be there: work of a thread that nobody has announced.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a wait lasts while somebody works outside, before it looks whether that is still so.
 const SLICE: Duration = Duration::from_millis(5);
@@ -72,12 +70,13 @@ impl LabPoller {
         events.take(&mut self.batch);
         // Backends differ in the order of their events, and a run must not.
         self.batch.sort_by_key(|(token, _)| token.key().slot());
+        self.complete_edges();
         let disorder = self.lab.disorder();
         self.add_spurious_edge();
         let mut batch = std::mem::take(&mut self.batch);
         batch.retain(|&(token, _)| !self.is_withheld(token));
         if batch.len() > 1
-            && let Some(decision) = self.lab.decide(disorder.order, "another order of events")
+            && let Some(decision) = self.lab.decide(disorder.order, Kind::Order)
         {
             decision.shuffle(&mut batch);
         }
@@ -93,15 +92,31 @@ impl LabPoller {
         self.batch = batch;
     }
 
+    /// Adds to each edge what else the source is ready for: some backends report that, and others the change alone.
+    fn complete_edges(&mut self) {
+        let mut state = self.lab.state();
+        let poller = state.pollers.get(self.id);
+        if !poller.has_edges() {
+            return;
+        }
+        for (token, found) in &mut self.batch {
+            if *token != Token::WAKER
+                && let Some(watched) = poller.watched.get(&token.key().slot())
+                && watched.watch.is_edge()
+            {
+                *found |= ready_bits(watched.descriptor, watched.watch.interest());
+            }
+        }
+    }
+
     fn add_spurious_edge(&mut self) {
         let mut state = self.lab.state();
-        if !state.pollers.get(self.id).has_edges() {
+        if !state.pollers.get(self.id).has_repeated_edges() {
             return;
         }
         let chance = self.lab.disorder().spurious;
-        let Some((decision, _)) = state.decide(chance, "a spurious edge", 0) else { return };
-        let watched = state.pollers.get(self.id).watched.values();
-        let edges: Vec<_> = watched.filter(|it| it.watch.is_edge()).collect();
+        let Some((decision, _)) = state.decide(chance, Kind::Spurious, 0) else { return };
+        let edges = state.pollers.get(self.id).may_be_spurious();
         let chosen = edges[decision.below(edges.len() as u64) as usize];
         if self.batch.iter().all(|(token, _)| token.key() != chosen.token.key()) {
             self.batch.push((chosen.token, chosen.watch.interest().poll_bits()));
@@ -119,9 +134,7 @@ impl LabPoller {
         if poller.is_nested {
             return false;
         }
-        if let Some((_, time)) =
-            state.decide(self.lab.disorder().delay, "an event is told later", 2 * SHORTLY)
-        {
+        if let Some((_, time)) = state.decide(self.lab.disorder().delay, Kind::Delay, 2 * SHORTLY) {
             // Half of them come with the next look.
             let until = state.time.now() + time.saturating_sub(SHORTLY);
             state.pollers.silence(descriptor, until);
@@ -149,7 +162,7 @@ impl LabPoller {
             state.push(Entry::Jump);
             return Step::LookAgain;
         }
-        let late = state.decide(self.lab.disorder().late, "the wait ends late (ns)", SHORTLY);
+        let late = state.decide(self.lab.disorder().late, Kind::Late, SHORTLY);
         state.time.jump_to(end + late.map_or(0, |(_, late)| late));
         state.push(Entry::Jump);
         Step::LookOnce
@@ -167,13 +180,11 @@ impl LabPoller {
         if timeout == Some(Duration::ZERO) || !events.is_empty() {
             return Ok(());
         }
-        if self.lab.decide(self.lab.disorder().interrupt, "a signal ends the wait").is_some() {
+        if self.lab.decide(self.lab.disorder().interrupt, Kind::Interrupt).is_some() {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let has_waker = self.lab.state().pollers.get(self.id).has_waker;
-        if has_waker
-            && self.lab.decide(self.lab.disorder().wake, "a wake without a reason").is_some()
-        {
+        if has_waker && self.lab.decide(self.lab.disorder().wake, Kind::Wake).is_some() {
             events.push(Token::WAKER, bits::IN);
             return Ok(());
         }
@@ -190,12 +201,21 @@ impl LabPoller {
                     }
                 }
                 Step::WaitForNothing => {
-                    self.wait_really(events, PATIENCE)?;
-                    if events.is_empty() && !self.lab.has_outside() {
+                    let mut result = self.inner.wait(events, Some(self.lab.patience()));
+                    if events.is_empty() && result.is_ok() {
+                        self.lab.move_bytes();
+                        result = self.inner.wait(events, Some(Duration::ZERO));
+                    }
+                    // Before a spurious edge is added, which no thread has made.
+                    let is_over = events.is_empty() && self.lab.next_arrival().is_none();
+                    if is_over && !self.lab.has_outside() {
+                        result?;
                         let message = "nothing is ready, and nothing is left that could come";
                         return Err(Stuck::error(message.to_owned()));
                     }
+                    self.disturb(events);
                     self.lab.set_unguarded();
+                    result?;
                 }
             }
             if !events.is_empty() {
@@ -214,7 +234,7 @@ impl Poller for LabPoller {
         new: Watch,
     ) -> io::Result<()> {
         let is_new = old.is_empty() && !new.interest().is_empty();
-        if is_new && self.lab.decide(self.lab.disorder().refuse, "a registration fails").is_some() {
+        if is_new && self.lab.decide(self.lab.disorder().refuse, Kind::Refuse).is_some() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let result = self.inner.update(descriptor, token, old, new);
@@ -230,7 +250,7 @@ impl Poller for LabPoller {
         if timeout != Some(Duration::ZERO) && !self.lab.is_real() {
             let mut state = self.lab.state();
             let stall = self.lab.disorder().stall;
-            if let Some((_, time)) = state.decide(stall, "a stall after the wait (ns)", SHORTLY) {
+            if let Some((_, time)) = state.decide(stall, Kind::Stall, SHORTLY) {
                 state.time.advance(time);
             }
         }

@@ -23,8 +23,12 @@ pub(super) struct OpenPoller {
     pub(super) backend: Backend,
     /// The registrations, by their slot.
     pub(super) watched: BTreeMap<usize, Watched>,
+    /// The slot of each descriptor.
+    slots: BTreeMap<Descriptor, usize>,
     /// How many of them are watched for edges.
     edges: usize,
+    /// How many of those are not one-shot.
+    repeated_edges: usize,
     /// Descriptors that have been silent, whose edges have to be told again.
     rearm: Vec<Descriptor>,
     pub(super) has_waker: bool,
@@ -46,7 +50,9 @@ impl Pollers {
         self.open.insert(OpenPoller {
             backend,
             watched: BTreeMap::new(),
+            slots: BTreeMap::new(),
             edges: 0,
+            repeated_edges: 0,
             rearm: Vec::new(),
             has_waker: false,
             is_nested: false,
@@ -84,18 +90,24 @@ impl Pollers {
         let before = if is_watched {
             self.seen.extend(descriptor.file_id().map(|file| (descriptor, file)));
             poller.edges += usize::from(watch.is_edge());
+            poller.repeated_edges += usize::from(has_repeated_edges(watch));
+            poller.slots.insert(descriptor, slot);
             poller.watched.insert(slot, Watched { descriptor, token, watch, is_owed: false })
         } else {
+            poller.slots.remove(&descriptor);
             poller.watched.remove(&slot)
         };
-        poller.edges -= usize::from(before.is_some_and(|before| before.watch.is_edge()));
+        if let Some(Watched { watch, .. }) = before {
+            poller.edges -= usize::from(watch.is_edge());
+            poller.repeated_edges -= usize::from(has_repeated_edges(watch));
+        }
         if !is_watched {
             self.forget(descriptor);
         }
     }
 
     /// Ends the silence of a descriptor that no backend watches: its number may be another's next.
-    fn forget(&mut self, descriptor: Descriptor) {
+    pub(super) fn forget(&mut self, descriptor: Descriptor) {
         if self.silent.contains_key(&descriptor)
             && !self.iter().any(|poller| poller.find(descriptor).is_some())
         {
@@ -145,10 +157,11 @@ impl Pollers {
 
 impl OpenPoller {
     fn end_silence(&mut self, descriptor: Descriptor) {
-        if let Some(watched) = self.watched.values_mut().find(|it| it.descriptor == descriptor) {
+        let slot = self.slots.get(&descriptor);
+        if let Some(watched) = slot.and_then(|slot| self.watched.get_mut(slot)) {
             // A one-shot that was reported is re-armed by its owner alone.
             let is_told_again =
-                watched.watch.is_edge() || watched.watch.is_oneshot() && watched.is_owed;
+                if watched.watch.is_oneshot() { watched.is_owed } else { watched.watch.is_edge() };
             watched.is_owed = false;
             if is_told_again {
                 self.rearm.push(descriptor);
@@ -157,10 +170,23 @@ impl OpenPoller {
     }
 
     fn find(&self, descriptor: Descriptor) -> Option<&Watched> {
-        self.watched.values().find(|watched| watched.descriptor == descriptor)
+        self.watched.get(self.slots.get(&descriptor)?)
     }
 
     pub(super) fn has_edges(&self) -> bool {
         self.edges > 0
     }
+
+    /// The registrations that may be reported without an edge: a one-shot may be disarmed.
+    pub(super) fn may_be_spurious(&self) -> Vec<Watched> {
+        self.watched.values().filter(|it| has_repeated_edges(it.watch)).copied().collect()
+    }
+
+    pub(super) fn has_repeated_edges(&self) -> bool {
+        self.repeated_edges > 0
+    }
+}
+
+fn has_repeated_edges(watch: Watch) -> bool {
+    watch.is_edge() && !watch.is_oneshot()
 }

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::mem;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use super::decisions::Kind;
 use super::lab::Lab;
 use super::poller::SHORTLY;
 use super::time::nanoseconds;
@@ -165,7 +165,7 @@ impl Lab {
         let split = |length: usize| {
             let bound = (length as u64).saturating_sub(1);
             let chance = if bound > 0 { self.disorder().delay } else { 0 };
-            let (decision, first) = self.decide_below(chance, "bytes come in two pieces", bound)?;
+            let (decision, first) = self.decide_below(chance, Kind::Split, bound)?;
             Some((first as usize + 1, decision.below(SHORTLY)))
         };
         wires.collect(now, split);
@@ -208,10 +208,21 @@ struct Direction {
 }
 
 impl Direction {
-    /// Sends bytes, which arrive `later` than the link says.
-    fn send(&mut self, now: u64, link: Link, bytes: &[u8], later: u64) {
-        self.sent = self.sent.max(now + later) + link.duration(bytes.len());
+    /// Sends bytes, or the end of the stream if there are none; those behind the place of `split` come later.
+    fn send(&mut self, link: Link, now: u64, bytes: &[u8], split: Option<(usize, u64)>) {
         self.bytes += bytes.len();
+        self.is_over = bytes.is_empty();
+        if self.is_over {
+            return self.add(link, now, bytes);
+        }
+        let (place, later) = split.unwrap_or((bytes.len(), 0));
+        let (first, rest) = bytes.split_at(place);
+        first.chunks(link.segment()).for_each(|segment| self.add(link, now, segment));
+        rest.chunks(link.segment()).for_each(|segment| self.add(link, now + later, segment));
+    }
+
+    fn add(&mut self, link: Link, now: u64, bytes: &[u8]) {
+        self.sent = self.sent.max(now) + link.duration(bytes.len());
         self.pieces.push_back(Piece { arrival: self.sent + link.latency, bytes: bytes.to_vec() });
     }
 }
@@ -253,26 +264,18 @@ impl Wires {
             let &(number, side) = selector[key].data();
             let Carried { link, to, .. } = &mut self.all[number];
             let direction = &mut to[1 - side];
-            let room = WINDOW - direction.bytes;
-            let read = match selector[key].source().read(&mut buffer[..room]) {
-                Ok(_) if room == 0 => continue,
-                Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-                Err(_) => 0,
-            };
-            if read == 0 {
+            // Until there is no more, so that the end of the stream leaves with the last bytes.
+            while !direction.is_over && direction.bytes < WINDOW {
+                let room = WINDOW - direction.bytes;
+                let read = match selector[key].source().read(&mut buffer[..room]) {
+                    Ok(read) => read,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(_) => 0,
+                };
+                direction.send(*link, now, &buffer[..read], split(read));
+            }
+            if direction.is_over {
                 selector.modify(key, Interest::empty()).expect("registered");
-                if !mem::replace(&mut direction.is_over, true) {
-                    direction.send(now, *link, &[], 0);
-                }
-                continue;
-            }
-            let (first, later) = split(read).unwrap_or((read, 0));
-            for segment in buffer[..first].chunks(link.segment()) {
-                direction.send(now, *link, segment, 0);
-            }
-            for segment in buffer[first..read].chunks(link.segment()) {
-                direction.send(now, *link, segment, later);
             }
         }
     }

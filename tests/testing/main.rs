@@ -2,5 +2,12 @@
 
 #![cfg(unix)]
 
+mod disorder;
+mod faults;
+mod planted;
 mod programs;
+mod repeatable;
+mod searching;
+mod speed;
 mod time;
+mod wires;

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -123,23 +122,6 @@ fn time_goes_as_it_does_outside_while_a_thread_works() {
     assert_eq!(event_loop.state, ["answer"]);
     assert!((10 * MS..HOUR).contains(&lab.elapsed()));
     event_loop.cancel(timeout).unwrap();
-}
-
-#[test]
-fn a_child_process_is_waited_for_in_its_own_time() {
-    let lab = lab();
-    let mut event_loop = EventLoop::in_lab(&lab, Vec::new()).unwrap();
-    let child = Command::new("sleep").arg("0.05").spawn().unwrap();
-    event_loop.watch_child(child, |event_loop, _| event_loop.state.push("ended")).unwrap();
-    let timeout = event_loop.call_later(HOUR, |event_loop| event_loop.state.push("timeout"));
-    while event_loop.state.is_empty() {
-        event_loop.turn(None).unwrap();
-    }
-    assert_eq!(event_loop.state, ["ended"]);
-    event_loop.cancel(timeout).unwrap();
-    event_loop.call_later(HOUR, |event_loop| event_loop.state.push("later"));
-    event_loop.run().unwrap(); // Time jumps again.
-    assert_eq!(event_loop.state, ["ended", "later"]);
 }
 
 #[test]
