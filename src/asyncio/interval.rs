@@ -61,7 +61,7 @@ impl Interval {
         tick
     }
 
-    /// Starts anew: the next tick comes one period after the call.
+    /// Restarts the interval: the next tick comes one period after the call.
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio};

@@ -135,7 +135,7 @@ async fn first_of<C, F: Future<Output = io::Result<C>>>(
 ) -> io::Result<C> {
     let mut running: Vec<(SocketAddr, Pin<Box<F>>)> = Vec::new();
     let mut errors: Vec<(SocketAddr, io::Error)> = Vec::new();
-    // Until the next attempt; `None` if there is none left.
+    // Until the next attempt; `None` when all have begun.
     let mut head_start = Some(Box::pin(sleep(Duration::ZERO)));
     poll_fn(|context| {
         loop {

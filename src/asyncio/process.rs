@@ -184,8 +184,8 @@ impl Process {
     /// Writes `input` to the child, reads all that it writes to its piped outputs, and waits for its end.
     ///
     /// All three happen at the same time, so that full pipes do not stop the child. When it has ended, the bytes that
-    /// are still in its pipes are read; a process that it has left behind with a pipe open is not waited for. A child
-    /// that does not read its whole input is no error.
+    /// are still in its pipes are read; a process that it has left behind with a pipe open is not waited for. It is not an
+    /// error if the child does not read its whole input.
     ///
     /// # Errors
     ///
@@ -241,7 +241,7 @@ impl Process {
             self.kill().ok();
         }
         let status = status?;
-        // What it wrote last is in its pipes.
+        // The pipes hold the bytes that it wrote last.
         for (pipe, output) in [(stdout, &mut outputs.0), (stderr, &mut outputs.1)] {
             if let Some(pipe) = pipe {
                 drain(&pipe, output, limit)?;

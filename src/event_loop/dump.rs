@@ -92,7 +92,7 @@ impl<T: 'static> EventLoop<T> {
     /// Returns a list of all that the loop waits for, as text: its sources, signals, children, tasks and timers, each
     /// with the place where it was registered or spawned.
     ///
-    /// For a person who asks why a program does not get on; `examples/asyncio_ps.rs` prints it at a signal.
+    /// It shows why a program does not get on; `examples/asyncio_ps.rs` prints it at a signal.
     ///
     /// ```
     /// use polyselect::{EventLoop, Interest, Next};

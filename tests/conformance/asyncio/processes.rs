@@ -40,7 +40,7 @@ fn pid(process: &Process) -> Pid {
     Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap()
 }
 
-/// Waits until there is no such process, not even a zombie.
+/// Waits until the process is gone, also as a zombie.
 fn wait_until_reaped(pid: Pid) {
     let end = std::time::Instant::now() + SURELY;
     while test_kill_process(pid).is_ok() {
@@ -170,7 +170,7 @@ fn a_thread_waits_where_there_is_no_pidfd(backend: Backend) {
     let mut event_loop = open(backend, ());
     let mut child = Process::spawn(shell("read line; exit 5").stdin(Stdio::piped())).unwrap();
     let stdin = child.stdin.take().unwrap();
-    // Without descriptors there is no pidfd; the loop has its waker by now.
+    // A pidfd needs a descriptor; the loop has its waker by now.
     event_loop.block_on(asyncio::yield_now()).unwrap();
     let status = process::without_descriptors(|| {
         event_loop

@@ -96,7 +96,7 @@ fn requests_through_failures(lab: &Lab, version: Version, faults: Faults) {
     };
     let replies = event_loop.block_on(client(connect, version, &REQUESTS)).unwrap();
     assert_eq!(replies, REQUESTS, "a request was lost");
-    // Each pause is doubled at most as often as a connection brought nothing, and starts anew after a success.
+    // Each pause is doubled at most as often as a connection brought nothing, and restarts after a success.
     let longest = 2 * SECOND * (1 << connections.get().min(5));
     assert!(lab.elapsed() < longest * connections.get(), "{:?}", lab.elapsed());
     servers.borrow_mut().clear();

@@ -122,7 +122,7 @@ fn conversation(lab: &Lab, version: Version, faults: Faults) {
     for round in 0..6 {
         #[allow(clippy::needless_range_loop)] // The number is what the talker says.
         for talker in 0..2 {
-            let line = format!("{talker} says {round} for the whole table to hear\n");
+            let line = format!("{talker} says {round} to the whole table\n");
             let is_open = peers[talker].write_all(line.as_bytes()).is_ok();
             assert!(is_open, "a client that talks was closed");
             for (peer, expected) in expected.iter_mut().enumerate() {
