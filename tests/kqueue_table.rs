@@ -146,6 +146,10 @@ const NOT_LIBKQUEUE: &[(&str, &str)] = &[
     ("a pipe whose reader is gone takes no filter for writing", "epoll takes it"),
     ("a full pipe whose reader goes", "epoll reports it"),
     ("a filter added before listen", "epoll reports connections"),
+    (
+        "queues inside each other, as many as the system takes",
+        "its queues are no files of the kernel",
+    ),
     ("a regular file is silent at its end", "its files are polled"),
     ("/dev/null", "epoll refuses it"),
     ("a queue in a queue", "its queues are no files of the kernel"),

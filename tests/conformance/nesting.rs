@@ -279,6 +279,7 @@ fn edges_and_one_shots_are_not_consumed_by_the_outer_wait(backend: Backend) {
             expect_shown(&mut outers, true);
         }
         assert!(expect_one(&mut inner, key).contains(Ready::READABLE));
+        expect_shown(&mut outers, false);
         expect_silence(&mut inner);
         expect_shown(&mut outers, false);
     }

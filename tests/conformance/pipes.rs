@@ -26,6 +26,8 @@ pub const CASES: &[Case] = &[
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     case!(a_terminal_takes_an_edge needs edge),
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    case!(a_terminal_without_input_does_not_wake_an_outer_loop needs nesting),
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     case!(terminals_do_not_starve_sockets_in_a_small_batch),
 ];
 
@@ -213,6 +215,25 @@ fn a_terminal_takes_an_edge(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
     rustix::io::read(selector[key].source(), &mut [0; 8]).unwrap();
     expect_silence(&mut selector);
+}
+
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+/// On macOS the queue does not have it.
+fn a_terminal_without_input_does_not_wake_an_outer_loop(backend: Backend) {
+    let (_controller, terminal) = terminal();
+    rustix::io::read(&terminal, &mut [0; 8]).unwrap();
+    let (mut inner, mut outer) = (open(backend), open(backend));
+    let key = inner.register(terminal, R, ()).unwrap();
+    outer.register(inner.descriptor().unwrap(), R, ()).unwrap();
+    for _ in 0..2 {
+        assert!(select(&mut outer, A_WHILE).is_empty());
+        expect_silence(&mut inner);
+    }
+    inner.modify(key, R | W).unwrap();
+    assert_eq!(expect_one(&mut inner, key), Ready::WRITABLE);
+    inner.modify(key, R).unwrap();
+    expect_silence(&mut inner);
+    assert!(select(&mut outer, A_WHILE).is_empty());
 }
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]

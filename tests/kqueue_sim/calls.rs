@@ -119,7 +119,7 @@ fn wait(
             return Err(libc::EBADF);
         }
         let events = kernel.scan(id, room);
-        let has_files = kernel.queues[&id].has_files();
+        let has_silent = kernel.queues[&id].has_silent();
         drop(kernel);
         // A deadline that no clock can represent is never reached.
         let left = match deadline {
@@ -129,8 +129,7 @@ fn wait(
         if !events.is_empty() || left.is_zero() {
             return Ok(events);
         }
-        // A regular file that grows makes no noise.
-        let left = if has_files { left.min(Duration::from_millis(10)) } else { left };
+        let left = if has_silent { left.min(Duration::from_millis(10)) } else { left };
         sleep(number, left)?;
     }
 }

@@ -6,8 +6,8 @@
 //! answers, one a row.
 //!
 //! The number of a queue is a real descriptor, an epoll, so that it can be duplicated, closed and watched by
-//! other loops. Linux nests no more than five of them, so the limit of macOS, ten, is not simulated. Inside, the
-//! epoll watches the files edge-triggered: a report of it is what a kernel calls a `KNOTE`. Whether a filter is
+//! other loops. Linux nests no more than five of them; a queue that is nested more deeply is looked at every few
+//! milliseconds. Inside, the epoll watches the files edge-triggered: a report of it is what a kernel calls a `KNOTE`. Whether a filter is
 //! true is then decided by `poll` and by ioctls ([`eyes`]).
 //!
 //! The file that includes this one, the library under test or a test, has the program's own `close`

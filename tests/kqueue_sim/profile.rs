@@ -24,6 +24,8 @@ pub struct Profile {
     pub file_takes_write: bool,
     /// Whether `EV_ENABLE` alone reports a dispatched filter that is still true.
     pub enable_reports: bool,
+    /// How many queues can be inside each other.
+    pub nested: Option<u32>,
     /// Timeouts are rounded up to a number of these, and one more.
     pub tick: Duration,
 }
@@ -39,6 +41,7 @@ const NETBSD: Profile = Profile {
     named_pipe_ends: true,
     file_takes_write: false,
     enable_reports: false,
+    nested: None,
     tick: Duration::ZERO,
 };
 
@@ -86,6 +89,7 @@ pub const ALL_PROFILES: [Profile; 6] = [
         named_pipe_ends: false,
         file_takes_write: true,
         enable_reports: true,
+        nested: Some(10),
         ..NETBSD
     },
 ];

@@ -19,8 +19,11 @@ pub struct Queue {
     /// What the epoll watches each descriptor for.
     masks: BTreeMap<usize, u32>,
     is_shown: bool,
-    /// The filters of regular files, which make no noise when they grow.
-    files: BTreeSet<Key>,
+    /// The filters that must be looked at: of regular files, which make no noise when they grow, and of queues that
+    /// are nested more deeply than Linux can.
+    silent: BTreeSet<Key>,
+    /// How many queues are inside each other up to this one; zero for a queue that is alone.
+    level: u32,
 }
 
 pub struct Note {
@@ -53,7 +56,8 @@ impl Queue {
             ready: VecDeque::new(),
             masks: BTreeMap::new(),
             is_shown: false,
-            files: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            level: 0,
         };
         this.control(libc::EPOLL_CTL_ADD, always(), 0, SHOWN);
         this
@@ -86,7 +90,7 @@ impl Queue {
     }
 
     fn remove(&mut self, key: Key) {
-        self.files.remove(&key);
+        self.silent.remove(&key);
         if self.notes.remove(&key).is_some_and(|note| note.is_queued) {
             self.ready.retain(|queued| *queued != key);
             self.show();
@@ -164,8 +168,8 @@ impl Queue {
         }
     }
 
-    pub fn has_files(&self) -> bool {
-        !self.files.is_empty()
+    pub fn has_silent(&self) -> bool {
+        !self.silent.is_empty()
     }
 }
 
@@ -195,8 +199,8 @@ impl Kernel {
         for ident in self.queue(id).seen() {
             self.report(id, ident, false);
         }
-        let files: Vec<_> = self.queue(id).files.iter().map(|key| key.0).collect();
-        for ident in files {
+        let silent: Vec<_> = self.queue(id).silent.iter().map(|key| key.0).collect();
+        for ident in silent {
             self.report(id, ident, true);
         }
     }
@@ -285,6 +289,11 @@ impl Kernel {
             None => class_of(number),
         };
         attach(class, number, change.filter)?;
+        let mut is_silent = class == Class::File;
+        if class == Class::Queue {
+            let inner = self.find(number).expect("is a queue");
+            is_silent = self.nest(inner, id)?;
+        }
         let queue = self.queue(id);
         queue.notes.insert(
             (change.ident, change.filter),
@@ -301,18 +310,34 @@ impl Kernel {
                 reported: None,
             },
         );
-        if class == Class::File {
-            queue.files.insert((change.ident, change.filter));
+        if is_silent {
+            queue.silent.insert((change.ident, change.filter));
         }
         if class != Class::User {
             let error = queue.watch(change.ident);
-            if error != 0 {
+            if class == Class::Queue && [libc::EINVAL, libc::ELOOP].contains(&error) {
+                queue.silent.insert((change.ident, change.filter));
+            } else if error != 0 {
                 queue.remove((change.ident, change.filter));
                 return Err(error);
             }
         }
         self.swallow(id, change.ident);
         Ok(())
+    }
+
+    /// Puts a queue into another one; returns whether it must be looked at. The rule is that of macOS: a level for each
+    /// queue, which is higher than those of the queues inside.
+    fn nest(&mut self, inner: Id, outer: Id) -> Result<bool, c_int> {
+        let level = self.queue(inner).level.max(1);
+        let before = self.queue(outer).level;
+        let limit = profile().nested.unwrap_or(u32::MAX);
+        if before > 0 && before < level || before <= level && level >= limit {
+            return Err(libc::EINVAL);
+        }
+        self.queue(inner).level = level;
+        self.queue(outer).level = before.max(level + 1);
+        Ok(self.queue(inner).has_silent())
     }
 
     /// Takes what the epoll reports only because its entry has changed.

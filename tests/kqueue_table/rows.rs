@@ -265,6 +265,21 @@ pub const ROWS: &[Row] = &[
         assert_eq!(outer.filters(), [R]);
         assert_eq!(outer.error(change(&inner.number, W, ADD)), libc::EINVAL);
     }),
+    ("queues inside each other, as many as the system takes", |system| {
+        let (mut chain, (reader, _writer)) = (vec![Queue::new(system)], readable());
+        let limit = profile().nested.unwrap_or(12);
+        for _ in 1..limit {
+            let outer = Queue::new(system);
+            outer.set(&[change(&chain.last().unwrap().number, R, ADD)]);
+            chain.push(outer);
+        }
+        let one_more = Queue::new(system);
+        let error = one_more.error(change(&chain.last().unwrap().number, R, ADD));
+        assert_eq!(error, if profile().nested.is_some() { libc::EINVAL } else { 0 });
+        assert_eq!(chain.last().unwrap().filters(), []);
+        chain[0].set(&[change(&reader, R, ADD)]);
+        assert_eq!(chain.last().unwrap().wait(&[], 8, None).unwrap()[0].filter, R);
+    }),
     ("a regular file is silent at its end", |system| {
         let queue = Queue::new(system);
         let mut file = tempfile::tempfile().unwrap();

@@ -161,8 +161,8 @@ impl Kqueue {
             Refusal::Error(error) if sys::is_wrong_kind(error) => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!(
-                    "kqueue cannot watch descriptor {descriptor} ({}): a queue cannot watch itself, and \
-                     some kinds of file have no filter",
+                    "kqueue cannot watch descriptor {descriptor} ({}): a queue cannot watch itself or be \
+                     nested more deeply than the system allows, and some kinds of file have no filter",
                     io::Error::from_raw_os_error(error)
                 ),
             )),

@@ -1,11 +1,11 @@
 //! Files that kqueue cannot watch: terminals and named pipes on macOS, and devices without a filter elsewhere.
-//! They are watched by `select` or `poll`, whose wait includes the queue.
+//! They are watched by `poll`, on macOS with the help of `select`, in a wait that includes the queue.
 
 use std::io;
 use std::time::Duration;
 
 use crate::backend::fd_map::FdMap;
-use crate::backend::{AnyPoller, poll, refuses_devices, select};
+use crate::backend::{AnyPoller, poll};
 use crate::descriptor::Descriptor;
 use crate::event::Events;
 use crate::interest::{Interest, Watch};
@@ -40,7 +40,7 @@ impl Refused {
         let poller = match &mut self.poller {
             Some(poller) => poller,
             None => {
-                let mut poller = open()?;
+                let mut poller = poll::open()?;
                 let read = Interest::READABLE.into();
                 poller.update(queue, Token::INTERNAL, Interest::empty(), read)?;
                 self.poller.insert(poller)
@@ -81,9 +81,4 @@ impl Refused {
         events.retain(|token| token != Token::INTERNAL);
         result
     }
-}
-
-/// On macOS `poll` is made of kqueue and refuses the same files.
-fn open() -> io::Result<AnyPoller> {
-    if refuses_devices() { select::open() } else { poll::open() }
 }
