@@ -1,39 +1,24 @@
 //! [`SharedSelector`]: a selector that several threads use.
 
 mod changes;
-mod protocol;
+mod environment;
+pub(crate) mod protocol;
 mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use std::{fmt, io, ptr};
+use std::{fmt, io};
 
 use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::event::Events;
-use crate::fork::HomeProcess;
 use crate::key::Key;
 use crate::registration::RegistrationMut;
 use crate::selector::Selector;
 use crate::selector::shareable::SharedState;
-use crate::selector::timeout::{End, Timeout};
 use crate::waker::Waker;
 use protocol::Protocol;
-pub(crate) use protocol::{Needs, Shareable};
-
-/// What the protocol locks with; a model of it has another.
-mod sync {
-    pub(super) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError, atomic};
-}
-
-/// Returns a number that no other living thread has, and that is not zero.
-#[inline]
-#[allow(clippy::missing_const_for_thread_local)] // It is const; clippy does not see it on some targets.
-fn this_thread() -> usize {
-    thread_local!(static PLACE: u8 = const { 0 });
-    PLACE.with(|place| ptr::from_ref(place).addr())
-}
 
 /// A [`Selector`] that several threads use: one waits, and all can register, modify and unregister.
 ///

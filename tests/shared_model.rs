@@ -12,6 +12,8 @@
 // They are const; clippy does not see it on some targets.
 #![allow(clippy::missing_const_for_thread_local)]
 
+#[path = "shared_model/environment.rs"]
+mod environment;
 #[path = "../src/waker/flag.rs"]
 #[allow(dead_code)]
 mod flag;
@@ -27,70 +29,17 @@ mod timeout;
 #[path = "../src/shared/waiting.rs"]
 mod waiting;
 
-use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loom::sync::{Arc, atomic};
 use loom::thread;
 
-use kernel::{Set, Waker};
+use environment::{Clock, IS_CHILD, PLACE};
+use kernel::Set;
 use protocol::Needs;
 use subject::{IN, LENT, LIVE, OUT, Shared, model, spawn};
-use timeout::{End, Timeout};
-
-mod sync {
-    pub use std::sync::{PoisonError, TryLockError};
-
-    pub use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
-}
-
-/// The system's clock.
-#[derive(Clone, Debug)]
-struct Clock;
-
-#[allow(clippy::unused_self)]
-impl Clock {
-    fn system() -> Self {
-        Self
-    }
-
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-}
-
-loom::thread_local! {
-    /// All threads of a model run on one thread of the system, so they are numbered here.
-    static PLACE: Cell<usize> = Cell::new(1);
-}
-
-fn this_thread() -> usize {
-    PLACE.with(Cell::get)
-}
-
-std::thread_local! {
-    /// Whether the test is in the child of a fork.
-    static IS_CHILD: Cell<bool> = const { Cell::new(false) };
-}
-
-struct HomeProcess {
-    is_child: bool,
-}
-
-impl HomeProcess {
-    fn here() -> Self {
-        Self { is_child: IS_CHILD.get() }
-    }
-
-    fn check(&self) -> io::Result<()> {
-        match IS_CHILD.get() == self.is_child {
-            true => Ok(()),
-            false => Err(io::Error::other("forked")),
-        }
-    }
-}
 
 #[test]
 fn a_wait_sees_what_is_registered_meanwhile() {

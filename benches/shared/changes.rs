@@ -7,15 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use polyselect_benches::{Report, alternate, cpu_time};
-
-use crate::Args;
-use crate::subjects::{Change, SUBJECTS, Wait};
+use polyselect_benches::cpu_time;
 
 /// Long enough for the waiting thread to fall asleep.
 const PAUSE: Duration = Duration::from_micros(50);
 
-const QUANTITIES: [(&str, &str); 6] = [
+/// What [`run`] measures.
+pub const QUANTITIES: [(&str, &str); 6] = [
     ("pair in a row, wall", "ns"),
     ("pair in a row, CPU", "ns"),
     ("pair apart, median", "ns"),
@@ -24,21 +22,20 @@ const QUANTITIES: [(&str, &str); 6] = [
     ("arm to event, CPU", "ns"),
 ];
 
-pub fn show(args: &Args, report: &mut Report) -> io::Result<()> {
-    let chosen = args.common.choose(SUBJECTS, |subject| subject.name);
-    // The names may be of another part.
-    let chosen = chosen.unwrap_or_else(|_| SUBJECTS.iter().collect());
-    let chosen: Vec<_> = chosen.into_iter().filter(|subject| subject.is_available()).collect();
-    let mut runs: Vec<_> =
-        chosen.iter().map(|subject| move || (subject.run)(args.changes)).collect();
-    let results = alternate(args.rounds, &mut runs)?;
-    println!("\nregister + unregister, and arm, beside a thread that waits");
-    for (index, quantity) in QUANTITIES.iter().enumerate() {
-        let rows = chosen.iter().zip(&results);
-        let rows = rows.map(|(subject, result)| (subject.name, [result[index]]));
-        report.table(&[], &[*quantity], rows)?;
-    }
-    Ok(())
+/// The side of the thread that waits.
+pub trait Wait: Send + 'static {
+    /// Waits once; returns whether the armed source was reported.
+    fn wait(&mut self) -> io::Result<bool>;
+}
+
+/// The side of the thread that changes.
+pub trait Change {
+    fn register(&mut self) -> io::Result<()>;
+    fn unregister(&mut self) -> io::Result<()>;
+    /// Lets a source that is ready be reported once.
+    fn arm(&mut self) -> io::Result<()>;
+    /// Ends the present wait, or the next.
+    fn wake(&self) -> io::Result<()>;
 }
 
 /// What both threads see.

@@ -97,7 +97,7 @@ fn main() -> io::Result<()> {
     let mut report = Report::new("shared", &args.common)?;
     for part in &args.part {
         match part {
-            Part::Changes => changes::show(&args, &mut report)?,
+            Part::Changes => subjects::show(&args, &mut report)?,
             Part::Waits => waits::show(&args, &mut report)?,
             Part::Echo => echo(&args, &mut report)?,
         }

@@ -8,36 +8,22 @@ use std::sync::Arc;
 
 use mio::unix::SourceFd;
 use polyselect::{Backend, Interest, Key, SharedSelector};
+use polyselect_benches::{Report, alternate};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::changes::run;
+use crate::Args;
+use crate::changes::{Change, QUANTITIES, Wait, run};
 
-/// The side of the thread that waits.
-pub trait Wait: Send + 'static {
-    /// Waits once; returns whether the armed source was reported.
-    fn wait(&mut self) -> io::Result<bool>;
-}
-
-/// The side of the thread that changes.
-pub trait Change {
-    fn register(&mut self) -> io::Result<()>;
-    fn unregister(&mut self) -> io::Result<()>;
-    /// Lets a source that is ready be reported once.
-    fn arm(&mut self) -> io::Result<()>;
-    /// Ends the present wait, or the next.
-    fn wake(&self) -> io::Result<()>;
-}
-
-pub struct Subject {
-    pub name: &'static str,
+struct Subject {
+    name: &'static str,
     /// Measures a number of changes.
-    pub run: fn(u32) -> io::Result<[f64; 6]>,
+    run: fn(u32) -> io::Result<[f64; 6]>,
     /// What the system may lack.
     needs: Option<Backend>,
 }
 
 impl Subject {
-    pub fn is_available(&self) -> bool {
+    fn is_available(&self) -> bool {
         self.needs.is_none_or(Backend::is_available)
     }
 }
@@ -51,7 +37,7 @@ const fn ours(
 }
 
 /// The first is what the others are compared with.
-pub const SUBJECTS: &[Subject] = &[
+const SUBJECTS: &[Subject] = &[
     Subject { name: "polling", run: |changes| run("polling", polling()?, changes), needs: None },
     Subject { name: "mio", run: |changes| run("mio", mio()?, changes), needs: None },
     ours("epoll", |changes| run("epoll", shared(Backend::Epoll)?, changes), Backend::Epoll),
@@ -59,6 +45,23 @@ pub const SUBJECTS: &[Subject] = &[
     ours("select", |changes| run("select", shared(Backend::Select)?, changes), Backend::Select),
     ours("our-mio", |changes| run("our-mio", shared(Backend::Mio)?, changes), Backend::Mio),
 ];
+
+pub fn show(args: &Args, report: &mut Report) -> io::Result<()> {
+    let chosen = args.common.choose(SUBJECTS, |subject| subject.name);
+    // The names may be of another part.
+    let chosen = chosen.unwrap_or_else(|_| SUBJECTS.iter().collect());
+    let chosen: Vec<_> = chosen.into_iter().filter(|subject| subject.is_available()).collect();
+    let mut runs: Vec<_> =
+        chosen.iter().map(|subject| move || (subject.run)(args.changes)).collect();
+    let results = alternate(args.rounds, &mut runs)?;
+    println!("\nregister + unregister, and arm, beside a thread that waits");
+    for (index, quantity) in QUANTITIES.iter().enumerate() {
+        let rows = chosen.iter().zip(&results);
+        let rows = rows.map(|(subject, result)| (subject.name, [result[index]]));
+        report.table(&[], &[*quantity], rows)?;
+    }
+    Ok(())
+}
 
 /// What is armed; the source of the pairs has another number.
 const ARMED: usize = 1;

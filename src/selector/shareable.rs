@@ -14,7 +14,7 @@ use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::{Key, Token};
 use crate::registration::{Registration, RegistrationMut};
-use crate::shared::{Needs, Shareable};
+use crate::shared::protocol::{Needs, Shareable};
 
 /// A selector and what a wait beside other threads needs besides.
 pub(crate) struct SharedState<S, D> {

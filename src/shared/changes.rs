@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::{Needs, SharedSelector, check_shared};
+use super::protocol::Needs;
+use super::{SharedSelector, check_shared};
 use crate::backend::Backend;
 use crate::descriptor::Descriptor;
 use crate::error::{self, RegisterError};

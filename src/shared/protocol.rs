@@ -25,12 +25,10 @@
 use std::time::Duration;
 use std::{io, mem};
 
-// By way of the module above, so that a model of it can put others in their place.
-use super::Clock;
-use super::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
-use super::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use super::waiting::Waiting;
-use super::{End, HomeProcess, Timeout, Waker, this_thread};
+use super::environment::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use super::environment::{
+    Condvar, End, HomeProcess, Mutex, MutexGuard, PoisonError, TryLockError, Waker, this_thread,
+};
 
 /// A thread is inside `select`.
 pub(super) const CLAIMED: u32 = 1;
@@ -38,12 +36,12 @@ pub(super) const CLAIMED: u32 = 1;
 pub(super) const ATTENTION: u32 = 1 << 1;
 
 pub(crate) struct Protocol<T: Shareable> {
-    home: HomeProcess,
+    pub(super) home: HomeProcess,
     pub(super) word: AtomicU32,
     /// The kernel object for a wait without the mutex. Set by the thread that has the claim.
     pub(super) kernel_object: AtomicI32,
     /// The thread that lends the selector to a closure of the user's, or zero.
-    lender: AtomicUsize,
+    pub(super) lender: AtomicUsize,
     pub(super) waker: Waker,
     state: Mutex<State<T>>,
     /// A thread has come home, or a poke has failed.
@@ -153,49 +151,6 @@ impl<T: Shareable> Protocol<T> {
         &self.waker
     }
 
-    /// Waits; `events` are empty.
-    #[inline(always)]
-    pub(crate) fn select(
-        &self,
-        events: &mut T::Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        self.home.check()?;
-        if timeout.is_some() || !self.claim_plainly() {
-            return self.select_in_steps(events, timeout);
-        }
-        let result = T::wait_plainly(self.kernel_object.load(Ordering::Relaxed), events);
-        if matches!(result, Ok(true)) && self.exchange(CLAIMED, 0, Ordering::Release) {
-            return Ok(());
-        }
-        self.end_plain_wait(result.map(drop), events)
-    }
-
-    #[inline(always)]
-    fn claim_plainly(&self) -> bool {
-        if self.lender.load(Ordering::Relaxed) != 0 {
-            self.check_lender();
-        }
-        // Acquire: the kernel object is the one of the thread that had the claim before.
-        self.exchange(0, CLAIMED, Ordering::Acquire)
-    }
-
-    #[inline(always)]
-    fn exchange(&self, old: u32, new: u32, order: Ordering) -> bool {
-        self.word.compare_exchange(old, new, order, Ordering::Relaxed).is_ok()
-    }
-
-    #[inline(never)]
-    fn select_in_steps(&self, events: &mut T::Events, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = Timeout::starting_now(timeout, Clock::system());
-        Waiting::claim(self)?.wait(events, timeout)
-    }
-
-    #[inline(never)]
-    fn end_plain_wait(&self, result: io::Result<()>, events: &mut T::Events) -> io::Result<()> {
-        Waiting::away(self).go_on(result, events)
-    }
-
     /// Makes a change, in effect when this returns. If it fails, `input` comes back.
     #[inline(always)]
     pub(crate) fn change<I, R>(
@@ -256,7 +211,7 @@ impl<T: Shareable> Protocol<T> {
     }
 
     #[cold]
-    fn check_lender(&self) {
+    pub(super) fn check_lender(&self) {
         assert!(
             self.lender.load(Ordering::Relaxed) != this_thread(),
             "the closure of `SharedSelector::with` calls the selector, which would wait for itself: \

@@ -3,13 +3,57 @@
 use std::time::Duration;
 use std::{io, mem};
 
+use super::environment::atomic::Ordering;
+use super::environment::{Clock, End, MutexGuard, PoisonError, Timeout};
 use super::protocol::{ATTENTION, CLAIMED, Protocol, Shareable, State};
-use super::sync::atomic::Ordering;
-use super::sync::{MutexGuard, PoisonError};
-use super::{End, Timeout};
+
+impl<T: Shareable> Protocol<T> {
+    /// Waits; `events` are empty.
+    #[inline(always)]
+    pub(crate) fn select(
+        &self,
+        events: &mut T::Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        self.home.check()?;
+        if timeout.is_some() || !self.claim_plainly() {
+            return self.select_in_steps(events, timeout);
+        }
+        let result = T::wait_plainly(self.kernel_object.load(Ordering::Relaxed), events);
+        if matches!(result, Ok(true)) && self.exchange(CLAIMED, 0, Ordering::Release) {
+            return Ok(());
+        }
+        self.end_plain_wait(result.map(drop), events)
+    }
+
+    #[inline(always)]
+    fn claim_plainly(&self) -> bool {
+        if self.lender.load(Ordering::Relaxed) != 0 {
+            self.check_lender();
+        }
+        // Acquire: the kernel object is the one of the thread that had the claim before.
+        self.exchange(0, CLAIMED, Ordering::Acquire)
+    }
+
+    #[inline(always)]
+    fn exchange(&self, old: u32, new: u32, order: Ordering) -> bool {
+        self.word.compare_exchange(old, new, order, Ordering::Relaxed).is_ok()
+    }
+
+    #[inline(never)]
+    fn select_in_steps(&self, events: &mut T::Events, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = Timeout::starting_now(timeout, Clock::system());
+        Waiting::claim(self)?.wait(events, timeout)
+    }
+
+    #[inline(never)]
+    fn end_plain_wait(&self, result: io::Result<()>, events: &mut T::Events) -> io::Result<()> {
+        Waiting::away(self).go_on(result, events)
+    }
+}
 
 /// The claim of a thread that is inside `select` and needs the mutex. Dropping it ends the claim.
-pub(super) struct Waiting<'a, T: Shareable> {
+struct Waiting<'a, T: Shareable> {
     protocol: &'a Protocol<T>,
     /// `None` while the thread is away.
     state: Option<MutexGuard<'a, State<T>>>,
@@ -19,7 +63,7 @@ pub(super) struct Waiting<'a, T: Shareable> {
 
 impl<'a, T: Shareable> Waiting<'a, T> {
     /// Fails if another thread has the claim.
-    pub(super) fn claim(protocol: &'a Protocol<T>) -> io::Result<Self> {
+    fn claim(protocol: &'a Protocol<T>) -> io::Result<Self> {
         let mut state = protocol.lock();
         if protocol.word.fetch_or(CLAIMED, Ordering::Acquire) & CLAIMED != 0 {
             drop(state);
@@ -33,20 +77,16 @@ impl<'a, T: Shareable> Waiting<'a, T> {
     }
 
     /// The claim of this thread, which has made its system call without the mutex.
-    pub(super) fn away(protocol: &'a Protocol<T>) -> Self {
+    fn away(protocol: &'a Protocol<T>) -> Self {
         Self { protocol, state: None, backend: None }
     }
 
-    pub(super) fn wait(mut self, events: &mut T::Events, timeout: Timeout) -> io::Result<()> {
+    fn wait(mut self, events: &mut T::Events, timeout: Timeout) -> io::Result<()> {
         timeout.wait(false, |timeout| self.wait_once(events, timeout))
     }
 
     /// Ends a call of the backend that had no timeout, and waits again if it has brought nothing.
-    pub(super) fn go_on(
-        mut self,
-        result: io::Result<()>,
-        events: &mut T::Events,
-    ) -> io::Result<()> {
+    fn go_on(mut self, result: io::Result<()>, events: &mut T::Events) -> io::Result<()> {
         match self.end_call(result, events)? {
             End::Reached => Ok(()),
             End::Interrupted | End::Early => self.wait(events, Timeout::Forever),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::PLACE;
+use crate::environment::PLACE;
 use crate::kernel::{Batch, File, Interest, Kernel, Set, Token, Waker};
 use crate::protocol::{Needs, Protocol};
 
