@@ -20,7 +20,7 @@ use socket2::{Domain, Socket, Type};
 use tower_service::Service;
 
 use crate::common;
-use crate::reactor::Async;
+use crate::reactor::{Async, WRITING};
 
 /// Fetches a page several times at once, and prints the statuses and how many connections it took.
 pub(crate) async fn fetch(
@@ -112,7 +112,7 @@ impl Service<Uri> for Connector {
                     result => result.map(drop),
                 },
             };
-            socket.write_with(is_connected).await?;
+            socket.when(WRITING, is_connected).await?;
             Ok(Stream(socket))
         })
     }

@@ -30,7 +30,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use polyselect::Backend;
 use socket2::Socket;
 
-use reactor::{Async, Reactor, Timer};
+use reactor::{Async, READING, Reactor, Timer};
 use worker::block_on;
 
 #[derive(Parser)]
@@ -70,7 +70,7 @@ async fn accept(
     patience: Duration,
 ) -> io::Result<()> {
     loop {
-        match listener.read_with(Socket::accept).await {
+        match listener.when(READING, Socket::accept).await {
             Ok((socket, _addr)) => {
                 socket.set_nonblocking(true)?;
                 let client = Async::new(socket)?;
@@ -122,6 +122,7 @@ fn main() -> io::Result<()> {
     let ctrl_c = Async::new(common::ctrl_c()?)?;
     ctrl_c.get_ref().set_nonblocking(true)?;
     executor.spawn(accept(Arc::clone(&executor), listener, patience)).detach();
-    let pressed = ctrl_c.read_with(|socket| socket.recv(&mut [std::mem::MaybeUninit::uninit()]));
+    let pressed =
+        ctrl_c.when(READING, |socket| socket.recv(&mut [std::mem::MaybeUninit::uninit()]));
     run(&executor, args.threads, pressed).map(drop)
 }

@@ -4,10 +4,6 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-#[cfg(unix)]
-use std::os::fd::AsFd;
-#[cfg(windows)]
-use std::os::windows::io::AsSocket as AsFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,14 +11,14 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use polyselect::{Backend, Events, Interest, Key, SharedSelector};
+use polyselect::{Backend, Events, Interest, Key, SharedSelector, Source};
 
 /// A source of any type. A task uses it at the same time, without a lock.
-type Source = Arc<dyn AsFd + Send + Sync>;
+type AnySource = Arc<dyn Source + Send + Sync>;
 
 /// The reactor of the process.
 pub(crate) struct Reactor {
-    selector: SharedSelector<Source, Arc<Directions>>,
+    selector: SharedSelector<AnySource, Arc<Directions>>,
     /// Whether the backend reports edges, so that nothing has to be re-armed.
     has_edges: bool,
     /// The number distinguishes timers with the same deadline.
@@ -33,11 +29,10 @@ pub(crate) struct Reactor {
 static REACTOR: OnceLock<Reactor> = OnceLock::new();
 
 /// The directions of a source.
-const READING: usize = 0;
-const WRITING: usize = 1;
+pub(crate) const READING: usize = 0;
+pub(crate) const WRITING: usize = 1;
 const INTERESTS: [Interest; 2] = [Interest::READABLE, Interest::WRITABLE];
 
-#[derive(Default)]
 struct Directions {
     /// Whether the next attempt may succeed.
     is_ready: [AtomicBool; 2],
@@ -75,10 +70,18 @@ impl Reactor {
             // A clone, because wakers run code of the executor, which may call the selector.
             let directions = self.selector.with(event.key, |_, directions| Arc::clone(directions));
             let Some(directions) = directions else { continue };
-            let all = event.is_invalid();
-            let is_ready = [all || event.is_readable(), all || event.is_writable()];
-            let wakers = directions.set_ready(is_ready, event.key, self)?;
-            wakers.into_iter().flatten().for_each(Waker::wake);
+            let is_ready = [event.is_readable(), event.is_writable()];
+            let mut wakers = lock(&directions.wakers);
+            let woken = [READING, WRITING].map(|direction| {
+                if !is_ready[direction] && !event.is_invalid() {
+                    return None;
+                }
+                directions.is_ready[direction].store(true, Ordering::Release);
+                wakers[direction].take()
+            });
+            self.arm(event.key, &wakers)?;
+            drop(wakers);
+            woken.into_iter().flatten().for_each(Waker::wake);
         }
         let mut timers = lock(&self.timers);
         if !timers.is_empty() {
@@ -96,39 +99,25 @@ impl Reactor {
         }
     }
 
-    /// Arms a one-shot for the directions with a waker.
+    /// Without edges: arms a one-shot for the directions with a waker.
     fn arm(&self, key: Key, wakers: &[Option<Waker>; 2]) -> io::Result<()> {
+        if self.has_edges {
+            return Ok(());
+        }
         let awaited = wakers.iter().zip(INTERESTS).filter(|(waker, _)| waker.is_some());
         let interest = awaited.fold(Interest::empty(), |all, (_, interest)| all | interest);
-        if interest.is_empty() { Ok(()) } else { self.selector.modify(key, interest) }
+        if interest.is_empty() {
+            return Ok(());
+        }
+        match self.selector.modify(key, interest) {
+            // A task has unregistered it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
 }
 
 impl Directions {
-    fn set_ready(
-        &self,
-        is_ready: [bool; 2],
-        key: Key,
-        reactor: &Reactor,
-    ) -> io::Result<[Option<Waker>; 2]> {
-        let mut ready = [None, None];
-        let mut wakers = lock(&self.wakers);
-        for direction in [READING, WRITING] {
-            if is_ready[direction] {
-                self.is_ready[direction].store(true, Ordering::Release);
-                ready[direction] = wakers[direction].take();
-            }
-        }
-        match reactor.has_edges {
-            true => Ok(ready),
-            false => match reactor.arm(key, &wakers) {
-                // A task has unregistered it meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ready),
-                result => result.map(|()| ready),
-            },
-        }
-    }
-
     /// Ready if an attempt may succeed; else the task is woken when it may.
     fn poll_ready(
         &self,
@@ -149,10 +138,7 @@ impl Directions {
             Some(waker) => waker.clone_from(context.waker()),
             none => *none = Some(context.waker().clone()),
         }
-        let reactor = Reactor::get();
-        if !reactor.has_edges {
-            reactor.arm(key, &wakers)?;
-        }
+        Reactor::get().arm(key, &wakers)?;
         Poll::Pending
     }
 }
@@ -164,18 +150,19 @@ pub(crate) struct Async<T> {
     key: Key,
 }
 
-impl<T: AsFd + Send + Sync + 'static> Async<T> {
+impl<T: Source + Send + Sync + 'static> Async<T> {
     /// The source must be non-blocking.
     pub(crate) fn new(source: T) -> io::Result<Self> {
         let reactor = Reactor::get();
-        let (source, directions) = (Arc::new(source), Arc::new(Directions::default()));
+        let source = Arc::new(source);
+        let is_ready = [true, true].map(AtomicBool::new);
+        let directions = Arc::new(Directions { is_ready, wakers: Mutex::default() });
         let watch = match reactor.has_edges {
             true => (INTERESTS[READING] | INTERESTS[WRITING]).edge(),
             false => Interest::empty().oneshot(),
         };
-        directions.is_ready.iter().for_each(|is_ready| is_ready.store(true, Ordering::Relaxed));
         let data = Arc::clone(&directions);
-        let key = reactor.selector.register(Arc::clone(&source) as Source, watch, data)?;
+        let key = reactor.selector.register(Arc::clone(&source) as AnySource, watch, data)?;
         Ok(Self { source, directions, key })
     }
 }
@@ -195,30 +182,25 @@ impl<T> Async<T> {
         loop {
             ready!(self.directions.poll_ready(direction, self.key, context))?;
             let result = operation(&self.source);
-            if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            let error = result.as_ref().err().map(io::Error::kind);
+            if error != Some(io::ErrorKind::WouldBlock) {
                 // There may be more, which is reported only once.
                 self.directions.is_ready[direction].store(true, Ordering::Release);
-                if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+                if error != Some(io::ErrorKind::Interrupted) {
                     return Poll::Ready(result);
                 }
             }
         }
     }
 
-    /// Waits until an operation succeeds that depends on readability, such as `accept`.
-    pub(crate) async fn read_with<R>(
+    /// Waits until an operation succeeds that depends on a direction: `accept` on reading, the end of `connect` on
+    /// writing.
+    pub(crate) async fn when<R>(
         &self,
+        direction: usize,
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        poll_fn(|context| self.poll_with(READING, context, &mut operation)).await
-    }
-
-    /// Waits until an operation succeeds that depends on writability, such as the end of `connect`.
-    pub(crate) async fn write_with<R>(
-        &self,
-        mut operation: impl FnMut(&T) -> io::Result<R>,
-    ) -> io::Result<R> {
-        poll_fn(|context| self.poll_with(WRITING, context, &mut operation)).await
+        poll_fn(|context| self.poll_with(direction, context, &mut operation)).await
     }
 }
 
@@ -243,7 +225,7 @@ where
     }
 }
 
-impl<T: AsFd> AsyncWrite for Async<T>
+impl<T: Source> AsyncWrite for Async<T>
 where
     for<'a> &'a T: Write,
 {
