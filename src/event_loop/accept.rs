@@ -77,9 +77,9 @@ impl<T: 'static> EventLoop<T> {
                     let result = callback(self, conn, addr);
                     if !Rc::ptr_eq(&progress, &self.progress) {
                         // The callback has put another loop in the place of its own.
-                        result.err().into_iter().for_each(|error| {
+                        if let Err(error) = result {
                             progress.leave(Late::Error(key, error));
-                        });
+                        }
                         return Ok(Next::Keep);
                     }
                     if let Err(error) = result {
