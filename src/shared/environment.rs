@@ -1,4 +1,5 @@
-//! What the protocol needs from outside. A model of threads has its own file in place of this one.
+//! The names that the protocol uses of the crate and of the standard library. A model of threads has its own file in their
+//! place.
 
 use std::ptr;
 pub(super) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError, atomic};

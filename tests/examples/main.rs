@@ -48,6 +48,8 @@ mod http_server;
 #[cfg(target_os = "linux")]
 mod in_tokio;
 #[cfg(unix)]
+mod libcurl_multi;
+#[cfg(unix)]
 mod many_clients;
 #[cfg(unix)]
 mod per_core_echo;
@@ -105,6 +107,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     http_server::trials,
     #[cfg(target_os = "linux")]
     in_tokio::trials,
+    #[cfg(unix)]
+    libcurl_multi::trials,
     #[cfg(unix)]
     many_clients::trials,
     #[cfg(unix)]

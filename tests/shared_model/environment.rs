@@ -1,4 +1,4 @@
-//! What `src/shared/environment.rs` has, for a model.
+//! Stands in for `src/shared/environment.rs` in a model.
 
 use std::cell::Cell;
 use std::io;
