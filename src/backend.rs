@@ -58,6 +58,8 @@ pub(crate) trait Poller: fmt::Debug + Send + Sync {
     /// Adds the events of what is ready to `events`; waits for up to `timeout` until there is one. It may
     /// return early without an event; an error of kind `Interrupted` means that a signal was the reason. If
     /// it fails, `events` holds what was found before.
+    ///
+    /// An event with `NVAL` is the last one of its registration, and is followed by [`Events::note_invalid`].
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
     /// A duplicate of the kernel object, which is readable when there is an event. From then on every
@@ -68,6 +70,16 @@ pub(crate) trait Poller: fmt::Debug + Send + Sync {
     fn descriptor(&mut self) -> io::Result<rustix::fd::OwnedFd> {
         Err(io::ErrorKind::Unsupported.into())
     }
+}
+
+/// The wait of [`AnyPoller::wait`].
+pub(crate) fn wait(
+    poller: &mut dyn Poller,
+    events: &mut Events,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    let result = poller.wait(events, timeout);
+    if events.has_invalid() { Err(io::ErrorKind::Interrupted.into()) } else { result }
 }
 
 /// An open backend. epoll, the usual one, is called without a table of functions.
@@ -98,6 +110,8 @@ impl AnyPoller {
         }
     }
 
+    /// Waits. If a registration was reported as invalid, an error of kind `Interrupted` says so, because a wait that
+    /// succeeds needs no further step.
     #[inline(always)]
     pub(crate) fn wait(
         &mut self,
@@ -107,7 +121,7 @@ impl AnyPoller {
         match self {
             #[cfg(epoll)]
             Self::Epoll(epoll) => epoll.wait(events, timeout),
-            Self::Other(poller) => poller.wait(events, timeout),
+            Self::Other(poller) => wait(&mut **poller, events, timeout),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 
 use crate::key::{Key, Token};
-use crate::raw_event::{self, RawEvent, RawEvents};
+use crate::raw_event::{self, RawEvent, RawEvents, bits};
 use crate::ready::Ready;
 
 /// A registration that is ready, and its readiness.
@@ -130,6 +130,8 @@ pub struct Events {
     /// How many places of `raw` belong to this batch.
     len: usize,
     capacity: usize,
+    /// Whether a descriptor of this batch is not open, or a change was rejected.
+    has_invalid: bool,
 }
 
 impl Events {
@@ -143,7 +145,7 @@ impl Events {
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         let capacity = capacity.max(1);
-        Self { raw: RawEvents::new(capacity + 1), len: 0, capacity }
+        Self { raw: RawEvents::new(capacity + 1), len: 0, capacity, has_invalid: false }
     }
 
     /// Returns how many events a kernel is asked for in one call.
@@ -234,6 +236,20 @@ impl Events {
     pub(crate) fn push(&mut self, token: Token, found: u32) {
         self.raw.set(self.len, token, found);
         self.len += 1;
+    }
+
+    /// Remembers whether an event that was added reports a registration as invalid, which then is silent.
+    pub(crate) fn note_invalid(&mut self, found: u32) {
+        self.has_invalid |= found & bits::NVAL != 0;
+    }
+
+    #[inline]
+    pub(crate) fn has_invalid(&self) -> bool {
+        self.has_invalid
+    }
+
+    pub(crate) fn take_has_invalid(&mut self) -> bool {
+        std::mem::take(&mut self.has_invalid)
     }
 
     /// Lets a kernel write events; `write` returns how many.

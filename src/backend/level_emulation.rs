@@ -140,6 +140,7 @@ impl<T> LevelEmulation<T> {
             }
             events.push(entry.token, found);
             if entry.watch.is_oneshot() || found & bits::NVAL != 0 {
+                events.note_invalid(found);
                 silenced(entry, position, Silent::Fired);
             }
         }

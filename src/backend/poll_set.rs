@@ -84,6 +84,7 @@ impl PollSet {
                 let (descriptor, owner) = self.owners.as_slice()[position];
                 events.push(owner.token, bits);
                 if owner.watch.is_oneshot() || bits & bits::NVAL != 0 {
+                    events.note_invalid(bits);
                     // The last entry moves to this position and is the next to look at.
                     self.remove(descriptor);
                     left(descriptor);

@@ -138,6 +138,7 @@ impl Select {
             }
             events.push(watched.token, found);
             if watched.watch.is_oneshot() || found & bits::NVAL != 0 {
+                events.note_invalid(found);
                 self.remove(descriptor);
             }
         }

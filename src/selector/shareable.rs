@@ -7,7 +7,7 @@ use super::Selector;
 use super::timeout::End;
 #[cfg(epoll)]
 use crate::backend::epoll;
-use crate::backend::{AnyPoller, Backend, Poller};
+use crate::backend::{AnyPoller, Backend, Poller, wait};
 use crate::descriptor::Descriptor;
 use crate::error::RegisterError;
 use crate::event::Events;
@@ -196,7 +196,7 @@ impl<S, D> Shareable for SharedState<S, D> {
         events: &mut Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        backend.wait(events, timeout)
+        wait(&mut **backend, events, timeout)
     }
 
     #[cfg(epoll)]

@@ -11,6 +11,7 @@ use crate::event::Events;
 use crate::interest::Interest;
 use crate::key::Token;
 use crate::raw_event::bits;
+use crate::ready::Ready;
 use crate::registration::Registration;
 #[cfg(feature = "testing")]
 use crate::testing::Stuck;
@@ -196,9 +197,8 @@ impl<S, D> Selector<S, D> {
         if self.has_stale_events {
             self.drop_stale_events(events, &mut log);
         }
-        #[cfg(kqueue)]
-        if self.backend == crate::Backend::Kqueue {
-            self.note_rejected(events);
+        if is_interrupted && events.take_has_invalid() {
+            self.silence_invalid(events);
         }
         if !self.rejected.is_empty() {
             self.report_rejected(events, &mut log);
@@ -243,15 +243,16 @@ impl<S, D> Selector<S, D> {
         }
     }
 
-    /// kqueue makes changes with the wait, which reports those that the kernel rejects.
-    #[cfg(kqueue)]
-    fn note_rejected(&mut self, events: &Events) {
-        for event in events.iter().filter(|event| event.ready.contains(crate::Ready::INVALID)) {
+    /// Ends the watch of registrations that the backend has reported as invalid until it is set again.
+    #[cold]
+    fn silence_invalid(&mut self, events: &Events) {
+        for event in events.iter().filter(|event| event.ready.contains(Ready::INVALID)) {
             if let Some(registration) = self.registrations.get_mut(event.key.slot())
                 && registration.generation == event.key.generation()
             {
                 let (descriptor, applied) = (registration.descriptor, registration.applied);
                 registration.applied = registration.watch.with_interest(Interest::empty());
+                // A failure here is one more sign of what the event reports.
                 let _ = self.withdraw(event.key, descriptor, applied);
             }
         }

@@ -291,6 +291,7 @@ impl Filters {
             return; // Another filter of it was refused, too.
         }
         events.push(token, bits::NVAL);
+        events.note_invalid(bits::NVAL);
         if self.entries.get(position).is_some_and(|entry| entry.token == token) {
             self.set_changed(position);
         }
