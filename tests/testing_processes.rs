@@ -3,6 +3,9 @@
 
 #![cfg(all(unix, feature = "testing"))]
 
+#[path = "testing/environment.rs"]
+mod environment;
+
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};

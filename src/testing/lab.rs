@@ -123,6 +123,8 @@ impl Lab {
 
     fn create(seed: u64, disorder: Disorder, keep: Keep, is_real: bool) -> Self {
         let now = Instant::now();
+        let mut time = Time::new();
+        time.go_really(is_real);
         Self(Arc::new(Shared {
             seed,
             disorder,
@@ -133,7 +135,7 @@ impl Lab {
             outside: AtomicUsize::new(usize::from(is_real)),
             is_unguarded: AtomicBool::new(false),
             state: Mutex::new(State {
-                time: Time::new(),
+                time,
                 decisions: Decisions::new(seed, keep),
                 log: Log::new(),
                 pollers: Pollers::default(),
