@@ -118,8 +118,11 @@ impl LabPoller {
         let Some((decision, _)) = state.decide(chance, Kind::Spurious, 0) else { return };
         let edges = state.pollers.get(self.id).may_be_spurious();
         let chosen = edges[decision.below(edges.len() as u64) as usize];
-        if self.batch.iter().all(|(token, _)| token.key() != chosen.token.key()) {
-            self.batch.push((chosen.token, chosen.watch.interest().poll_bits()));
+        // Readiness is a hint; an urgent byte and the end of a stream are facts.
+        let found = chosen.watch.interest().poll_bits() & (bits::IN | bits::OUT);
+        let is_new = self.batch.iter().all(|(token, _)| token.key() != chosen.token.key());
+        if is_new && found != 0 {
+            self.batch.push((chosen.token, found));
         }
     }
 

@@ -9,5 +9,6 @@ mod programs;
 mod repeatable;
 mod searching;
 mod speed;
+mod spurious;
 mod time;
 mod wires;
