@@ -19,12 +19,16 @@
 //! });
 //! ```
 
+mod ambient;
 mod decisions;
 mod disorder;
 mod explore;
 mod faults;
+mod guards;
 mod lab;
 mod leaks;
+#[cfg(unix)]
+mod link;
 mod log;
 mod poller;
 mod pollers;
@@ -32,12 +36,18 @@ mod stuck;
 mod time;
 #[cfg(unix)]
 mod wire;
+#[cfg(unix)]
+mod wires;
 
+pub use ambient::InLab;
 pub use disorder::Disorder;
 pub use explore::{Failure, explore, first_failure};
 pub use faults::{Faults, Flaky};
-pub use lab::{InLab, Lab, Outside};
+pub use guards::Outside;
+pub use lab::Lab;
+#[cfg(unix)]
+pub use link::Link;
 pub(crate) use poller::LabPoller;
 pub(crate) use stuck::Stuck;
 #[cfg(unix)]
-pub use wire::{Link, Wire};
+pub use wire::Wire;

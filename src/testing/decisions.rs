@@ -105,7 +105,7 @@ impl Decisions {
         Self { seed, keep, asked: [0; Kind::COUNT], made: Vec::new() }
     }
 
-    /// Decides whether something happens that has so many chances in 256; returns bits to shape it with.
+    /// Decides whether something happens, with `chance` in 256; returns bits to shape it with.
     pub(super) fn decide(&mut self, kind: Kind, chance: u8) -> Option<Decision> {
         if chance == 0 {
             return None;

@@ -1,10 +1,10 @@
 //! [`Disorder`]: how much a lab may change what a program sees.
 
-/// How often a lab does what a system may do, but seldom does: chances in 256, for each opportunity.
+/// How often a lab does the things that a system may do but seldom does: chances in 256, at each opportunity.
 ///
 /// The levels are named by what they rest on:
 ///
-/// - [`none`](Self::none): nothing happens but what the kernel says;
+/// - [`none`](Self::none): the kernel's events are reported as they come;
 /// - [`promised`](Self::promised): what the documents of this crate leave open on a system whose network takes no
 ///   time. A correct program passes;
 /// - [`network`](Self::network): bytes and connections take their time in addition. A correct program passes;
@@ -107,7 +107,7 @@ impl Disorder {
         Self { tasks: 128, timers: 128, ..Self::network() }
     }
 
-    /// The levels by name, for a command line.
+    /// The level with this name.
     pub(super) fn by_name(name: &str) -> Option<Self> {
         Some(match name {
             "none" => Self::none(),

@@ -21,8 +21,8 @@ const ATTEMPTS: usize = 300;
 ///
 /// The lab is [entered](Lab::enter), so that what the test creates is in it. Besides a panic of the test these are
 /// failures: a selector or a loop of the lab that outlives the run; a source that was registered in it and is still
-/// open after the run, unless it was open before; a thread that has woken a loop of the lab while nobody was said to
-/// work [outside](Lab::outside).
+/// open after the run, unless it was open before; a thread that has woken a loop of the lab without a guard of
+/// [`Lab::outside`].
 ///
 /// A failing run is repeated with fewer and fewer of the lab's decisions, as long as it fails. The panic names the
 /// seed, the decisions that are left, and the command that runs just that:
@@ -36,7 +36,7 @@ const ATTEMPTS: usize = 300;
 /// The log of that run is printed before: decisions, events and callbacks, each with its moment.
 ///
 /// Two variables of the environment are read: `POLYSELECT_SEED`, as above, runs one seed and prints its log;
-/// `POLYSELECT_SEEDS=10000` runs so many seeds from the start of the range instead of those of the range.
+/// `POLYSELECT_SEEDS=10000` runs 10,000 seeds from the start of the range, whatever its end.
 ///
 /// # Panics
 ///

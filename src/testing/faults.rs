@@ -18,7 +18,7 @@ use crate::accept::Listener;
 use crate::descriptor::Descriptor;
 use crate::source::Source;
 
-/// How often the operations of a [`Flaky`] source fail or do less than they could: chances in 256, for each call.
+/// How often the operations of a [`Flaky`] source fail or do less than they could: chances in 256, at each call.
 ///
 /// ```
 /// use polyselect::testing::Faults;
@@ -30,16 +30,16 @@ use crate::source::Source;
 pub struct Faults {
     /// A read or a write moves less than it could.
     pub short: u8,
-    /// An operation says `WouldBlock`. Half of these last for up to [`delay`](Self::delay), in which the source is not
+    /// An operation fails with `WouldBlock`. Half of these last for up to [`delay`](Self::delay), in which the source is not
     /// reported as ready; the others are over at once.
     pub would_block: u8,
-    /// An operation says `Interrupted`.
+    /// An operation fails with `Interrupted`.
     pub interrupted: u8,
-    /// An operation says `ConnectionReset`, and so does each after it.
+    /// An operation fails with `ConnectionReset`, and so does each after it.
     pub reset: u8,
-    /// `accept` says that too many descriptors are open (`EMFILE`).
+    /// `accept` fails because too many descriptors are open (`EMFILE`).
     pub exhausted: u8,
-    /// `accept` says `ConnectionAborted`, for a connection that has ended in the queue.
+    /// `accept` fails with `ConnectionAborted`, as if a connection had ended in the queue.
     pub aborted: u8,
     /// How long a `WouldBlock` lasts at most, in the time of the lab.
     pub delay: Duration,

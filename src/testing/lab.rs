@@ -1,23 +1,20 @@
-//! [`Lab`]: a world in which loops and selectors run, with a clock and a chance of its own.
+//! [`Lab`]: the clock, the decisions and the log that loops and selectors share in a test.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::decisions::{Decision, Decisions, Keep, Kind, bits_at};
 use super::disorder::Disorder;
+use super::guards::Guards;
 use super::log::{Entry, Log};
 use super::pollers::Pollers;
 use super::time::{Time, nanoseconds};
 #[cfg(unix)]
-use super::wire::Wires;
+use super::wires::Wires;
 
-/// How far the moments of a lab are ahead of the system's clock, so that the two are told apart.
+/// How far the moments of a lab are ahead of the system's clock, so that the two are never confused.
 const AHEAD: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A laboratory for tests: loops and selectors in it have a clock of their own, and see what its [`Disorder`] makes of
@@ -31,14 +28,15 @@ const AHEAD: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///
 /// 1. The clock stands still while callbacks and tasks run, and in every wait of zero.
 /// 2. Another wait first looks without waiting. If anything is ready it returns, and no time has passed.
-/// 3. Otherwise the clock jumps to the end of that wait: to the first timer, or to what the caller allows. Nobody waits
-///    in reality.
+/// 3. Otherwise the clock jumps to the end of that wait, which is the deadline of the first timer or the timeout of the
+///    caller. No real time passes.
 /// 4. A wait without an end, with nothing ready and nothing that could come, fails: the test panics, and the message
 ///    lists what waits. So a lost wake-up fails at once instead of hanging.
-/// 5. While somebody works outside (an [`outside`](Self::outside) guard, a [`thread`](Self::thread), a watched child
-///    process), time goes as it does outside: it neither jumps nor stands.
-/// 6. A thread that wakes a loop of the lab without a guard is reported by [`explore`](super::explore), because what it
-///    does comes at no certain moment.
+/// 5. While work is done outside of the lab (an [`outside`](Self::outside) guard, a [`thread`](Self::thread),
+///    [`to_thread`](crate::asyncio::to_thread), a child process), time goes at the real pace: it neither jumps nor
+///    stands still.
+/// 6. A thread that wakes a loop of the lab without a guard is reported by [`explore`](super::explore), because such a
+///    run cannot be repeated.
 /// 7. [`advance`](Self::advance) is a stall: what fell due meanwhile is late. A repeating timer fires once.
 /// 8. Moments of the lab are real `Instant`s, a hundred years ahead. A timer with a moment of the system's clock
 ///    panics. Compute deadlines from [`EventLoop::now`](crate::EventLoop::now) or
@@ -46,7 +44,7 @@ const AHEAD: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// 9. The test fails when a day of the lab's time has passed ([`set_limit`](Self::set_limit)), or 200,000 waits have
 ///    begun at one moment.
 ///
-/// What goes by real time in a lab: the kernel's own timers (set `TCP_NODELAY` on both ends, or Nagle's algorithm holds
+/// These go by real time in a lab: the kernel's own timers (set `TCP_NODELAY` on both ends, or Nagle's algorithm holds
 /// pieces back), [`Remote::call_and_wait`](crate::Remote::call_and_wait), and a
 /// [`SharedSelector`](crate::SharedSelector), which is never in a lab. `set_busy_poll` has no effect in it.
 ///
@@ -68,9 +66,9 @@ const AHEAD: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Lab(Arc<Shared>);
+pub struct Lab(pub(super) Arc<Shared>);
 
-struct Shared {
+pub(super) struct Shared {
     seed: u64,
     disorder: Disorder,
     /// What the lab's clock showed at its start.
@@ -79,11 +77,7 @@ struct Shared {
     is_real: bool,
     /// Whether only some of the decisions take effect.
     is_shortened: bool,
-    thread: usize,
-    /// How many work outside; changed under the lock of `state`.
-    outside: AtomicUsize,
-    /// Whether another thread has woken a loop while nobody worked outside.
-    is_unguarded: AtomicBool,
+    pub(super) guards: Guards,
     state: Mutex<State>,
     #[cfg(unix)]
     wires: Mutex<Wires>,
@@ -96,16 +90,6 @@ pub(super) struct State {
     pub(super) pollers: Pollers,
     /// How many numbers the test has drawn.
     drawn: u64,
-}
-
-thread_local! {
-    static CURRENT: RefCell<Vec<Lab>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A number that no other living thread has. May be called in a signal's handler.
-fn this_thread() -> usize {
-    thread_local!(static PLACE: u8 = const { 0 });
-    PLACE.with(|place| std::ptr::from_ref(place).addr())
 }
 
 impl Lab {
@@ -121,7 +105,7 @@ impl Lab {
         Self::create(seed, disorder, keep, false)
     }
 
-    fn create(seed: u64, disorder: Disorder, keep: Keep, is_real: bool) -> Self {
+    pub(super) fn create(seed: u64, disorder: Disorder, keep: Keep, is_real: bool) -> Self {
         let now = Instant::now();
         let mut time = Time::new();
         time.go_really(is_real);
@@ -131,9 +115,7 @@ impl Lab {
             start: if is_real { now } else { now + AHEAD },
             is_real,
             is_shortened: keep != Keep::All,
-            thread: this_thread(),
-            outside: AtomicUsize::new(usize::from(is_real)),
-            is_unguarded: AtomicBool::new(false),
+            guards: Guards::new(usize::from(is_real)),
             state: Mutex::new(State {
                 time,
                 decisions: Decisions::new(seed, keep),
@@ -144,38 +126,6 @@ impl Lab {
             #[cfg(unix)]
             wires: Mutex::default(),
         }))
-    }
-
-    /// Puts the loops and selectors that this thread creates from now on into the lab, until the guard is dropped.
-    ///
-    /// ```
-    /// use polyselect::EventLoop;
-    /// use polyselect::testing::{Disorder, Lab};
-    /// use std::time::Duration;
-    ///
-    /// fn code_under_test() -> std::io::Result<()> {
-    ///     let mut event_loop = EventLoop::new(())?;
-    ///     event_loop.call_later(Duration::from_secs(3600), |_loop| {});
-    ///     event_loop.run()
-    /// }
-    ///
-    /// let lab = Lab::new(1, Disorder::none());
-    /// let _in_lab = lab.enter();
-    /// code_under_test()?;
-    /// assert_eq!(lab.elapsed(), Duration::from_secs(3600));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn enter(&self) -> InLab {
-        let depth = CURRENT.with_borrow_mut(|labs| {
-            labs.push(self.clone());
-            labs.len()
-        });
-        InLab { depth, of_this_thread: PhantomData }
-    }
-
-    /// The lab that the thread is in, or the one that `POLYSELECT_DISORDER` asks for.
-    pub(crate) fn current() -> Option<Self> {
-        CURRENT.with_borrow(|labs| labs.last().cloned()).or_else(of_environment)
     }
 
     /// Returns the seed.
@@ -219,7 +169,7 @@ impl Lab {
 
     /// Lets time pass while the caller has the thread: what falls due meanwhile is late.
     ///
-    /// To let the program work while time passes, run its loop for so long:
+    /// To let the program work while time passes, run its loop until then:
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -257,79 +207,7 @@ impl Lab {
         self.state().time.set_limit(limit);
     }
 
-    /// Says that somebody works outside of the lab, whose results the program may wait for. Until the guard is dropped,
-    /// time goes as it does outside.
-    ///
-    /// ```
-    /// use polyselect::EventLoop;
-    /// use polyselect::testing::{Disorder, Lab};
-    ///
-    /// let lab = Lab::new(1, Disorder::none());
-    /// let mut event_loop = EventLoop::in_lab(&lab, 0)?;
-    /// let (remote, outside) = (event_loop.remote()?, lab.outside());
-    /// let thread = std::thread::spawn(move || {
-    ///     remote.call(|event_loop| event_loop.state = 42).unwrap();
-    ///     drop((remote, outside));
-    /// });
-    /// event_loop.run()?;
-    /// thread.join().unwrap();
-    /// assert_eq!(event_loop.state, 42);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use = "nobody works outside when the guard is dropped"]
-    pub fn outside(&self) -> Outside {
-        self.change_outside(|outside| outside + 1);
-        Outside(self.clone())
-    }
-
-    fn change_outside(&self, change: impl Fn(usize) -> usize) {
-        let mut state = self.state();
-        let outside = change(self.0.outside.load(Ordering::Relaxed));
-        self.0.outside.store(outside, Ordering::Release);
-        if !self.0.is_real {
-            state.time.go_really(outside > 0);
-        }
-    }
-
-    pub(super) fn has_outside(&self) -> bool {
-        self.0.outside.load(Ordering::Acquire) > 0
-    }
-
-    /// Runs `work` on a thread that counts as outside until it has ended.
-    ///
-    /// ```
-    /// # use polyselect::testing::{Disorder, Lab};
-    /// let thread = Lab::new(1, Disorder::none()).thread(|| 6 * 7);
-    /// assert_eq!(thread.join().unwrap(), 42);
-    /// ```
-    pub fn thread<R: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> R + Send + 'static,
-    ) -> JoinHandle<R> {
-        let outside = self.outside();
-        thread::spawn(move || {
-            let result = work();
-            drop(outside);
-            result
-        })
-    }
-
-    /// Notes that a loop of the lab is woken. May be called in a signal's handler.
-    pub(crate) fn note_wake(&self) {
-        if this_thread() != self.0.thread && !self.has_outside() {
-            self.set_unguarded();
-        }
-    }
-
-    pub(super) fn set_unguarded(&self) {
-        self.0.is_unguarded.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_unguarded(&self) -> bool {
-        self.0.is_unguarded.load(Ordering::Acquire)
-    }
-
-    /// Draws a number below `bound` from the seed, for the test's own choices. These stay when a failing run is
+    /// Draws a number below `bound` from the seed: a choice of the test itself. It stays the same when a failing run is
     /// shortened.
     ///
     /// # Panics
@@ -502,75 +380,5 @@ impl State {
 impl fmt::Debug for Lab {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lab").field("seed", &self.0.seed).finish_non_exhaustive()
-    }
-}
-
-/// A lab for programs that know nothing of labs: `POLYSELECT_DISORDER=promised:42` puts each selector into one with the
-/// system's clock, and seeds that follow from 42.
-fn of_environment() -> Option<Lab> {
-    static ASKED_FOR: OnceLock<Option<(Disorder, u64)>> = OnceLock::new();
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-
-    let asked_for = ASKED_FOR.get_or_init(|| {
-        let value = std::env::var("POLYSELECT_DISORDER").ok()?;
-        let parsed = value
-            .split_once(':')
-            .and_then(|(level, seed)| Some((Disorder::by_name(level)?, seed.parse().ok()?)));
-        let expected = "POLYSELECT_DISORDER is a level and a seed, such as promised:42; the levels are none, promised, \
-                        network and beyond";
-        Some(parsed.unwrap_or_else(|| panic!("{expected}, not {value:?}")))
-    });
-    let (disorder, seed) = asked_for.as_ref()?;
-    let number = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
-    Some(Lab::create(bits_at(*seed, 3, number), *disorder, Keep::All, true))
-}
-
-/// Keeps a thread in a lab; [`Lab::enter`] returns it.
-///
-/// ```
-/// use polyselect::testing::{Disorder, InLab, Lab};
-///
-/// let in_lab: InLab = Lab::new(1, Disorder::none()).enter();
-/// drop(in_lab);
-/// ```
-#[derive(Debug)]
-#[must_use = "the thread leaves the lab when this is dropped"]
-pub struct InLab {
-    depth: usize,
-    of_this_thread: PhantomData<*const ()>,
-}
-
-impl Drop for InLab {
-    fn drop(&mut self) {
-        // Guards that were dropped out of order leave with the outermost.
-        let left = CURRENT.with_borrow_mut(|labs| labs.split_off((self.depth - 1).min(labs.len())));
-        drop(left);
-    }
-}
-
-/// Says that somebody works outside of a lab; [`Lab::outside`] returns it.
-///
-/// ```
-/// use polyselect::testing::{Disorder, Lab, Outside};
-/// use std::{thread, time::Duration};
-///
-/// let lab = Lab::new(1, Disorder::none());
-/// let outside: Outside = lab.outside();
-/// thread::sleep(Duration::from_millis(1));
-/// drop(outside);
-/// assert!(lab.elapsed() >= Duration::from_millis(1));
-/// ```
-#[derive(Debug)]
-pub struct Outside(Lab);
-
-impl Clone for Outside {
-    fn clone(&self) -> Self {
-        self.0.outside()
-    }
-}
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        self.0.change_outside(|outside| outside - 1);
     }
 }

@@ -8,7 +8,7 @@ use super::lab::Lab;
 use super::log::Entry;
 use super::pollers::Watched;
 use super::stuck::Stuck;
-use super::time::nanoseconds;
+use super::time::{SHORTLY, nanoseconds};
 use crate::backend::{AnyPoller, Backend, Poller, ready_bits};
 use crate::descriptor::Descriptor;
 use crate::event::Events;
@@ -17,11 +17,8 @@ use crate::key::Token;
 use crate::raw_event::bits;
 use crate::ready::Ready;
 
-/// How long a wait lasts while somebody works outside, before it looks whether that is still so.
+/// How long a real wait lasts before it looks whether there is still work outside.
 const SLICE: Duration = Duration::from_millis(5);
-
-/// How long a delay, a stall or a late end lasts at most: 10 ms.
-pub(super) const SHORTLY: u64 = 10_000_000;
 
 pub(crate) struct LabPoller {
     lab: Lab,
@@ -31,7 +28,7 @@ pub(crate) struct LabPoller {
     batch: Vec<(Token, u32)>,
 }
 
-/// What a wait does when nothing is ready.
+/// The next step of a wait when nothing is ready.
 enum Step {
     LookAgain,
     LookOnce,
@@ -177,7 +174,7 @@ impl LabPoller {
             state.time.begin_wait().map_err(Stuck::error)?;
             timeout.map(|timeout| state.time.now().saturating_add(nanoseconds(timeout)))
         };
-        // Read before the look: who sends and then leaves is seen in the look.
+        // Read before the look: the bytes of a thread that sends and then ends are seen in the look.
         let mut has_outside = self.lab.has_outside();
         self.look(events)?;
         if timeout == Some(Duration::ZERO) || !events.is_empty() {

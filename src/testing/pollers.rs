@@ -29,7 +29,7 @@ pub(super) struct OpenPoller {
     edges: usize,
     /// How many of those are not one-shot.
     repeated_edges: usize,
-    /// Descriptors that have been silent, whose edges have to be told again.
+    /// Descriptors that have been silent, whose edges are reported again.
     rearm: Vec<Descriptor>,
     pub(super) has_waker: bool,
     /// Whether another loop waits for its kernel object, which shows what the lab withholds.
@@ -125,7 +125,7 @@ impl Pollers {
         self.silent.get(&descriptor).is_some_and(|until| *until > now)
     }
 
-    /// Whether an event is withheld; if so, it is told again later.
+    /// Whether an event is withheld; if so, it is reported later.
     pub(super) fn withholds(&mut self, id: usize, slot: usize) -> bool {
         let Some(watched) = self.open[id].watched.get_mut(&slot) else { return false };
         watched.is_owed |= self.silent.contains_key(&watched.descriptor);
@@ -137,7 +137,7 @@ impl Pollers {
         self.silent.values().copied().min()
     }
 
-    /// Ends the silences that are over, and returns what this backend has to be told again.
+    /// Ends the silences that are over, and returns the registrations that this backend has to re-arm.
     pub(super) fn rearm(&mut self, id: usize, now: u64) -> Vec<Watched> {
         if !self.silent.is_empty() {
             let Self { open, silent, .. } = self;

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+/// The longest delay, stall and late end of a wait: 10 ms.
+pub(super) const SHORTLY: u64 = 10_000_000;
+
 /// How many waits may begin at one moment before the program is stuck.
 const WAITS: u32 = 200_000;
 
-/// Until when a lab runs unless it is told otherwise: a day.
+/// How long a lab runs by default: a day.
 const LIMIT: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// Nanoseconds since the lab was made.
