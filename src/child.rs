@@ -33,6 +33,9 @@ pub(crate) fn wait_for_end(process: u32) -> io::Result<()> {
         // SAFETY: all zeros are a valid `siginfo_t`.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let flags = libc::WEXITED | libc::WNOWAIT;
+        // Its type differs between systems.
+        #[allow(clippy::cast_lossless, clippy::cast_possible_wrap, clippy::unnecessary_cast)]
+        let process = process as libc::id_t;
         // SAFETY: `info` is valid for writes, and the other arguments are integers.
         let result = unsafe { libc::waitid(libc::P_PID, process, &raw mut info, flags) };
         if result == 0 {

@@ -39,6 +39,7 @@ pub(super) enum Kind {
     Wake,
     Refuse,
     Stall,
+    #[cfg_attr(not(unix), allow(dead_code))] // Without Unix sockets there are no wires.
     Split,
 }
 

@@ -1,5 +1,8 @@
 //! [`explore`]: a test under many seeds, and what a failure leads to.
 
+// They are const; clippy does not see it on some targets.
+#![allow(clippy::missing_const_for_thread_local)]
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use polyselect::asyncio::{self, Process};
 use polyselect::{Backend, Interest, Next, nonblocking};
-use rustix::process::{Pid, WaitId, WaitIdOptions, test_kill_process, waitid};
+use rustix::process::{Pid, test_kill_process};
+// OpenBSD has no `waitid` in rustix.
+#[cfg(not(target_os = "openbsd"))]
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::case;
 use crate::event_loop::open;
@@ -24,8 +27,10 @@ pub const CASES: &[Case] = &[
     case!(writing_to_a_child_that_has_ended_is_a_broken_pipe),
     case!(a_dropped_process_runs_on_and_is_reaped),
     case!(kill_on_drop_kills_and_reaps),
+    #[cfg(not(target_os = "openbsd"))]
     case!(another_child_of_the_program_is_not_touched),
     case!(a_thread_waits_where_there_is_no_pidfd),
+    #[cfg(not(target_os = "openbsd"))]
     case!(many_processes_in_a_row_leave_nothing_behind),
     case!(a_pipe_of_a_child_is_a_source_for_callbacks),
 ];
@@ -156,6 +161,7 @@ fn kill_on_drop_kills_and_reaps(backend: Backend) {
     wait_until_reaped(pid);
 }
 
+#[cfg(not(target_os = "openbsd"))]
 fn another_child_of_the_program_is_not_touched(backend: Backend) {
     let mut event_loop = open(backend, ());
     let mut other = Command::new("true").spawn().unwrap();
@@ -188,6 +194,7 @@ fn a_thread_waits_where_there_is_no_pidfd(backend: Backend) {
     assert_eq!(status.unwrap().unwrap().code(), Some(5));
 }
 
+#[cfg(not(target_os = "openbsd"))]
 fn many_processes_in_a_row_leave_nothing_behind(backend: Backend) {
     let mut event_loop = open(backend, ());
     for number in 0..100 {
