@@ -25,5 +25,24 @@ pub mod unread_errors;
 pub mod waiting;
 pub mod writers;
 
+use std::io;
+
+use polyselect::asyncio::{self, Async};
+use rustix::fd::AsFd;
+
+use crate::support::{A_WHILE, disorder};
+
+/// Waits until a source without data is readable, in vain: it is registered then. A spurious edge ends such a wait.
+async fn wait_in_vain<S: AsFd + 'static>(source: &Async<S>) {
+    let waited: Result<io::Result<()>, _> = asyncio::timeout(A_WHILE, source.readable()).await;
+    match waited {
+        Err(_elapsed) => {}
+        Ok(result) => {
+            result.unwrap();
+            assert!(disorder::is_asked_for(), "a source without data is readable");
+        }
+    }
+}
+
 /// More than the kernel takes for a peer that does not read.
 const MORE_THAN_FITS: usize = 30_000_000;

@@ -12,6 +12,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, sockopt};
 use socket2::SockRef;
 
+use super::wait_in_vain;
 use crate::case;
 use crate::event_loop::open;
 use crate::support::harness::Case;
@@ -34,11 +35,6 @@ pub const CASES: &[Case] = &[
     case!(a_unix_socket_reads_on_after_an_urgent_byte),
     case!(a_pipe_reads_on_after_a_packet),
 ];
-
-/// Registers the source, by a wait in vain.
-async fn wait_in_vain<S: AsFd + 'static>(source: &Async<S>) {
-    asyncio::timeout(A_WHILE, source.readable()).await.unwrap_err();
-}
 
 /// A reader that the loop knows, and the sockets of both ends.
 struct Conversation {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop, Selector};
 
-use super::MORE_THAN_FITS;
+use super::{MORE_THAN_FITS, wait_in_vain};
 use crate::case;
 use crate::event_loop::open;
 use crate::support::harness::Case;
@@ -57,16 +57,18 @@ fn reading_waits_for_data_and_for_nothing_else(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     let reader = event_loop.spawn(async move {
-        let mut buffer = [0; 16];
-        let n = left.read(&mut buffer).await.unwrap();
-        buffer[..n].to_vec()
+        let mut buffer = [0; 5];
+        left.read_exact(&mut buffer).await.unwrap();
+        buffer
     });
     event_loop.turn(A_WHILE).unwrap();
     let polls = event_loop.stats().polls;
     event_loop.turn(A_WHILE).unwrap();
-    assert_eq!((reader.is_finished(), event_loop.stats().polls), (false, polls));
+    assert!(!reader.is_finished());
+    // The task is polled again only after a spurious edge.
+    assert!(event_loop.stats().polls == polls || disorder::is_asked_for());
     right.write_all(b"hello").unwrap();
-    assert_eq!(event_loop.block_on(reader).unwrap().unwrap(), b"hello");
+    assert_eq!(&event_loop.block_on(reader).unwrap().unwrap(), b"hello");
 }
 
 fn readable_again_and_again_while_data_is_left(backend: Backend) {
@@ -94,7 +96,7 @@ fn readable_after_data_was_taken_waits(backend: Backend) {
         let waiting = async {
             left.readable().await.unwrap();
             assert_eq!(left.get_ref().read(&mut [0; 8]).unwrap(), 1);
-            asyncio::timeout(A_WHILE, left.readable()).await.unwrap_err();
+            wait_in_vain(&left).await;
         };
         event_loop.block_on(waiting).unwrap();
     }
@@ -109,15 +111,16 @@ fn a_reader_and_a_writer_of_one_source_are_both_woken(backend: Backend) {
     let writer = event_loop.spawn(async move { left.write(b"more").await.unwrap() });
     event_loop.block_on(settle()).unwrap();
     event_loop.turn(A_WHILE).unwrap();
-    assert!(!reader.is_finished() && !writer.is_finished());
+    assert!(!reader.is_finished());
     (&right).write_all(b"data").unwrap();
-    assert_eq!(event_loop.block_on(reader).unwrap().unwrap(), 4);
-    assert!(!writer.is_finished());
+    assert!((1..=4).contains(&event_loop.block_on(reader).unwrap().unwrap()));
+    // After a spurious edge it may find the little room that is not reported.
+    assert!(!writer.is_finished() || disorder::is_asked_for());
     let draining = thread::spawn(move || {
         right.set_nonblocking(false).unwrap();
         io::copy(&mut &right, &mut io::sink()).unwrap()
     });
-    assert_eq!(event_loop.block_on(writer).unwrap().unwrap(), 4);
+    assert!((1..=4).contains(&event_loop.block_on(writer).unwrap().unwrap()));
     event_loop.turn(Duration::ZERO).unwrap();
     assert!(draining.join().unwrap() > 4);
 }
@@ -256,7 +259,8 @@ fn pending_data_that_nobody_wants_costs_no_time(backend: Backend) {
     let turns = event_loop.stats().turns;
     event_loop.run().unwrap();
     let turns = event_loop.stats().turns - turns;
-    assert!(turns < 5, "{turns} turns");
+    // Each signal and each wake may add one; a loop that spins has thousands.
+    assert!(turns < 50, "{turns} turns");
 }
 
 fn dropping_ends_the_registration(backend: Backend) {
@@ -279,7 +283,7 @@ fn the_last_of_two_handles_ends_it(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     let other = left.clone();
-    event_loop.block_on(asyncio::timeout(A_WHILE, left.readable())).unwrap().unwrap_err();
+    event_loop.block_on(wait_in_vain(&left)).unwrap();
     drop(left);
     right.write_all(b"!").unwrap();
     assert_eq!(event_loop.block_on(other.read(&mut [0; 4])).unwrap().unwrap(), 1);
@@ -293,7 +297,7 @@ fn the_last_of_two_handles_ends_it(backend: Backend) {
 fn a_source_can_be_taken_out_and_used_elsewhere(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
-    event_loop.block_on(asyncio::timeout(A_WHILE, left.readable())).unwrap().unwrap_err();
+    event_loop.block_on(wait_in_vain(&left)).unwrap();
     let other = left.clone();
     let error = event_loop.block_on(left.into_inner()).unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResourceBusy);
@@ -312,7 +316,7 @@ fn another_loop_says_that_it_is_taken(backend: Backend) {
     let (mut first, mut second) = (open(backend, ()), open(backend, ()));
     let (left, right) = asynchronous_pair();
     fill_up(left.get_ref());
-    first.block_on(asyncio::timeout(A_WHILE, left.readable())).unwrap().unwrap_err();
+    first.block_on(wait_in_vain(&left)).unwrap();
     let error = second.block_on(left.writable()).unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     drop(right);
@@ -322,7 +326,7 @@ fn it_survives_its_loop(backend: Backend) {
     let (left, mut right) = asynchronous_pair();
     for _ in 0..2 {
         let mut event_loop = open(backend, ());
-        event_loop.block_on(asyncio::timeout(A_WHILE, left.readable())).unwrap().unwrap_err();
+        event_loop.block_on(wait_in_vain(&left)).unwrap();
         right.write_all(b"!").unwrap();
         let read = asyncio::timeout(SURELY, async { left.read(&mut [0; 4]).await.unwrap() });
         assert_eq!(event_loop.block_on(read).unwrap(), Ok(1));
@@ -337,10 +341,10 @@ fn a_cancelled_wait_loses_nothing(backend: Backend) {
     event_loop.block_on(settle()).unwrap();
     drop(given_up);
     right.write_all(b"for another").unwrap();
-    let mut buffer = [0; 64];
-    let read = asyncio::timeout(SURELY, left.read(&mut buffer));
-    let n = event_loop.block_on(read).unwrap().unwrap().unwrap();
-    assert_eq!(&buffer[..n], b"for another");
+    let mut buffer = [0; 11];
+    let read = asyncio::timeout(SURELY, left.read_exact(&mut buffer));
+    event_loop.block_on(read).unwrap().unwrap().unwrap();
+    assert_eq!(&buffer, b"for another");
 }
 
 fn it_moves_with_its_loop_to_another_mechanism(backend: Backend) {
@@ -378,13 +382,13 @@ fn a_refused_registration_is_the_error_of_the_wait(backend: Backend) {
     let (left, _right) = pair();
     let left = Rc::new(left);
     let (first, second) = (Async::new(Rc::clone(&left)).unwrap(), Async::new(left).unwrap());
-    event_loop.block_on(asyncio::timeout(A_WHILE, first.readable())).unwrap().unwrap_err();
+    event_loop.block_on(wait_in_vain(&first)).unwrap();
     // Its number is registered already.
     let result = event_loop.block_on(asyncio::timeout(SURELY, second.readable())).unwrap();
     assert_eq!(result.unwrap().unwrap_err().kind(), ErrorKind::AlreadyExists);
     drop(first);
     event_loop.turn(Duration::ZERO).unwrap();
-    event_loop.block_on(asyncio::timeout(A_WHILE, second.readable())).unwrap().unwrap_err();
+    event_loop.block_on(wait_in_vain(&second)).unwrap();
 }
 
 fn datagrams(backend: Backend) {

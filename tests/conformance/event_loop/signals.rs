@@ -117,6 +117,6 @@ fn what_nobody_watches_any_more_wakes_nobody(backend: Backend) {
     raise(SIGUSR1); // It does nothing, rather than what it does by default.
     let start = std::time::Instant::now();
     event_loop.turn(A_WHILE).unwrap();
-    assert!(start.elapsed() >= A_WHILE);
+    assert!(start.elapsed() >= A_WHILE || disorder::is_asked_for());
     assert_eq!(event_loop.state, 0);
 }

@@ -8,6 +8,8 @@ use std::{env, process, thread};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use polyselect::{Backend, Capabilities};
 
+use super::disorder;
+
 pub type Suite = (&'static str, &'static [Case]);
 
 /// One thing that must hold on every mechanism that can do it.
@@ -90,6 +92,14 @@ pub fn run_all(suites: &'static [Suite]) -> ExitCode {
     arguments
         .test_threads
         .get_or_insert(2 * thread::available_parallelism().map_or(1, usize::from));
+    let trials = match disorder::Seeds::of_environment() {
+        Some(seeds) => seeds.trials(suites),
+        None => trials(suites),
+    };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trials(suites: &'static [Suite]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &backend in Backend::ALL {
         // Miri ends at the first system call that it does not have.
@@ -112,7 +122,7 @@ pub fn run_all(suites: &'static [Suite]) -> ExitCode {
             }
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    trials
 }
 
 /// Runs a case in a process of its own.
@@ -125,7 +135,23 @@ fn run_elsewhere(backend: Backend, case: &Case, name: &str) -> Result<Completion
     if let Some((_, reason)) = wrong {
         return Ok(Completion::ignored_with(reason));
     }
-    let run = || Command::new(env::current_exe()?).env(CASE, name).output();
+    if let (true, Some(reason)) = (disorder::is_asked_for(), disorder::needs_order(name)) {
+        return Ok(Completion::ignored_with(reason));
+    }
+    run_process(backend, name, on_wine, &[])
+}
+
+/// Runs a case in a process of its own, with these variables in its environment.
+pub fn run_process(
+    backend: Backend,
+    name: &str,
+    on_wine: bool,
+    environment: &[(&str, &str)],
+) -> Result<Completion, Failed> {
+    let run = || {
+        let mut command = Command::new(env::current_exe()?);
+        command.env(CASE, name).envs(environment.iter().copied()).output()
+    };
     let output = match run() {
         // Rarely, of many thousand processes, wine does not get one started.
         Err(error) if on_wine && error.raw_os_error() == Some(ERROR_INTERNAL_ERROR) => run()?,

@@ -1,0 +1,132 @@
+//! Runs each case under seeded disorder: with each seed on one backend, which changes with the seed.
+//!
+//! ```text
+//! POLYSELECT_DISORDER_SEEDS=promised:200 cargo test --all-features --test conformance
+//! POLYSELECT_DISORDER=promised:42 cargo test --all-features --test conformance -- --exact poll::edge::CASE
+//! ```
+
+use std::env;
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Completion, Failed, Trial};
+use polyselect::Backend;
+
+use super::harness::{Case, Suite, run_process};
+
+/// In the environment of the harness: the level, and how many seeds.
+const SEEDS: &str = "POLYSELECT_DISORDER_SEEDS";
+
+/// In the environment of a case: the level and the seed. The crate reads it.
+const DISORDER: &str = "POLYSELECT_DISORDER";
+
+/// How long a case may take for each seed. One that takes longer runs with fewer seeds.
+const SHARE: Duration = Duration::from_millis(25);
+
+/// Cases that need an orderly backend, as `suite::case`, and the reason.
+const NEED_ORDER: &[(&str, &str)] = &[
+    ("always_ready::as_an_edge_it_is_told_once", TOLD_ONCE),
+    ("asyncio_short_reads::a_pipe_reads_on_after_a_packet", PACKET),
+    ("exclusive::as_an_edge", TOLD_ONCE),
+    ("forks::a_wake_pending_at_the_fork_is_pending_for_both", WOKEN_ONCE),
+    ("forks::wakers_belong_to_who_they_were_cloned_for", WOKEN_ONCE),
+    ("nesting::edges_and_one_shots_are_not_consumed_by_the_outer_wait", TOLD_ONCE),
+    ("oneshot::edge_and_oneshot_together", TOLD_ONCE),
+    ("pipes::a_full_pipe_whose_reader_goes_is_an_edge", TOLD_ONCE),
+    ("pipes::a_terminal_takes_an_edge", TOLD_ONCE),
+    ("registration::set_watch_changes_interest_and_mode", TOLD_ONCE),
+    ("signals::a_wait_for_ever_goes_on", WOKEN_ONCE),
+    ("timeout::however_long_it_is_a_wake_ends_it", WOKEN_ONCE),
+    ("wakers::a_million_from_four_threads", WOKEN_ONCE),
+    ("wakers::before_the_wait_it_ends_at_once", WOKEN_ONCE),
+    ("wakers::it_comes_beside_events", WOKEN_ONCE),
+    ("wakers::it_survives_rebuilding", WOKEN_ONCE),
+    ("wakers::many_are_one_to_the_next_wait", WOKEN_ONCE),
+];
+
+const TOLD_ONCE: &str = "it counts edges, and there may be more edges than changes";
+const WOKEN_ONCE: &str = "it counts wakes, and a wait may end without one";
+const PACKET: &str = "a short read discards the rest of a packet";
+
+/// Whether this process is in disorder.
+pub fn is_asked_for() -> bool {
+    env::var_os(DISORDER).is_some()
+}
+
+/// The reason why a case cannot run under disorder.
+pub fn needs_order(name: &str) -> Option<&'static str> {
+    NEED_ORDER.iter().find(|(case, _)| name.ends_with(case)).map(|(_, reason)| *reason)
+}
+
+pub struct Seeds {
+    level: String,
+    seeds: RangeInclusive<u64>,
+}
+
+impl Seeds {
+    pub fn of_environment() -> Option<Self> {
+        let value = env::var(SEEDS).ok()?;
+        assert!(cfg!(feature = "testing"), "{SEEDS} needs the feature `testing`");
+        let parsed = value.split_once(':').and_then(|(level, number)| {
+            Some(Self { level: level.to_owned(), seeds: 1..=number.parse().ok()? })
+        });
+        Some(parsed.unwrap_or_else(|| {
+            panic!("{SEEDS} is a level and a number of seeds, such as promised:200, not {value:?}")
+        }))
+    }
+
+    /// One for each case.
+    pub fn trials(&self, suites: &'static [Suite]) -> Vec<Trial> {
+        let mut trials = Vec::new();
+        for (suite, cases) in suites {
+            for case in *cases {
+                let path = format!("{suite}::{}", case.name);
+                let (level, seeds) = (self.level.clone(), self.seeds.clone());
+                let run = {
+                    let path = path.clone();
+                    move || Self { level, seeds }.run(case, &path)
+                };
+                trials.push(Trial::ignorable_test(format!("disorder::{path}"), run));
+            }
+        }
+        trials
+    }
+
+    fn run(&self, case: &Case, path: &str) -> Result<Completion, Failed> {
+        if let Some(reason) = needs_order(path) {
+            return Ok(Completion::ignored_with(reason));
+        }
+        let backends: Vec<_> =
+            Backend::available().filter(|it| (case.needs.met)(it.capabilities())).collect();
+        if backends.is_empty() {
+            return Ok(Completion::ignored_with(format!("no backend has: {}", case.needs.what)));
+        }
+        let (mut ignored, mut failed) = (None, Vec::new());
+        let (start, number) = (Instant::now(), *self.seeds.end());
+        for seed in self.seeds.clone() {
+            if start.elapsed() > SHARE * number as u32 {
+                eprintln!("{path}: {} of {number} seeds, for lack of time", seed - 1);
+                break;
+            }
+            let backend = backends[seed as usize % backends.len()];
+            let (name, disorder) = (format!("{backend}::{path}"), format!("{}:{seed}", self.level));
+            // Panics are part of many cases, and finding the names for a backtrace takes longer than the case.
+            let environment = [(DISORDER, disorder.as_str()), ("RUST_BACKTRACE", "0")];
+            match run_process(backend, &name, false, &environment) {
+                Ok(Completion::Completed) => {}
+                Ok(skipped) => ignored = Some(skipped),
+                Err(failure) => failed.push((name, disorder, failure)),
+            }
+        }
+        let Some((name, disorder, failure)) = failed.first() else {
+            return Ok(ignored.unwrap_or(Completion::Completed));
+        };
+        let number = failed.len();
+        let message = failure.message().unwrap_or_default();
+        Err(format!(
+            "{number} seeds fail. To run the first again:\n    {DISORDER}={disorder} cargo test --all-features --test \
+             conformance -- --exact {name}\n{message}"
+        )
+        .into())
+    }
+}
