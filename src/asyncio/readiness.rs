@@ -30,6 +30,7 @@ use std::task::{Context, Poll, Waker};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
+use rustix::io::retry_on_intr;
 
 use super::runtime::operation_budget;
 use super::waiters::{Entry, Waiters};
@@ -151,6 +152,8 @@ impl Direction {
 
         let is_reading = self.interest.contains(Interest::READABLE);
         let flag = if is_reading { PollFlags::IN } else { PollFlags::OUT };
-        Ok(poll(&mut [PollFd::new(&descriptor, flag)], Some(&NO_TIME))? > 0)
+        // With a signal pending, Linux returns `EINTR` even from a call that does not wait.
+        let found = retry_on_intr(|| poll(&mut [PollFd::new(&descriptor, flag)], Some(&NO_TIME)))?;
+        Ok(found > 0)
     }
 }

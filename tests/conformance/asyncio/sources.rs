@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_lite::future::poll_once;
 use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop, Selector};
 
@@ -39,6 +40,8 @@ pub const CASES: &[Case] = &[
     case!(connecting_succeeds_and_fails),
     #[cfg(unix)]
     case!(a_child_of_fork_goes_on),
+    #[cfg(unix)]
+    case!(a_storm_of_signals_ends_no_wait_for_readiness),
 ];
 
 fn asynchronous_pair() -> (Async<TcpStream>, TcpStream) {
@@ -446,4 +449,21 @@ fn a_child_of_fork_goes_on(backend: Backend) {
         assert_eq!(event_loop.block_on(reader).unwrap().unwrap(), 1);
     });
     child.join();
+}
+
+/// On Linux, `poll` without a timeout returns `EINTR` if a signal is pending and nothing is ready.
+#[cfg(unix)]
+fn a_storm_of_signals_ends_no_wait_for_readiness(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (left, mut right) = asynchronous_pair();
+    event_loop.block_on(wait_in_vain(&left)).unwrap();
+    let _storm = process::Storm::every(Duration::ZERO);
+    for _ in 0..20_000 {
+        right.write_all(b"!").unwrap();
+        event_loop.turn(SURELY).unwrap();
+        // The loop does not see this read, so the kernel is asked before the next wait.
+        assert_eq!(left.get_ref().read(&mut [0]).unwrap(), 1);
+        let readable = event_loop.block_on(poll_once(left.readable())).unwrap();
+        readable.unwrap_or(Ok(())).unwrap();
+    }
 }
