@@ -242,15 +242,16 @@ impl State {
         if self.phase.get() != Phase::Open {
             return Err(aborted());
         }
-        let runtime = self.bind()?;
+        // A source that is watched needs no loop: a waker may poll it inside `wake`, outside of tasks.
         if !self.is_watched_for(direction.interest) {
+            let runtime = self.bind()?;
             if let Some(error) = self.failure.take() {
                 return Err(error);
             }
             self.list(&runtime, &source);
         }
         if direction.readiness.get() == Readiness::Stuck {
-            self.pause(&runtime, direction, &source());
+            self.pause(&self.bind()?, direction, &source());
         } else if self.short_read.get() == ShortRead::UrgentByte
             && direction.is_ready(source().descriptor())?
         {
