@@ -94,7 +94,9 @@ fn main() -> io::Result<()> {
     let mut ep = Sel::with_backend(args.backend)?;
     // Edge-triggered too, so that a mechanism that cannot do it is refused now, not with each client.
     let watch = Interest::READABLE.edge();
-    let ctrl_c = ep.register(common::ctrl_c()?, watch, Client::default())?;
+    let ctrl_c = common::ctrl_c()?;
+    ctrl_c.set_nonblocking(true)?;
+    let ctrl_c = ep.register(ctrl_c, watch, Client::default())?;
     let s = common::listen(&args.addr)?;
     let s = ep.register(s, Interest::READABLE, Client::default())?;
 
@@ -104,7 +106,11 @@ fn main() -> io::Result<()> {
         acceptor.select(&mut ep, &mut events, None)?;
         for event in &events {
             if event.key == ctrl_c {
-                return Ok(());
+                // There may be more edges than signals.
+                match ep[ctrl_c].source().read(&mut [0]) {
+                    Err(error) if common::is_not_now(&error) => continue,
+                    result => return result.map(drop),
+                }
             }
             log::info!("亲,你有IO需要处理哦");
             if event.key == s {
