@@ -110,13 +110,13 @@ fn a_reader_and_a_writer_of_one_source_are_both_woken(backend: Backend) {
     let (left, right) = asynchronous_pair();
     fill_up(left.get_ref());
     let reader = left.clone();
-    let reader = event_loop.spawn(async move { reader.read(&mut [0; 16]).await.unwrap() });
+    let reader = event_loop.spawn(async move { reader.read_exact(&mut [0; 4]).await.unwrap() });
     let writer = event_loop.spawn(async move { left.write(b"more").await.unwrap() });
     event_loop.block_on(settle()).unwrap();
     event_loop.turn(A_WHILE).unwrap();
     assert!(!reader.is_finished());
     (&right).write_all(b"data").unwrap();
-    assert!((1..=4).contains(&event_loop.block_on(reader).unwrap().unwrap()));
+    event_loop.block_on(reader).unwrap().unwrap();
     // After a spurious edge it may find the little room that is not reported.
     assert!(!writer.is_finished() || disorder::is_asked_for());
     let draining = thread::spawn(move || {

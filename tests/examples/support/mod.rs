@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,7 +46,23 @@ pub fn build_examples() {
 }
 
 pub fn example(name: &str) -> Command {
-    Command::new(folder().join(format!("{name}{}", env::consts::EXE_SUFFIX)))
+    let mut command = Command::new(folder().join(format!("{name}{}", env::consts::EXE_SUFFIX)));
+    if let Some(disorder) = next_disorder() {
+        eprintln!("{name} has POLYSELECT_DISORDER={disorder}");
+        command.env("POLYSELECT_DISORDER", disorder);
+    }
+    command
+}
+
+/// With `POLYSELECT_DISORDER_SEEDS=promised:200`, each process of an example gets the next of 200 seeds.
+fn next_disorder() -> Option<String> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+
+    let value = env::var("POLYSELECT_DISORDER_SEEDS").ok()?;
+    let parsed = value.split_once(':').and_then(|(level, n)| Some((level, n.parse::<u64>().ok()?)));
+    let (level, number) = parsed.expect("a level and a number of seeds, such as promised:200");
+    let seed = NEXT.fetch_add(1, Ordering::Relaxed) % number.max(1) + 1;
+    Some(format!("{level}:{seed}"))
 }
 
 /// The same with a limit on descriptors.
@@ -53,6 +70,7 @@ pub fn with_descriptors(limit: u8, command: &Command) -> Command {
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n \"$0\"; exec \"$@\""]).arg(limit.to_string());
     limited.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     limited
 }
 
