@@ -21,13 +21,13 @@ pub const CASES: &[Case] = &[
     case!(a_listener_that_panics_costs_no_connection),
     case!(the_address_is_free_when_wait_closed_returns),
     case!(the_address_is_free_when_stop_returns),
-    case!(the_address_is_free_when_stop_has_cut_connections_off),
+    case!(the_address_is_free_when_stop_has_cut_connections_off in virtual time),
     case!(a_connection_counts_until_its_writer_has_sent_everything),
-    case!(stop_gives_up_what_a_writer_still_has_to_send),
-    case!(dropping_a_server_gives_up_what_a_writer_still_has_to_send),
-    case!(stop_shuts_down_connections_whose_handles_are_kept_elsewhere),
+    case!(stop_gives_up_what_a_writer_still_has_to_send in virtual time),
+    case!(dropping_a_server_gives_up_what_a_writer_still_has_to_send in virtual time),
+    case!(stop_shuts_down_connections_whose_handles_are_kept_elsewhere in virtual time),
     case!(serve_knows_its_address),
-    case!(waiting_for_a_server_of_another_loop_is_refused),
+    case!(waiting_for_a_server_of_another_loop_is_refused in virtual time),
 ];
 
 async fn echo(stream: Async<TcpStream>) -> io::Result<()> {

@@ -20,7 +20,7 @@ pub const CASES: &[Case] = &[
     case!(lines_in_pieces_and_at_the_end),
     case!(a_line_that_is_too_long_is_an_error_and_stays),
     case!(exactly_so_many_or_an_error),
-    case!(a_cancelled_read_keeps_what_has_come),
+    case!(a_cancelled_read_keeps_what_has_come in virtual time),
     case!(drain_waits_above_the_high_water_mark_and_no_longer_than_needed),
     case!(what_a_dropped_writer_holds_is_sent),
     case!(flush_and_close_wait_for_the_last_byte),

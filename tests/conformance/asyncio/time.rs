@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::future::pending;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use polyselect::Backend;
 use polyselect::asyncio::{self, Elapsed};
@@ -14,19 +14,19 @@ use crate::support::harness::Case;
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
-    case!(sleeping_is_never_too_short_and_ends_in_order),
-    case!(a_moment_that_has_passed_ends_at_once),
-    case!(for_ever_is_no_error),
-    case!(who_no_longer_sleeps_leaves_no_timer),
-    case!(a_timeout_lets_pass_what_is_in_time),
-    case!(a_timeout_drops_what_is_late),
+    case!(sleeping_is_never_too_short_and_ends_in_order in virtual time),
+    case!(a_moment_that_has_passed_ends_at_once in virtual time),
+    case!(for_ever_is_no_error in virtual time),
+    case!(who_no_longer_sleeps_leaves_no_timer in virtual time),
+    case!(a_timeout_lets_pass_what_is_in_time in virtual time),
+    case!(a_timeout_drops_what_is_late in virtual time),
     case!(yielding_lets_the_others_have_a_turn),
 ];
 
 fn sleeping_is_never_too_short_and_ends_in_order(backend: Backend) {
     let mut event_loop = open(backend, ());
     let order = Rc::new(Cell::new(0_u64));
-    let start = Instant::now();
+    let start = now();
     let tasks: Vec<_> = (0..50_u64)
         .map(|step| {
             // 17 has no factor in common with 50.
@@ -34,7 +34,7 @@ fn sleeping_is_never_too_short_and_ends_in_order(backend: Backend) {
             let (deadline, order) = (start + Duration::from_micros(place * 200), Rc::clone(&order));
             event_loop.spawn(async move {
                 asyncio::sleep_until(deadline).await;
-                assert!(Instant::now() >= deadline);
+                assert!(now() >= deadline);
                 assert_eq!(order.replace(order.get() + 1), place);
             })
         })
@@ -42,17 +42,17 @@ fn sleeping_is_never_too_short_and_ends_in_order(backend: Backend) {
     for task in tasks {
         event_loop.block_on(task).unwrap().unwrap();
     }
-    let start = Instant::now();
+    let start = now();
     event_loop.block_on(asyncio::sleep(A_WHILE)).unwrap();
-    assert!(start.elapsed() >= A_WHILE);
+    assert!(now() - start >= A_WHILE);
 }
 
 fn a_moment_that_has_passed_ends_at_once(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let start = Instant::now();
+    let start = now();
     event_loop.block_on(asyncio::sleep_until(start)).unwrap();
     event_loop.block_on(asyncio::sleep(Duration::ZERO)).unwrap();
-    assert!(start.elapsed() < SURELY);
+    assert!(now() - start < SURELY);
 }
 
 fn for_ever_is_no_error(backend: Backend) {
@@ -107,13 +107,13 @@ fn a_timeout_drops_what_is_late(backend: Backend) {
             pending::<()>().await;
         }
     };
-    let start = Instant::now();
+    let start = now();
     let result = event_loop.block_on(async {
         let result = asyncio::timeout(A_WHILE, late).await;
         (result, Rc::strong_count(&kept))
     });
     assert_eq!(result.unwrap(), (Err(Elapsed), 1));
-    assert!((A_WHILE..SURELY).contains(&start.elapsed()));
+    assert!((A_WHILE..SURELY).contains(&(now() - start)));
 }
 
 fn yielding_lets_the_others_have_a_turn(backend: Backend) {

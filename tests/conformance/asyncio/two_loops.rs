@@ -19,13 +19,13 @@ use crate::support::harness::Case;
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
-    case!(a_source_of_a_living_loop_is_refused_by_another),
-    case!(a_listener_and_a_datagram_socket_of_a_living_loop_are_refused_too),
-    case!(a_refused_source_goes_on_in_its_own_loop),
-    case!(into_inner_of_a_source_of_another_loop_is_refused),
-    case!(into_inner_is_woken_when_the_registration_has_ended),
+    case!(a_source_of_a_living_loop_is_refused_by_another in virtual time),
+    case!(a_listener_and_a_datagram_socket_of_a_living_loop_are_refused_too in virtual time),
+    case!(a_refused_source_goes_on_in_its_own_loop in virtual time),
+    case!(into_inner_of_a_source_of_another_loop_is_refused in virtual time),
+    case!(into_inner_is_woken_when_the_registration_has_ended in virtual time),
     case!(into_inner_ends_although_the_loop_never_registered_the_source),
-    case!(a_source_whose_loop_is_gone_is_taken_out_by_another),
+    case!(a_source_whose_loop_is_gone_is_taken_out_by_another in virtual time),
     case!(a_sleep_that_began_in_a_loop_that_is_gone_ends_in_the_next),
     case!(a_timeout_that_began_in_a_loop_that_is_gone_ends_in_the_next),
     case!(a_sleep_moves_between_living_loops),
@@ -146,12 +146,12 @@ fn begin_in_a_loop_that_goes<R>(backend: Backend, future: Pin<&mut impl Future<O
 }
 
 fn a_sleep_that_began_in_a_loop_that_is_gone_ends_in_the_next(backend: Backend) {
-    let start = Instant::now();
+    let start = now();
     let mut sleep = pin!(asyncio::sleep(A_WHILE));
     begin_in_a_loop_that_goes(backend, sleep.as_mut());
     begin_in_a_loop_that_goes(backend, sleep.as_mut());
     let ended = open(backend, ()).block_on(with_a_limit(sleep)).unwrap();
-    assert!(ended && start.elapsed() >= A_WHILE);
+    assert!(ended && now() - start >= A_WHILE);
 }
 
 /// Waits for a future for as long as a test waits. The limit is a thread's, not a timer's of the loop.

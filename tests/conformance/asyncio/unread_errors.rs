@@ -14,8 +14,8 @@ use crate::support::network::set_option;
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
-    case!(a_task_that_receives_sleeps),
-    case!(a_task_that_waits_for_readiness_sleeps),
+    case!(a_task_that_receives_sleeps in virtual time),
+    case!(a_task_that_waits_for_readiness_sleeps in virtual time),
     case!(datagrams_still_arrive),
 ];
 

@@ -16,8 +16,8 @@ pub const CASES: &[Case] = &[
     case!(an_event_outside_a_narrowed_interest_is_not_delivered needs priority),
     case!(a_registration_that_is_paused_and_resumed_gets_its_event),
     case!(an_edge_that_was_withheld_is_reported_again_after_the_pause needs edge),
-    case!(a_oneshot_that_was_withheld_is_reported_again_after_the_pause),
-    case!(listeners_that_are_paused_by_the_first_connection_accept_no_other),
+    case!(a_oneshot_that_was_withheld_is_reported_again_after_the_pause in virtual time),
+    case!(listeners_that_are_paused_by_the_first_connection_accept_no_other in virtual time),
     #[cfg(unix)]
     case!(a_paused_registration_gets_no_hang_up),
 ];

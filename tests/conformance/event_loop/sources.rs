@@ -19,7 +19,7 @@ pub const CASES: &[Case] = &[
     case!(take_gives_the_source_back),
     case!(take_of_a_running_callback_is_refused),
     case!(parts_lend_state_and_sources),
-    case!(clear_leaves_what_is_no_source),
+    case!(clear_leaves_what_is_no_source in virtual time),
     case!(the_mode_stays_when_the_interest_changes needs oneshot),
     case!(an_echo_server_that_is_right_about_partial_writes),
 ];

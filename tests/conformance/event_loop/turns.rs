@@ -14,7 +14,7 @@ pub const CASES: &[Case] = &[
     case!(run_ends_when_nothing_is_left),
     case!(stop_ends_the_run_after_the_turn),
     case!(stop_before_the_run_allows_one_turn),
-    case!(slow_callbacks_are_reported),
+    case!(slow_callbacks_are_reported in virtual time),
     case!(stats_count),
 ];
 
@@ -73,7 +73,7 @@ fn stop_before_the_run_allows_one_turn(backend: Backend) {
 fn slow_callbacks_are_reported(backend: Backend) {
     let (left, _right) = pair();
     let mut event_loop = open(backend, ());
-    let slowly = |_: &mut polyselect::EventLoop<()>| std::thread::sleep(2 * A_WHILE);
+    let slowly = |_: &mut polyselect::EventLoop<()>| pass(2 * A_WHILE);
     for limit in [None, Some(A_WHILE)] {
         event_loop.set_slow_callback_threshold(limit);
         event_loop.call_soon(slowly);

@@ -53,6 +53,23 @@ pub fn is_asked_for() -> bool {
     env::var_os(DISORDER).is_some()
 }
 
+/// The seed and the disorder of this process.
+#[cfg(feature = "testing")]
+pub fn of_environment() -> (u64, polyselect::testing::Disorder) {
+    use polyselect::testing::Disorder;
+
+    let Ok(value) = env::var(DISORDER) else { return (0, Disorder::none()) };
+    let (level, seed) = value.split_once(':').expect("a level and a seed");
+    let disorder = match level {
+        "none" => Disorder::none(),
+        "promised" => Disorder::promised(),
+        "network" => Disorder::network(),
+        "beyond" => Disorder::beyond(),
+        _ => panic!("{DISORDER}: no level is named {level:?}"),
+    };
+    (seed.parse().expect("a seed"), disorder)
+}
+
 /// The reason why a case cannot run under disorder.
 pub fn needs_order(name: &str) -> Option<&'static str> {
     NEED_ORDER.iter().find(|(case, _)| name.ends_with(case)).map(|(_, reason)| *reason)

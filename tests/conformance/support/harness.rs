@@ -8,7 +8,7 @@ use std::{env, process, thread};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use polyselect::{Backend, Capabilities};
 
-use super::disorder;
+use super::{disorder, virtual_time};
 
 pub type Suite = (&'static str, &'static [Case]);
 
@@ -16,6 +16,8 @@ pub type Suite = (&'static str, &'static [Case]);
 pub struct Case {
     pub name: &'static str,
     pub needs: Needs,
+    /// Whether its loops are in a lab, if the crate has them.
+    pub is_in_lab: bool,
     pub run: fn(Backend),
 }
 
@@ -25,13 +27,18 @@ pub struct Needs {
     pub met: fn(Capabilities) -> bool,
 }
 
-/// A case by the name of its function, with the capabilities it needs.
+/// A case by the name of its function, with the capabilities it needs. `in virtual time` it waits for no real time, and
+/// has to take the time from [`super::now`].
 #[macro_export]
 macro_rules! case {
+    ($name:ident in virtual time $($rest:tt)*) => {
+        $crate::support::harness::Case { is_in_lab: true, ..$crate::case!($name $($rest)*) }
+    };
     ($name:ident) => {
         $crate::support::harness::Case {
             name: stringify!($name),
             needs: $crate::support::harness::Needs { what: "", met: |_| true },
+            is_in_lab: false,
             run: $name,
         }
     };
@@ -42,6 +49,7 @@ macro_rules! case {
                 what: stringify!($($capability)+),
                 met: |capabilities| $(capabilities.$capability)&&+,
             },
+            is_in_lab: false,
             run: $name,
         }
     };
@@ -182,6 +190,7 @@ fn run_here(suites: &[Suite], name: &str) {
         });
     }
     let before = open_descriptors();
+    let _in_lab = case.is_in_lab.then(virtual_time::enter);
     (case.run)(backend.parse().expect("a backend"));
     // A thread of a pool may hold the waker of the task that it has just woken.
     let end = Instant::now() + SETTLES;

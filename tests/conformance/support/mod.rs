@@ -10,6 +10,7 @@ pub mod harness;
 pub mod network;
 #[cfg(unix)]
 pub mod process;
+mod virtual_time;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,6 +21,7 @@ use polyselect::{Backend, Event, Events, Interest, Key, Ready, Selector};
 pub use closed_port::closed_port;
 #[allow(unused_imports)] // Not every system has the cases.
 pub use closed_port::closed_udp_port;
+pub use virtual_time::{now, pass};
 
 pub const R: Interest = Interest::READABLE;
 pub const W: Interest = Interest::WRITABLE;
