@@ -62,7 +62,6 @@ mod server {
 
     fn is_readable(descriptor: &OwnedFd) -> io::Result<bool> {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // A pending signal interrupts even a call that does not wait.
         let look = || poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&now));
         Ok(rustix::io::retry_on_intr(look)? > 0)
     }

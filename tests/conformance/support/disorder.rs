@@ -83,7 +83,9 @@ pub struct Seeds {
 impl Seeds {
     pub fn of_environment() -> Option<Self> {
         let value = env::var(SEEDS).ok()?;
-        assert!(cfg!(feature = "testing"), "{SEEDS} needs the feature `testing`");
+        if !cfg!(feature = "testing") {
+            panic!("{SEEDS} needs the feature `testing`");
+        }
         let parsed = value.split_once(':').and_then(|(level, number)| {
             Some(Self { level: level.to_owned(), seeds: 1..=number.parse().ok()? })
         });
