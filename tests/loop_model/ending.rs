@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::lab::{long, longest};
 use super::program::turn;
 use super::world::{Loop, World};
 
@@ -81,13 +82,13 @@ fn wait_until(
     event_loop: &mut Loop,
     missing: impl Fn(&Loop) -> Option<String>,
 ) -> Result<(), String> {
-    let deadline = Instant::now() + patience();
+    let deadline = world.now() + longest();
     while let Some(missing) = missing(event_loop) {
         world.outcome()?;
-        if Instant::now() > deadline {
-            return Err(format!("{missing}, after {:?}", patience()));
+        if world.now() > deadline {
+            return Err(format!("{missing}, after {:?}", longest()));
         }
-        turn(world, event_loop, Duration::from_millis(50));
+        turn(world, event_loop, long(50_000));
     }
     world.outcome()
 }

@@ -6,18 +6,19 @@ use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use polyselect::EventLoop;
 use polyselect::asyncio::{self, Async};
 
+use super::lab::long;
 use super::socket::{Socket, check_bytes, send};
 use super::steps::Kind;
 use super::world::World;
 
 impl World {
     fn other_loop(&self) -> EventLoop<()> {
-        EventLoop::with_backend(self.backend, ()).expect("opens")
+        self.lab.open(self.backend, ()).expect("opens")
     }
 
     /// A source is awaited in another loop, and then in this one, before and after the other is dropped.
@@ -80,7 +81,7 @@ impl World {
 
     /// The same for a sleep and a timeout, which go on.
     pub async fn move_sleep(self: Rc<Self>, lives: bool) {
-        let (start, delay) = (Instant::now(), Duration::from_millis(1));
+        let (start, delay) = (self.now(), long(1_000));
         let mut sleep = pin!(asyncio::sleep(delay));
         let mut timeout = pin!(asyncio::timeout(delay, std::future::pending::<()>()));
         let mut other = self.other_loop();
@@ -93,8 +94,8 @@ impl World {
         let other = lives.then_some(other);
         sleep.await;
         let elapsed = timeout.await;
-        self.check(elapsed.is_err() && start.elapsed() >= delay, || {
-            format!("a timeout of {delay:?} ended after {:?}: {elapsed:?}", start.elapsed())
+        self.check(elapsed.is_err() && self.now() - start >= delay, || {
+            format!("a timeout of {delay:?} ended after {:?}: {elapsed:?}", self.now() - start)
         });
         drop(other);
         self.act_in_task();

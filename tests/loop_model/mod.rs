@@ -7,6 +7,7 @@ pub mod children;
 pub mod clients;
 pub mod ending;
 pub mod homes;
+pub mod lab;
 pub mod pipe_tasks;
 pub mod pipes;
 pub mod program;

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use polyselect::asyncio;
 
+use super::lab::long;
 use super::pipes::Pipe;
 use super::socket::{check_bytes, is_end};
 use super::steps::Work;
@@ -28,13 +29,13 @@ impl World {
                 self.check(result.is_ok(), || format!("pipe {id} is awaited: {result:?}"));
             }
             Work::Timeout(_, delay) => {
-                let start = Instant::now();
+                let start = self.now();
                 match asyncio::timeout(delay, source.readable()).await {
                     Ok(result) => {
                         self.check(result.is_ok(), || format!("pipe {id} is awaited: {result:?}"));
                     }
                     Err(_) => {
-                        let waited = start.elapsed();
+                        let waited = self.now() - start;
                         self.check(waited >= delay, || format!("{delay:?} elapse in {waited:?}"));
                     }
                 }
@@ -57,7 +58,7 @@ impl World {
                 let mut wait = pin!(source.readable());
                 let _ = wait.as_mut().poll(&mut Context::from_waker(&waker));
                 drop(waker);
-                asyncio::sleep(Duration::from_millis(1)).await;
+                asyncio::sleep(long(1_000)).await;
             }
             _ => unreachable!("of a pipe"),
         }

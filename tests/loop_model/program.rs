@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use polyselect::{Backend, asyncio};
 
 use super::ending::{finish, panics_as_planned, patience};
+use super::lab::long;
 use super::steps::Step;
 use super::world::{Loop, World, new_loop};
 
@@ -41,7 +42,7 @@ fn run_in(world: &Rc<World>) -> Result<(), String> {
             None => {
                 let must_return = world.calls.are_owed() || world.signals.are_owed();
                 let is_short = !world.turn.get().is_multiple_of(4);
-                let limit = if is_short { Duration::ZERO } else { Duration::from_micros(200) };
+                let limit = if is_short { Duration::ZERO } else { long(200) };
                 turn(world, &mut event_loop, if must_return { patience() } else { limit });
             }
         }
@@ -52,11 +53,11 @@ fn run_in(world: &Rc<World>) -> Result<(), String> {
 
 /// Runs one iteration.
 pub fn turn(world: &Rc<World>, event_loop: &mut Loop, timeout: Duration) {
-    let began = Instant::now();
+    let began = world.now();
     world.turn_began.set(began);
     let result = panics_as_planned(world, || event_loop.turn(timeout));
     if timeout == patience() {
-        let taken = began.elapsed();
+        let taken = world.now() - began;
         world.check(taken < timeout, || "an iteration with calls to run has waited".to_owned());
     }
     if let Ok(Err(error)) = &result {
@@ -67,12 +68,12 @@ pub fn turn(world: &Rc<World>, event_loop: &mut Loop, timeout: Duration) {
 
 /// Runs the loop until a future is ready, which is pending for this number of `polls`.
 fn block_on(world: &Rc<World>, event_loop: &mut Loop, polls: usize) {
-    world.turn_began.set(Instant::now());
+    world.turn_began.set(world.now());
     let mut left = polls;
     let result = panics_as_planned(world, || {
         event_loop.block_on(async {
             if polls == 3 {
-                asyncio::sleep(Duration::from_micros(300)).await;
+                asyncio::sleep(long(300)).await;
             }
             poll_fn(|context| {
                 if left == 0 {

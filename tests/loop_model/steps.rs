@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use polyselect::Interest;
 
+use super::lab::long;
+
 const R: Interest = Interest::READABLE;
 const W: Interest = Interest::WRITABLE;
 
@@ -119,7 +121,7 @@ pub enum Step {
 
 fn delay(choice: u8) -> Duration {
     const DELAYS: [u64; 6] = [0, 0, 1, 100, 500, 2_000];
-    Duration::from_micros(DELAYS[usize::from(choice) % DELAYS.len()])
+    long(DELAYS[usize::from(choice) % DELAYS.len()])
 }
 
 fn interest(choice: u8) -> Interest {

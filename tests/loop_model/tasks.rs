@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 use std::pin::pin;
 use std::rc::Rc;
 use std::thread;
-use std::time::Instant;
 
 use polyselect::asyncio::{self, JoinHandle};
 
@@ -202,9 +201,9 @@ impl World {
                 }
             }
             Work::Sleep(delay) => {
-                let start = Instant::now();
+                let start = self.now();
                 asyncio::sleep(delay).await;
-                let slept = start.elapsed();
+                let slept = self.now() - start;
                 self.check(slept >= delay, || format!("a sleep of {delay:?} took {slept:?}"));
                 self.act_in_task();
             }

@@ -38,9 +38,9 @@ impl Timers {
 
 impl World {
     fn set_timer(&self, delay: Duration, repeats: bool, set: impl FnOnce(usize) -> TimerKey) {
-        let (id, before) = (self.new_id(), Instant::now());
+        let (id, before) = (self.new_id(), self.now());
         let key = Some(set(id));
-        let (earliest, latest) = (before + delay, Instant::now() + delay);
+        let (earliest, latest) = (before + delay, self.now() + at_least_one(delay, repeats));
         let turn = self.turn.get();
         let timer = Timer { id, key, earliest, latest, delay, repeats, turn };
         self.timers.0.borrow_mut().push(timer);
@@ -77,7 +77,7 @@ impl World {
     }
 
     fn timer_runs(&self, id: usize) {
-        let now = Instant::now();
+        let now = self.now();
         let Some(position) = self.timers.position(id) else {
             return self.wrong(format!("timer {id} runs after its end"));
         };
@@ -99,7 +99,7 @@ impl World {
             let timer = &mut timers[position];
             // The first whole period after the moment at which this iteration looked at the clock.
             timer.earliest += timer.delay;
-            timer.latest = now + timer.delay;
+            timer.latest = now + at_least_one(timer.delay, true);
             timer.turn = self.turn.get();
         } else {
             timers.remove(position);
@@ -123,6 +123,11 @@ impl World {
             self.wrong(format!("timer {} has not run, {late:?} after its deadline", timer.id));
         }
     }
+}
+
+/// The time between two runs: a repeating timer runs once at a moment, also when the clock stands still.
+fn at_least_one(delay: Duration, repeats: bool) -> Duration {
+    if repeats { delay.max(Duration::from_nanos(1)) } else { delay }
 }
 
 /// Whether a panic was asked for.

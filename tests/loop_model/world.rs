@@ -13,6 +13,7 @@ use polyselect::{Backend, EventLoop, Local, Next, Remote};
 use super::callbacks::Calls;
 use super::children::Children;
 use super::clients::Clients;
+use super::lab::Lab;
 use super::pipes::Pipes;
 use super::servers::Servers;
 use super::signals::Signals;
@@ -36,6 +37,7 @@ const DEEPEST: usize = 6;
 
 pub struct World {
     pub backend: Backend,
+    pub lab: Lab,
     program: Vec<Step>,
     position: Cell<usize>,
     depth: Cell<usize>,
@@ -70,6 +72,7 @@ pub struct World {
 
 impl World {
     pub fn new(backend: Backend, program: &[Step]) -> Rc<Self> {
+        let lab = Lab::new(&program);
         Rc::new(Self {
             backend,
             program: program.to_vec(),
@@ -77,8 +80,9 @@ impl World {
             depth: Cell::new(0),
             wrong: RefCell::default(),
             turn: Cell::new(1),
-            turn_began: Cell::new(Instant::now()),
+            turn_began: Cell::new(lab.now()),
             is_in_turn: Cell::new(false),
+            lab,
             calls: Calls::default(),
             timers: Timers::default(),
             sources: Sources::default(),
@@ -99,6 +103,11 @@ impl World {
             of_threads: Arc::default(),
             next_id: Cell::new(0),
         })
+    }
+
+    /// The present moment by the clock of the loop.
+    pub fn now(&self) -> Instant {
+        self.lab.now()
     }
 
     pub fn new_id(&self) -> usize {
@@ -248,7 +257,7 @@ impl World {
 }
 
 pub fn new_loop(world: &Rc<World>) -> Loop {
-    EventLoop::with_backend(world.backend, Rc::clone(world)).expect("opens")
+    world.lab.open(world.backend, Rc::clone(world)).expect("opens")
 }
 
 pub fn next_of(answer: Option<Answer>) -> std::io::Result<Next> {

@@ -1,0 +1,91 @@
+//! The laboratory in which a program runs, if the crate has them: virtual time, in which tasks may sleep for hours, and
+//! the disorder that the documents leave open.
+
+use std::time::Duration;
+
+pub use imp::Lab;
+
+use super::ending::patience;
+
+const IS_VIRTUAL: bool = cfg!(feature = "testing");
+
+/// A duration for which a program sleeps or waits: microseconds, and in a lab seconds, because they cost nothing there.
+pub fn long(units: u64) -> Duration {
+    if IS_VIRTUAL { Duration::from_secs(units) } else { Duration::from_micros(units) }
+}
+
+/// How long anything may take that must happen, by the clock of the loop.
+pub fn longest() -> Duration {
+    if IS_VIRTUAL { 10_000 * patience() } else { patience() }
+}
+
+#[cfg(feature = "testing")]
+mod imp {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    use std::io;
+    use std::time::{Duration, Instant};
+
+    use polyselect::testing::{Disorder, Outside};
+    use polyselect::{Backend, EventLoop};
+
+    pub struct Lab {
+        lab: polyselect::testing::Lab,
+        /// How many iterations later than others a call of another thread may run.
+        pub late_calls: u64,
+    }
+
+    impl Lab {
+        /// Programs that are equal get the same seed.
+        pub fn new(program: &impl std::fmt::Debug) -> Self {
+            let mut hasher = DefaultHasher::new();
+            format!("{program:?}").hash(&mut hasher);
+            let seed = hasher.finish();
+            // Each delay happens with one chance in four; half of the programs have none, and are checked exactly.
+            let (late_calls, remote) = if seed.is_multiple_of(2) { (0, 0) } else { (50, 64) };
+            let disorder = Disorder { remote, ..Disorder::promised() };
+            let lab = polyselect::testing::Lab::new(seed, disorder);
+            lab.set_limit(Duration::from_secs(1_000 * 24 * 60 * 60));
+            Self { lab, late_calls }
+        }
+
+        pub fn open<T: 'static>(&self, backend: Backend, state: T) -> io::Result<EventLoop<T>> {
+            EventLoop::builder().lab(&self.lab).backend(backend).build(state)
+        }
+
+        pub fn now(&self) -> Instant {
+            self.lab.now()
+        }
+
+        pub fn outside(&self) -> Outside {
+            self.lab.outside()
+        }
+    }
+}
+
+#[cfg(not(feature = "testing"))]
+mod imp {
+    use std::io;
+    use std::time::Instant;
+
+    use polyselect::{Backend, EventLoop};
+
+    pub struct Lab {
+        pub late_calls: u64,
+    }
+
+    impl Lab {
+        pub fn new(_program: &impl std::fmt::Debug) -> Self {
+            Self { late_calls: 0 }
+        }
+
+        pub fn open<T: 'static>(&self, backend: Backend, state: T) -> io::Result<EventLoop<T>> {
+            EventLoop::with_backend(backend, state)
+        }
+
+        pub fn now(&self) -> Instant {
+            Instant::now()
+        }
+
+        pub fn outside(&self) {}
+    }
+}
