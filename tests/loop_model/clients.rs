@@ -119,6 +119,7 @@ impl World {
             Err(error) => return self.wrong(format!("a server that is open: {error}")),
         };
         stream.set_nonblocking(true).expect("becomes non-blocking");
+        stream.set_nodelay(true).expect("is TCP");
         self.clients.0.borrow_mut().push(Rc::new(Client {
             id: self.new_id(),
             address: stream.local_addr().expect("an address"),

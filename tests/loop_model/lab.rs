@@ -59,13 +59,18 @@ mod imp {
         pub fn outside(&self) -> Outside {
             self.lab.outside()
         }
+
+        /// Lets time pass that would not pass by itself.
+        pub fn pass(&self, duration: Duration) {
+            self.lab.advance(duration);
+        }
     }
 }
 
 #[cfg(not(feature = "testing"))]
 mod imp {
     use std::io;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use polyselect::{Backend, EventLoop};
 
@@ -87,5 +92,7 @@ mod imp {
         }
 
         pub fn outside(&self) {}
+
+        pub fn pass(&self, _: Duration) {}
     }
 }

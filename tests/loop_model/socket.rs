@@ -62,8 +62,12 @@ pub fn new_address() -> SocketAddr {
 pub fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(new_address()).expect("listens");
     let left = TcpStream::connect(listener.local_addr().expect("an address"));
-    let right = listener.accept().expect("a connection").0;
-    (left.expect("connects"), right)
+    let (left, right) = (left.expect("connects"), listener.accept().expect("a connection").0);
+    // The timers of Nagle's algorithm go by the kernel's time.
+    for stream in [&left, &right] {
+        stream.set_nodelay(true).expect("is TCP");
+    }
+    (left, right)
 }
 
 /// A non-blocking socket, which may run steps when it is dropped.

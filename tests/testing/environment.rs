@@ -1,4 +1,4 @@
-//! Disorder that the environment asks for, around programs that know nothing of labs.
+//! Disorder that the environment asks for, around programs that do not use labs themselves.
 
 use std::env;
 use std::process::{Child, Command};
