@@ -20,8 +20,9 @@ mod connect;
 mod datagram;
 mod futures_io;
 mod group;
-mod interval;
+mod intervals;
 mod join;
+mod limits;
 mod listener;
 mod names;
 mod operations;
@@ -44,7 +45,6 @@ mod streams;
 mod this_thread;
 mod thread;
 mod time;
-mod timeout;
 mod waiters;
 
 use std::future::Future;
@@ -52,8 +52,9 @@ use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, atomic};
 
 pub use group::{Shield, TaskGroup, gather, shield};
-pub use interval::{Interval, interval};
+pub use intervals::{Interval, interval};
 pub use join::{DetachedOutput, JoinError, JoinHandle};
+pub use limits::{Elapsed, Timeout, timeout, timeout_at};
 pub use listener::Incoming;
 #[cfg(unix)]
 pub use names::open_unix_connection;
@@ -73,7 +74,6 @@ pub use streams::StreamReader;
 use this_thread::this_thread;
 pub use thread::{ToThread, to_thread};
 pub use time::{Sleep, now, sleep, sleep_until, yield_now};
-pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 
 /// Spawns a task on the loop that runs the caller, like [`EventLoop::spawn`](crate::EventLoop::spawn).
 ///

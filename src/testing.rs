@@ -22,7 +22,6 @@
 mod ambient;
 mod decisions;
 mod disorder;
-mod explore;
 mod faults;
 mod guards;
 mod lab;
@@ -32,6 +31,7 @@ mod link;
 mod log;
 mod poller;
 mod pollers;
+mod search;
 mod stuck;
 mod time;
 #[cfg(unix)]
@@ -41,13 +41,13 @@ mod wires;
 
 pub use ambient::InLab;
 pub use disorder::Disorder;
-pub use explore::{Failure, explore, first_failure};
 pub use faults::{Faults, Flaky};
 pub use guards::Outside;
 pub use lab::Lab;
 #[cfg(unix)]
 pub use link::Link;
 pub(crate) use poller::LabPoller;
+pub use search::{Failure, explore, first_failure};
 pub(crate) use stuck::Stuck;
 #[cfg(unix)]
 pub use wire::Wire;

@@ -15,12 +15,12 @@ use std::{fmt, io};
 use rustix::fd::AsFd;
 use rustix::net;
 
+use super::limits::timeout;
 use super::names::getaddrinfo;
 use super::runtime::Runtime;
 use super::serving::{OpenListener, Serving, accept_until_closed};
 use super::source::Async;
 use super::time::yield_now;
-use super::timeout::timeout;
 use crate::Listener;
 
 /// The number of connections that may wait to be accepted.
