@@ -72,9 +72,10 @@ impl<T> Signals<T> {
         self.handlers.iter().map(|it| it.location)
     }
 
-    /// Whether handlers are left of an iteration that panicked.
+    /// Whether handlers are left of an iteration that ended early, by a panic or a replacement of the loop. Its wait
+    /// may have taken the wake of a signal that is not collected yet.
     pub(super) fn is_due(&self) -> bool {
-        !self.due.is_empty()
+        !self.due.is_empty() || self.any_has_come.load(Ordering::Acquire)
     }
 
     fn install(&mut self, signal: c_int) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Signals and callbacks.
 
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use polyselect::signal::{SIGKILL, SIGSEGV, SIGUSR1, SIGUSR2};
 use polyselect::{Backend, EventLoop};
@@ -18,6 +19,7 @@ pub const CASES: &[Case] = &[
     case!(two_loops_watch_the_same_signal),
     case!(what_cannot_be_handled_is_an_error),
     case!(a_storm_is_not_lost),
+    case!(a_signal_of_an_iteration_that_panicked_runs_in_the_next in virtual time),
     case!(what_nobody_watches_any_more_wakes_nobody in virtual time),
 ];
 
@@ -108,6 +110,22 @@ fn a_storm_is_not_lost(backend: Backend) {
         }
         assert_eq!(event_loop.state, round);
     }
+}
+
+fn a_signal_of_an_iteration_that_panicked_runs_in_the_next(backend: Backend) {
+    let (left, _right) = pair();
+    let mut event_loop = open(backend, 0);
+    let key = event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
+    event_loop.register(left, W, |_, _, _| panic!("as planned")).unwrap();
+    raise(SIGUSR1);
+    // The wait takes the wake of the signal, and finds the source ready.
+    let turn = catch_unwind(AssertUnwindSafe(|| event_loop.turn(SURELY)));
+    assert!(turn.is_err(), "the panic passes through");
+    let start = now();
+    event_loop.turn(SURELY).unwrap();
+    assert_eq!(event_loop.state, 1);
+    assert!(now() - start < SURELY, "it waited with a signal to handle");
+    event_loop.remove_signal(key).unwrap();
 }
 
 fn what_nobody_watches_any_more_wakes_nobody(backend: Backend) {
