@@ -100,7 +100,7 @@ fn also_after_the_selector_has_moved(backend: Backend) {
 }
 
 fn a_listener_lets_its_port_go(backend: Backend) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let listener = TcpListener::bind((own_loopback(), 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let mut selector = open(backend);
     let key = selector.register(listener, R, ()).unwrap();

@@ -170,7 +170,7 @@ fn the_address_is_free_when_wait_closed_returns(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {
-            let mut addr = SocketAddr::from(([127, 0, 0, 1], 0));
+            let mut addr = SocketAddr::from((own_loopback(), 0));
             for _ in 0..5 {
                 let server = asyncio::start_server(addr, echo).unwrap();
                 addr = server.local_addr().unwrap();
@@ -187,7 +187,7 @@ fn the_address_is_free_when_stop_returns(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {
-            let mut addr = SocketAddr::from(([127, 0, 0, 1], 0));
+            let mut addr = SocketAddr::from((own_loopback(), 0));
             for grace in [SURELY, Duration::ZERO, SURELY, Duration::ZERO] {
                 let server = asyncio::start_server(addr, echo).unwrap();
                 addr = server.local_addr().unwrap();
@@ -202,7 +202,7 @@ fn the_address_is_free_when_stop_has_cut_connections_off(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {
-            let server = asyncio::start_server(([127, 0, 0, 1], 0), echo).unwrap();
+            let server = asyncio::start_server((own_loopback(), 0), echo).unwrap();
             let addr = server.local_addr().unwrap();
             let clients: Vec<_> = (0..3).map(|_| connect(addr)).collect();
             while server.connections() < clients.len() {

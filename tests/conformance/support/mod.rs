@@ -13,7 +13,7 @@ pub mod process;
 mod virtual_time;
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use polyselect::{Backend, Event, Events, Interest, Key, Ready, Selector};
@@ -36,6 +36,18 @@ pub const A_WHILE: Duration = Duration::from_millis(20);
 
 pub fn open<S, D>(backend: Backend) -> Selector<S, D> {
     Selector::with_backend(backend).expect("opens")
+}
+
+/// An address of loopback for the case alone, so that no other process can take a port that is free for a moment. Each
+/// case has a process of its own; systems other than Linux have one such address only.
+pub fn own_loopback() -> IpAddr {
+    if cfg!(target_os = "linux") {
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        // Neither 127.0.0.1 nor a broadcast address.
+        IpAddr::from([127, 64 | high & 63, middle, low.clamp(1, 254)])
+    } else {
+        IpAddr::from([127, 0, 0, 1])
+    }
 }
 
 /// Ends the case, because the system lacks what it needs.
