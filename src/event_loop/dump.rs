@@ -135,4 +135,29 @@ impl<T: 'static> EventLoop<T> {
         }
         list
     }
+
+    /// Panics unless the loop has nothing left: no source, signal, child, task, timer, call or remote. For the end of a
+    /// test; the message is that of [`dump`](Self::dump).
+    ///
+    /// # Panics
+    ///
+    /// If something is left.
+    ///
+    /// ```
+    /// use polyselect::EventLoop;
+    /// use polyselect::testing::{Disorder, Lab};
+    /// use std::time::Duration;
+    ///
+    /// let lab = Lab::new(1, Disorder::none());
+    /// let mut event_loop = EventLoop::in_lab(&lab, ())?;
+    /// let timer = event_loop.call_later(Duration::from_secs(1), |_loop| {});
+    /// event_loop.cancel(timer)?;
+    /// event_loop.assert_nothing_left();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "testing")]
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        assert!(self.has_nothing_left(), "something is left: {}", self.dump());
+    }
 }

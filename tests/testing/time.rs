@@ -271,3 +271,24 @@ fn another_backend_and_a_nested_loop_stay_in_the_lab() {
         assert_eq!((inner.borrow().state, lab.elapsed()), (11, HOUR));
     }
 }
+
+#[test]
+fn what_is_left_in_a_loop_is_listed_with_its_place() {
+    let lab = lab();
+    let mut event_loop = EventLoop::in_lab(&lab, ()).unwrap();
+    event_loop.assert_nothing_left();
+    let (_left, right) = UnixStream::pair().unwrap();
+    let key = event_loop.register(right, Interest::READABLE, |_, _, _| Ok(Next::Keep)).unwrap();
+    let line = line!() - 1;
+    let message = message_of(|| event_loop.assert_nothing_left());
+    assert!(message.contains(&format!("{}:{line}:", file!())), "{message}");
+    event_loop.unregister(key).unwrap();
+    let timer = event_loop.call_later(HOUR, |_loop| ());
+    assert!(message_of(|| event_loop.assert_nothing_left()).contains("1 timers"));
+    event_loop.cancel(timer).unwrap();
+    let task = event_loop.spawn_named("worker", std::future::pending::<()>());
+    assert!(message_of(|| event_loop.assert_nothing_left()).contains("worker"));
+    drop(task);
+    event_loop.run_until_idle().unwrap();
+    event_loop.assert_nothing_left();
+}
