@@ -1,4 +1,5 @@
-//! Prints what each task of a running program waits for, when it gets SIGUSR1: `python -m asyncio ps` for this crate.
+//! Prints what each task of a running program waits for, when it gets SIGUSR1, as `python -m asyncio ps` does. The
+//! documents have none.
 //!
 //! ```text
 //! cargo run --features async --example asyncio_ps
