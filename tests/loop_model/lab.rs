@@ -78,6 +78,10 @@ mod imp {
         pub late_calls: u64,
     }
 
+    /// Time always goes at the real pace.
+    pub struct Outside;
+
+    #[allow(clippy::unused_self)]
     impl Lab {
         pub fn new(_program: &impl std::fmt::Debug) -> Self {
             Self { late_calls: 0 }
@@ -91,7 +95,9 @@ mod imp {
             Instant::now()
         }
 
-        pub fn outside(&self) {}
+        pub fn outside(&self) -> Outside {
+            Outside
+        }
 
         pub fn pass(&self, _: Duration) {}
     }
