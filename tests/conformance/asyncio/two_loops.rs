@@ -146,12 +146,14 @@ fn begin_in_a_loop_that_goes<R>(backend: Backend, future: Pin<&mut impl Future<O
 }
 
 fn a_sleep_that_began_in_a_loop_that_is_gone_ends_in_the_next(backend: Backend) {
+    // Long enough that it is not over before the second loop on a busy machine.
+    let delay = 25 * A_WHILE;
     let start = now();
-    let mut sleep = pin!(asyncio::sleep(A_WHILE));
+    let mut sleep = pin!(asyncio::sleep(delay));
     begin_in_a_loop_that_goes(backend, sleep.as_mut());
     begin_in_a_loop_that_goes(backend, sleep.as_mut());
     let ended = open(backend, ()).block_on(with_a_limit(sleep)).unwrap();
-    assert!(ended && now() - start >= A_WHILE);
+    assert!(ended && now() - start >= delay);
 }
 
 /// Waits for a future for as long as a test waits. The limit is a thread's, not a timer's of the loop.
