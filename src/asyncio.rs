@@ -42,7 +42,6 @@ mod source;
 mod state;
 mod stream_writer;
 mod streams;
-mod this_thread;
 mod thread;
 mod time;
 mod waiters;
@@ -50,6 +49,8 @@ mod waiters;
 use std::future::Future;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, atomic};
+
+use crate::this_thread::this_thread;
 
 pub use group::{Shield, TaskGroup, gather, shield};
 pub use intervals::{Interval, interval};
@@ -71,7 +72,6 @@ pub use signals::{Signals, signal};
 pub use source::Async;
 pub use stream_writer::StreamWriter;
 pub use streams::StreamReader;
-use this_thread::this_thread;
 pub use thread::{ToThread, to_thread};
 pub use time::{Sleep, now, sleep, sleep_until, yield_now};
 
@@ -93,7 +93,7 @@ pub use time::{Sleep, now, sleep, sleep_until, yield_now};
 /// ```
 #[track_caller]
 pub fn spawn<R: 'static>(future: impl Future<Output = R> + 'static) -> JoinHandle<R> {
-    let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
+    let runtime = Runtime::expect_current();
     runtime.spawn(future, Location::caller())
 }
 
@@ -116,6 +116,6 @@ pub fn spawn_named<R: 'static>(
     name: impl Into<String>,
     future: impl Future<Output = R> + 'static,
 ) -> JoinHandle<R> {
-    let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
+    let runtime = Runtime::expect_current();
     runtime.spawn_named(Some(name.into().into_boxed_str()), future, Location::caller())
 }

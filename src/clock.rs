@@ -3,10 +3,17 @@
 //! Whatever a lab changes above the backend goes through here too, so that without the feature `testing` nothing of it
 //! is left.
 
+use std::time::Duration;
+
 #[cfg(feature = "testing")]
 pub(crate) use in_lab::{Clock, OutsideWork};
 #[cfg(not(feature = "testing"))]
 pub(crate) use of_system::{Clock, OutsideWork};
+
+/// Saturates at 584 years.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 #[cfg(feature = "testing")]
 mod in_lab {

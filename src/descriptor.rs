@@ -55,15 +55,22 @@ impl Descriptor {
         matches!(self.kind(), FileKind::NeverBlocks | FileKind::Device)
     }
 
-    /// The kind of file. One `fstat`; `Other` if that fails.
-    #[cfg(any(epoll, kqueue, mio))]
-    pub(crate) fn kind(self) -> FileKind {
-        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    /// The result of an `fstat`.
+    #[cfg(any(epoll, kqueue, mio, all(unix, feature = "testing")))]
+    fn status(self) -> std::io::Result<std::fs::Metadata> {
         use std::{fs::File, mem::ManuallyDrop, os::fd::FromRawFd};
 
         // SAFETY: as in `borrow`; this second owner is never dropped, so it does not close the descriptor.
         let file = ManuallyDrop::new(unsafe { File::from_raw_fd(self.0) });
-        let Ok(status) = file.metadata() else { return FileKind::Other };
+        file.metadata()
+    }
+
+    /// The kind of file. One `fstat`; `Other` if that fails.
+    #[cfg(any(epoll, kqueue, mio))]
+    pub(crate) fn kind(self) -> FileKind {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+        let Ok(status) = self.status() else { return FileKind::Other };
         let kind = status.file_type();
         if kind.is_file() || kind.is_dir() || kind.is_block_device() {
             FileKind::NeverBlocks
@@ -85,11 +92,8 @@ impl Descriptor {
     #[cfg(all(unix, feature = "testing"))]
     pub(crate) fn file_id(self) -> Option<FileId> {
         use std::os::unix::fs::{FileTypeExt, MetadataExt};
-        use std::{fs::File, mem::ManuallyDrop, os::fd::FromRawFd};
 
-        // SAFETY: as in `borrow`; this second owner is never dropped, so it does not close the descriptor.
-        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(self.0) });
-        let status = file.metadata().ok()?;
+        let status = self.status().ok()?;
         let kind = status.file_type();
         let is_known = kind.is_socket() || kind.is_fifo();
         is_known.then(|| FileId { device: status.dev(), number: status.ino() })

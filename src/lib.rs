@@ -203,6 +203,7 @@ pub mod signal;
 mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod this_thread;
 mod timer;
 mod waker;
 mod write_queue;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::net::addr::SocketAddrArg;
 use rustix::net::{self, AddressFamily, SocketType};
 
 use super::source::Async;
@@ -36,7 +37,8 @@ impl Async<TcpStream> {
         let location = Location::caller();
         async move {
             let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-            connect(TcpStream::from(stream_socket(family)?), addr, location).await
+            let socket = TcpStream::from(stream_socket(family)?);
+            connect(socket, &addr, location, TcpStream::take_error).await
         }
     }
 
@@ -70,7 +72,7 @@ impl Async<TcpStream> {
         async move {
             let socket = socket.into();
             socket.set_nonblocking(true)?;
-            connect(socket, addr, location).await
+            connect(socket, &addr, location, TcpStream::take_error).await
         }
     }
 }
@@ -98,22 +100,21 @@ impl Async<UnixStream> {
         let location = Location::caller();
         async move {
             let addr = net::SocketAddrUnix::new(path.as_ref())?;
-            let socket = stream_socket(AddressFamily::UNIX)?;
-            begun(net::connect(&socket, &addr))?;
-            let conn = Self::of_nonblocking(UnixStream::from(socket), location);
-            established(conn, UnixStream::take_error).await
+            let socket = UnixStream::from(stream_socket(AddressFamily::UNIX)?);
+            connect(socket, &addr, location, UnixStream::take_error).await
         }
     }
 }
 
-async fn connect(
-    socket: TcpStream,
-    addr: SocketAddr,
+/// Connects a non-blocking socket.
+async fn connect<S: AsFd + 'static>(
+    socket: S,
+    addr: &impl SocketAddrArg,
     location: &'static Location<'static>,
-) -> io::Result<Async<TcpStream>> {
-    begun(net::connect(&socket, &addr))?;
-    let conn = Async::of_nonblocking(socket, location);
-    established(conn, TcpStream::take_error).await
+    take_error: fn(&S) -> io::Result<Option<io::Error>>,
+) -> io::Result<Async<S>> {
+    begun(net::connect(&socket, addr))?;
+    established(Async::of_nonblocking(socket, location), take_error).await
 }
 
 /// A non-blocking socket that child processes do not inherit.

@@ -81,7 +81,7 @@ impl<R: 'static, E: 'static> TaskGroup<R, E> {
     #[track_caller]
     pub fn spawn(&mut self, future: impl Future<Output = Result<R, E>> + 'static) {
         let notice = Notice { ended: Rc::clone(&self.ended), number: self.tasks.len() };
-        let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
+        let runtime = Runtime::expect_current();
         let task = async move {
             let _notice = notice;
             future.await

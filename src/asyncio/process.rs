@@ -7,13 +7,12 @@ use std::pin::{Pin, pin};
 use std::process::{Child, Command, ExitStatus, Output};
 use std::task::Poll;
 
+use super::runtime::Runtime;
 use super::source::Async;
 use super::thread::to_thread;
 use crate::child;
 use crate::clock::OutsideWork;
 use crate::source::nonblocking;
-
-use super::runtime::Runtime;
 
 /// A child process: asyncio's `Process`.
 ///

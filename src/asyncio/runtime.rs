@@ -98,12 +98,25 @@ impl Runtime {
         })
     }
 
+    /// As [`current`](Self::current).
+    ///
+    /// # Panics
+    ///
+    /// Outside of tasks.
+    #[track_caller]
+    pub(super) fn expect_current() -> Rc<Self> {
+        Self::current().unwrap_or_else(|error| panic!("{error}"))
+    }
+
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
 
     /// The clock of the loop that polls the caller; outside of tasks the one that a new loop would have.
     pub(super) fn current_clock() -> Clock {
+        if cfg!(not(feature = "testing")) {
+            return Clock::current();
+        }
         let of_loop = CURRENT.with_borrow(|current| Some(current.as_ref()?.clock.clone()));
         of_loop.unwrap_or_else(Clock::current)
     }
@@ -111,7 +124,7 @@ impl Runtime {
     /// How much of `length` a read or a write moves: all, outside of a lab.
     #[inline]
     pub(super) fn shortened(length: usize) -> usize {
-        if cfg!(feature = "testing") { Self::current_clock().shortened(length) } else { length }
+        Self::current_clock().shortened(length)
     }
 
     /// The address of the loop that polls the caller, to compare it with; null outside of tasks.

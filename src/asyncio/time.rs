@@ -120,7 +120,7 @@ impl Future for Sleep {
             // The loop that it was polled in before is gone, or is not the one that polls it now.
             _ => self.give_up(),
         }
-        let runtime = Runtime::current().unwrap_or_else(|error| panic!("{error}"));
+        let runtime = Runtime::expect_current();
         let Some(deadline) = self.deadline.moment(runtime.clock()) else { return Poll::Pending };
         let alarm = Alarm::new(deadline, context.waker());
         runtime.push_alarm(AlarmRequest::Set(Rc::clone(&alarm)));

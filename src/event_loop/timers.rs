@@ -10,7 +10,7 @@ use super::call_user::{Iteration, Place, Registrant, Replaced};
 use super::{EventLoop, errors};
 #[cfg(feature = "async")]
 use crate::asyncio::Alarm;
-use crate::clock::Clock;
+use crate::clock::{Clock, nanoseconds};
 use crate::timer::wheel::{Handle, Wheel};
 use crate::timer::{Owner, TimerClock, TimerKey};
 
@@ -305,9 +305,4 @@ impl<T: 'static> EventLoop<T> {
         }
         Ok(())
     }
-}
-
-/// Saturates at 584 years.
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 
 use super::decisions::Kind;
 use super::lab::Lab;
-use super::time::nanoseconds;
 use crate::accept::Listener;
+use crate::clock::nanoseconds;
 use crate::descriptor::Descriptor;
 use crate::source::Source;
 

@@ -1,12 +1,10 @@
 //! Work outside of a lab: while there is some, time goes at the real pace.
 
-// They are const; clippy does not see it on some targets.
-#![allow(clippy::missing_const_for_thread_local)]
-
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::lab::Lab;
+use crate::this_thread::this_thread;
 
 /// The guards of a lab.
 pub(super) struct Guards {
@@ -23,12 +21,6 @@ impl Guards {
         let (outside, is_unguarded) = (AtomicUsize::new(outside), AtomicBool::new(false));
         Self { thread: this_thread(), outside, is_unguarded }
     }
-}
-
-/// A number that no other living thread has. May be called inside a signal.
-fn this_thread() -> usize {
-    thread_local!(static PLACE: u8 = const { 0 });
-    PLACE.with(|place| std::ptr::from_ref(place).addr())
 }
 
 impl Lab {

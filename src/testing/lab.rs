@@ -10,9 +10,10 @@ use super::disorder::Disorder;
 use super::guards::Guards;
 use super::log::{Entry, Log};
 use super::pollers::Pollers;
-use super::time::{Time, nanoseconds};
+use super::time::Time;
 #[cfg(unix)]
 use super::wires::Wires;
+use crate::clock::nanoseconds;
 
 /// How far the moments of a lab are ahead of the system's clock, so that the two are never confused.
 const AHEAD: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::time::nanoseconds;
+use crate::clock::nanoseconds;
 
 /// How many bytes are under way in one direction at most.
 pub(super) const WINDOW: usize = 64 * 1024;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock::nanoseconds;
+
 /// The longest delay, stall and late end of a wait: 10 ms.
 pub(super) const SHORTLY: u64 = 10_000_000;
 
@@ -69,9 +71,4 @@ impl Time {
         }
         Ok(())
     }
-}
-
-/// Saturates at 584 years.
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

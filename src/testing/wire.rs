@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::decisions::Kind;
 use super::lab::Lab;
 use super::link::Link;
-use super::time::{SHORTLY, nanoseconds};
+use super::time::SHORTLY;
+use crate::clock::nanoseconds;
 
 /// The connection between two streams of [`Lab::stream_pair`].
 ///

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, nanoseconds};
 
 /// A clock that counts nanoseconds since it was started; it never goes back.
 pub(crate) struct TimerClock {
@@ -30,12 +30,11 @@ impl TimerClock {
 
     /// The time that this clock shows at `moment`.
     pub(crate) fn at(&self, moment: Instant) -> u64 {
-        let nanoseconds = |since: u128| u64::try_from(since).unwrap_or(u64::MAX);
         match moment.checked_duration_since(self.start) {
-            Some(after) => Self::START.saturating_add(nanoseconds(after.as_nanos())),
+            Some(after) => Self::START.saturating_add(nanoseconds(after)),
             None => {
                 let before = self.start.saturating_duration_since(moment);
-                Self::START.saturating_sub(nanoseconds(before.as_nanos()))
+                Self::START.saturating_sub(nanoseconds(before))
             }
         }
     }
