@@ -11,7 +11,7 @@ bitflags! {
     /// `READABLE`, `WRITABLE` and `PRIORITY` mean the same on every backend, and are set only if the
     /// [`Interest`] asks for them. A hang-up or an error satisfies `READABLE` and `WRITABLE`, because the
     /// read or write that follows reports it without blocking. The other flags are details: they are set
-    /// where the backend can tell, whatever the interest.
+    /// where the backend reports them, whatever the interest.
     ///
     /// With B for the bits that `poll` reports:
     ///

@@ -176,7 +176,7 @@ impl<S: Source> Flaky<S> {
         if state.pollers.is_silent(descriptor, now) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let longest = 2 * nanoseconds(faults.delay);
+        let longest = nanoseconds(faults.delay).saturating_mul(2);
         let Some((_, time)) = state.decide(faults.would_block, Kind::WouldBlock, longest) else {
             return Ok(());
         };
@@ -184,24 +184,23 @@ impl<S: Source> Flaky<S> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// How much of `length` moves.
-    fn shortened(&self, length: usize) -> usize {
-        self.silence.lab.shorten(self.faults.short, length)
+    /// Fails, or returns how much of `length` moves, as the lab decides.
+    fn transfer(&self, length: usize) -> io::Result<usize> {
+        self.check()?;
+        Ok(self.silence.lab.shorten(self.faults.short, length))
     }
 }
 
 impl<S: Source + Read> Read for Flaky<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.check()?;
-        let length = self.shortened(buffer.len());
+        let length = self.transfer(buffer.len())?;
         self.source.read(&mut buffer[..length])
     }
 }
 
 impl<S: Source + Write> Write for Flaky<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.check()?;
-        let length = self.shortened(bytes.len());
+        let length = self.transfer(bytes.len())?;
         self.source.write(&bytes[..length])
     }
 
@@ -215,8 +214,7 @@ macro_rules! read_by_reference {
     ($($source:ty),*) => {$(
         impl Read for &Flaky<$source> {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.check()?;
-                let length = self.shortened(buffer.len());
+                let length = self.transfer(buffer.len())?;
                 (&self.source).read(&mut buffer[..length])
             }
         }
@@ -227,8 +225,7 @@ macro_rules! write_by_reference {
     ($($source:ty),*) => {$(
         impl Write for &Flaky<$source> {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.check()?;
-                let length = self.shortened(bytes.len());
+                let length = self.transfer(bytes.len())?;
                 (&self.source).write(&bytes[..length])
             }
 

@@ -165,7 +165,7 @@ impl Lab {
 
     /// Whether a moment may be of this lab's clock; moments from long before its start are counted in.
     pub(crate) fn has_moment(&self, moment: Instant) -> bool {
-        self.0.is_real || moment + AHEAD / 2 > self.0.start
+        self.0.is_real || moment.checked_add(AHEAD / 2).is_none_or(|moment| moment > self.0.start)
     }
 
     /// Lets time pass while the caller has the thread: what falls due meanwhile is late.
@@ -316,19 +316,19 @@ impl Lab {
     /// Puts ready tasks into another order.
     #[cfg(feature = "async")]
     pub(crate) fn shuffle_tasks<I>(&self, tasks: &mut [I]) {
-        if tasks.len() > 1
-            && let Some(decision) = self.decide(self.0.disorder.tasks, Kind::Tasks)
-        {
-            decision.shuffle(tasks);
-        }
+        self.shuffle(self.0.disorder.tasks, Kind::Tasks, tasks);
     }
 
     /// Puts timers of equal deadlines into another order.
     pub(crate) fn shuffle_timers<I>(&self, timers: &mut [I]) {
-        if timers.len() > 1
-            && let Some(decision) = self.decide(self.0.disorder.timers, Kind::Timers)
+        self.shuffle(self.0.disorder.timers, Kind::Timers, timers);
+    }
+
+    pub(super) fn shuffle<I>(&self, chance: u8, kind: Kind, items: &mut [I]) {
+        if items.len() > 1
+            && let Some(decision) = self.decide(chance, kind)
         {
-            decision.shuffle(timers);
+            decision.shuffle(items);
         }
     }
 

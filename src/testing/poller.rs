@@ -69,15 +69,10 @@ impl LabPoller {
         // Backends differ in the order of their events, and a run must not.
         self.batch.sort_by_key(|(token, _)| token.key().slot());
         self.complete_edges();
-        let disorder = self.lab.disorder();
         self.add_spurious_edge();
         let mut batch = std::mem::take(&mut self.batch);
         batch.retain(|&(token, _)| !self.is_withheld(token));
-        if batch.len() > 1
-            && let Some(decision) = self.lab.decide(disorder.order, Kind::Order)
-        {
-            decision.shuffle(&mut batch);
-        }
+        self.lab.shuffle(self.lab.disorder().order, Kind::Order, &mut batch);
         let mut state = self.lab.state();
         for (token, found) in batch.drain(..) {
             events.push(token, found);
@@ -94,9 +89,6 @@ impl LabPoller {
     fn complete_edges(&mut self) {
         let mut state = self.lab.state();
         let poller = state.pollers.get(self.id);
-        if !poller.has_edges() {
-            return;
-        }
         for (token, found) in &mut self.batch {
             if *token != Token::WAKER
                 && let Some(watched) = poller.watched.get(&token.key().slot())
@@ -109,12 +101,12 @@ impl LabPoller {
 
     fn add_spurious_edge(&mut self) {
         let mut state = self.lab.state();
-        if !state.pollers.get(self.id).has_repeated_edges() {
+        let edges = state.pollers.get(self.id).may_be_spurious();
+        if edges.is_empty() {
             return;
         }
         let chance = self.lab.disorder().spurious;
         let Some((decision, _)) = state.decide(chance, Kind::Spurious, 0) else { return };
-        let edges = state.pollers.get(self.id).may_be_spurious();
         let chosen = edges[decision.below(edges.len() as u64) as usize];
         // Readiness is a hint; an urgent byte and the end of a stream are facts.
         let found = chosen.watch.interest().poll_bits() & (bits::IN | bits::OUT);

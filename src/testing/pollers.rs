@@ -25,10 +25,8 @@ pub(super) struct OpenPoller {
     pub(super) watched: BTreeMap<usize, Watched>,
     /// The slot of each descriptor.
     slots: BTreeMap<Descriptor, usize>,
-    /// How many of them are watched for edges.
-    edges: usize,
-    /// How many of those are not one-shot.
-    repeated_edges: usize,
+    /// The slots that may be reported without an edge; a one-shot may be disarmed.
+    repeated_edges: BTreeSet<usize>,
     /// Descriptors that have been silent, whose edges are reported again.
     rearm: Vec<Descriptor>,
     pub(super) has_waker: bool,
@@ -51,8 +49,7 @@ impl Pollers {
             backend,
             watched: BTreeMap::new(),
             slots: BTreeMap::new(),
-            edges: 0,
-            repeated_edges: 0,
+            repeated_edges: BTreeSet::new(),
             rearm: Vec::new(),
             has_waker: false,
             is_nested: false,
@@ -87,21 +84,17 @@ impl Pollers {
             return;
         }
         let slot = token.key().slot();
-        let before = if is_watched {
+        poller.repeated_edges.remove(&slot);
+        if is_watched {
             self.seen.extend(descriptor.file_id().map(|file| (descriptor, file)));
-            poller.edges += usize::from(watch.is_edge());
-            poller.repeated_edges += usize::from(has_repeated_edges(watch));
+            if watch.is_edge() && !watch.is_oneshot() {
+                poller.repeated_edges.insert(slot);
+            }
             poller.slots.insert(descriptor, slot);
-            poller.watched.insert(slot, Watched { descriptor, token, watch, is_owed: false })
+            poller.watched.insert(slot, Watched { descriptor, token, watch, is_owed: false });
         } else {
             poller.slots.remove(&descriptor);
-            poller.watched.remove(&slot)
-        };
-        if let Some(Watched { watch, .. }) = before {
-            poller.edges -= usize::from(watch.is_edge());
-            poller.repeated_edges -= usize::from(has_repeated_edges(watch));
-        }
-        if !is_watched {
+            poller.watched.remove(&slot);
             self.forget(descriptor);
         }
     }
@@ -173,20 +166,8 @@ impl OpenPoller {
         self.watched.get(self.slots.get(&descriptor)?)
     }
 
-    pub(super) fn has_edges(&self) -> bool {
-        self.edges > 0
-    }
-
-    /// The registrations that may be reported without an edge: a one-shot may be disarmed.
+    /// The registrations that may be reported without an edge.
     pub(super) fn may_be_spurious(&self) -> Vec<Watched> {
-        self.watched.values().filter(|it| has_repeated_edges(it.watch)).copied().collect()
+        self.repeated_edges.iter().map(|slot| self.watched[slot]).collect()
     }
-
-    pub(super) fn has_repeated_edges(&self) -> bool {
-        self.repeated_edges > 0
-    }
-}
-
-fn has_repeated_edges(watch: Watch) -> bool {
-    watch.is_edge() && !watch.is_oneshot()
 }

@@ -144,7 +144,7 @@ impl Wires {
                             }
                             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                             Err(_) => {
-                                // Nobody reads any more: the writer's next write fails.
+                                // The reader is gone: the writer's next write fails.
                                 let sender = selector[ends[1 - side]].source();
                                 sender.shutdown(Shutdown::Read).ok();
                                 direction.pieces.clear();

@@ -73,7 +73,7 @@ fn block_on(world: &Rc<World>, event_loop: &mut Loop, polls: usize) {
     let result = panics_as_planned(world, || {
         event_loop.block_on(async {
             if polls == 3 {
-                // Short, because time stands still while a source is always ready, but for the stalls of a lab.
+                // Short, because time stands still while a source is always ready, except for the stalls of a lab.
                 asyncio::sleep(Duration::from_micros(300)).await;
             }
             poll_fn(|context| {

@@ -75,7 +75,7 @@ impl World {
 
     fn handle(self: &Rc<Self>, stream: Async<TcpStream>) -> Served {
         let clients = self.clients.all();
-        // A client that has closed is no reason to fail. The timers of Nagle's algorithm go by the kernel's time.
+        // A client that has closed is not a failure. The timers of Nagle's algorithm go by the kernel's time.
         stream.get_ref().set_nodelay(true).ok();
         let (own, peer) = (stream.get_ref().local_addr().ok(), stream.get_ref().peer_addr().ok());
         let client = clients

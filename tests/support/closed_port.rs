@@ -1,4 +1,4 @@
-//! Ports of loopback that answer nobody, for as long as their socket lives: a port that was only closed
+//! Ports of loopback that take no connection or datagram while their socket lives: a port that was only closed
 //! could be given to another program, or to the very socket that connects to it.
 
 use std::net::{SocketAddr, UdpSocket};

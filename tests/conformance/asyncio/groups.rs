@@ -46,6 +46,18 @@ impl Drop for Alive {
     }
 }
 
+/// Spawns tasks that sleep until they are cancelled.
+fn spawn_sleepers(group: &mut TaskGroup<()>, count: &Rc<Cell<i32>>) {
+    for _ in 0..3 {
+        let alive = Alive::new(count);
+        group.spawn(async move {
+            let _alive = alive;
+            asyncio::sleep(SURELY).await;
+            Ok(())
+        });
+    }
+}
+
 fn assert_nothing_left(event_loop: &mut EventLoop) {
     event_loop.run().unwrap();
     let stats = event_loop.stats();
@@ -78,14 +90,7 @@ fn the_first_error_cancels_the_other_tasks_and_is_returned(backend: Backend) {
     let result: io::Result<Vec<()>> = event_loop
         .block_on(async move {
             let mut group = TaskGroup::new();
-            for _ in 0..3 {
-                let alive = Alive::new(&of_tasks);
-                group.spawn(async move {
-                    asyncio::sleep(SURELY).await;
-                    drop(alive);
-                    Ok(())
-                });
-            }
+            spawn_sleepers(&mut group, &of_tasks);
             group.spawn(async {
                 asyncio::sleep(STEP).await;
                 Err(ErrorKind::InvalidData.into())
@@ -122,13 +127,7 @@ fn no_task_outlives_join(backend: Backend) {
             let mut group = TaskGroup::new();
             // The error comes before the other tasks have been polled.
             group.spawn(async { Err(ErrorKind::InvalidData.into()) });
-            for _ in 0..3 {
-                let alive = Alive::new(&of_tasks);
-                group.spawn(async move {
-                    let _alive = alive;
-                    std::future::pending().await
-                });
-            }
+            spawn_sleepers(&mut group, &of_tasks);
             let result = group.join().await;
             assert_eq!(of_tasks.get(), 0, "a task outlives the group");
             result
@@ -145,11 +144,7 @@ fn a_dropped_group_cancels_its_tasks(backend: Backend) {
     event_loop
         .block_on(async move {
             let mut group = TaskGroup::<()>::new();
-            let alive = Alive::new(&of_tasks);
-            group.spawn(async move {
-                let _alive = alive;
-                std::future::pending().await
-            });
+            spawn_sleepers(&mut group, &of_tasks);
             asyncio::timeout(STEP, group.join()).await.unwrap_err();
         })
         .unwrap();
