@@ -6,9 +6,13 @@
 use std::time::Duration;
 
 #[cfg(feature = "testing")]
-pub(crate) use in_lab::{Clock, OutsideWork};
+use in_lab as imp;
 #[cfg(not(feature = "testing"))]
-pub(crate) use of_system::{Clock, OutsideWork};
+use of_system as imp;
+
+pub(crate) use imp::Clock;
+#[cfg(any(unix, feature = "async"))]
+pub(crate) use imp::OutsideWork;
 
 /// Saturates at 584 years.
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
@@ -21,12 +25,15 @@ mod in_lab {
     use std::time::Instant;
 
     use crate::backend::{AnyPoller, Backend};
-    use crate::testing::{Lab, LabPoller, Outside};
+    #[cfg(any(unix, feature = "async"))]
+    use crate::testing::Outside;
+    use crate::testing::{Lab, LabPoller};
 
     #[derive(Clone, Debug)]
     pub(crate) struct Clock(Option<Lab>);
 
     /// Work outside of the lab, if there is one: its time goes at the real pace.
+    #[cfg(any(unix, feature = "async"))]
     #[derive(Debug)]
     pub(crate) struct OutsideWork(#[allow(dead_code)] Option<Outside>); // For its destructor.
 
@@ -82,6 +89,7 @@ mod in_lab {
             }
         }
 
+        #[cfg(any(unix, feature = "async"))]
         pub(crate) fn outside_work(&self) -> OutsideWork {
             OutsideWork(self.0.as_ref().map(Lab::outside))
         }
@@ -140,6 +148,7 @@ mod of_system {
     #[derive(Clone, Debug)]
     pub(crate) struct Clock;
 
+    #[cfg(any(unix, feature = "async"))]
     #[derive(Debug)]
     pub(crate) struct OutsideWork;
 
@@ -179,6 +188,7 @@ mod of_system {
             moment
         }
 
+        #[cfg(any(unix, feature = "async"))]
         #[inline]
         pub(crate) fn outside_work(&self) -> OutsideWork {
             OutsideWork

@@ -113,7 +113,7 @@ async fn connect<S: AsFd + 'static>(
     location: &'static Location<'static>,
     take_error: fn(&S) -> io::Result<Option<io::Error>>,
 ) -> io::Result<Async<S>> {
-    begun(net::connect(&socket, addr))?;
+    begun(net::connect(socket.as_fd(), addr))?;
     established(Async::of_nonblocking(socket, location), take_error).await
 }
 

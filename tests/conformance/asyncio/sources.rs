@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use futures_lite::future::poll_once;
 use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop, Selector};
 
@@ -463,7 +462,8 @@ fn a_storm_of_signals_ends_no_wait_for_readiness(backend: Backend) {
         event_loop.turn(SURELY).unwrap();
         // The loop does not see this read, so the kernel is asked before the next wait.
         assert_eq!(left.get_ref().read(&mut [0]).unwrap(), 1);
-        let readable = event_loop.block_on(poll_once(left.readable())).unwrap();
+        let readable =
+            event_loop.block_on(futures_lite::future::poll_once(left.readable())).unwrap();
         readable.unwrap_or(Ok(())).unwrap();
     }
 }

@@ -3,6 +3,7 @@
 pub use clock::{enter, now, pass};
 
 #[cfg(feature = "testing")]
+#[allow(clippy::missing_const_for_thread_local)] // It is const; clippy does not see it on some targets.
 mod clock {
     use std::cell::RefCell;
     use std::thread;
