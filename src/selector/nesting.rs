@@ -11,15 +11,15 @@ impl<S, D> Selector<S, D> {
     /// Returns a duplicate of the backend's kernel object: a descriptor that is readable while a registration
     /// is ready. With it this selector can be registered with another selector or any other loop.
     ///
-    /// When it is readable, call [`select`](Self::select) with [`Duration::ZERO`]. It may be readable once
+    /// When it is readable, call [`select`](Self::select) with a timeout of zero. It may be readable once
     /// more than there are events: a `select` that returns none resets it. Only waiting for readability is
     /// allowed. From the first call on, changes are applied immediately, because an outer loop may be
     /// waiting; that costs a system call for each, also for those that cancel out.
     ///
     /// Files that are always ready (regular files, `/dev/null`) do not show in it, nor does the `INVALID` event
-    /// of a rejected change: the next `select` returns them. A
-    /// [`rebuild`](Self::rebuild) makes it stale: it is never readable again, and a new one must be
-    /// registered. Dropping the selector has the same effect. One `dup`; does not block.
+    /// of a rejected change: the next `select` returns them. A [`rebuild`](Self::rebuild) makes it stale: it is
+    /// never readable again, and a new one must be registered. Dropping the selector has the same effect. One
+    /// `dup`; does not block.
     ///
     /// # Errors
     ///
