@@ -1,10 +1,11 @@
-//! The functions of libcurl that the example calls. They are looked up when it starts, because this project builds
-//! without libcurl and its headers.
+//! The functions of libcurl that the example calls.
 
-#![allow(unsafe_code)] // Foreign functions, found by their names.
+#![allow(unsafe_code)] // Foreign functions.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::io;
+
+use crate::library::functions;
 
 /// A `CURL *` or a `CURLM *`.
 pub(crate) type Handle = *mut c_void;
@@ -47,71 +48,34 @@ pub(crate) const IN: c_int = 1;
 pub(crate) const OUT: c_int = 2;
 pub(crate) const POLL_REMOVE: c_int = 4;
 
-macro_rules! functions {
-    ($($name:ident = $symbol:literal: $type:ty;)*) => {
-        /// The library.
-        pub(crate) struct Libcurl {
-            $(pub(crate) $name: $type,)*
-        }
-
-        impl Libcurl {
-            /// Loads the library for as long as the process runs, and initialises it.
-            pub(crate) fn load() -> io::Result<Self> {
-                let library = NAMES.iter().find_map(|name| {
-                    // SAFETY: the name ends with a zero, and libcurl may be loaded at any time.
-                    let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
-                    (!library.is_null()).then_some(library)
-                });
-                let missing = || io::Error::new(io::ErrorKind::NotFound, "libcurl is not installed");
-                let library = library.ok_or_else(missing)?;
-                // SAFETY: the types are those of the library's header.
-                let libcurl = Self { $($name: unsafe { find(library, $symbol)? },)* };
-                // SAFETY: called once, and no other thread uses the library.
-                match unsafe { (libcurl.global_init)(GLOBAL_ALL) } {
-                    0 => Ok(libcurl),
-                    error => Err(io::Error::other(format!("curl_global_init returned {error}"))),
-                }
-            }
-        }
-    };
-}
-
 functions! {
-    global_init = c"curl_global_init": unsafe extern "C" fn(c_long) -> c_int;
-    easy_init = c"curl_easy_init": unsafe extern "C" fn() -> Handle;
-    easy_setopt = c"curl_easy_setopt": unsafe extern "C" fn(Handle, c_int, ...) -> c_int;
-    easy_cleanup = c"curl_easy_cleanup": unsafe extern "C" fn(Handle);
-    easy_strerror = c"curl_easy_strerror": unsafe extern "C" fn(c_int) -> *const c_char;
-    multi_init = c"curl_multi_init": unsafe extern "C" fn() -> Handle;
-    multi_setopt = c"curl_multi_setopt": unsafe extern "C" fn(Handle, c_int, ...) -> c_int;
-    multi_add_handle = c"curl_multi_add_handle": unsafe extern "C" fn(Handle, Handle) -> c_int;
-    multi_remove_handle = c"curl_multi_remove_handle":
+    Libcurl: &["libcurl.so.4", "libcurl.4.dylib", "libcurl.so"];
+    global_init = "curl_global_init": unsafe extern "C" fn(c_long) -> c_int;
+    easy_init = "curl_easy_init": unsafe extern "C" fn() -> Handle;
+    easy_setopt = "curl_easy_setopt": unsafe extern "C" fn(Handle, c_int, ...) -> c_int;
+    easy_cleanup = "curl_easy_cleanup": unsafe extern "C" fn(Handle);
+    easy_strerror = "curl_easy_strerror": unsafe extern "C" fn(c_int) -> *const c_char;
+    multi_init = "curl_multi_init": unsafe extern "C" fn() -> Handle;
+    multi_setopt = "curl_multi_setopt": unsafe extern "C" fn(Handle, c_int, ...) -> c_int;
+    multi_add_handle = "curl_multi_add_handle": unsafe extern "C" fn(Handle, Handle) -> c_int;
+    multi_remove_handle = "curl_multi_remove_handle":
         unsafe extern "C" fn(Handle, Handle) -> c_int;
-    multi_socket_action = c"curl_multi_socket_action":
+    multi_socket_action = "curl_multi_socket_action":
         unsafe extern "C" fn(Handle, c_int, c_int, *mut c_int) -> c_int;
-    multi_info_read = c"curl_multi_info_read":
+    multi_info_read = "curl_multi_info_read":
         unsafe extern "C" fn(Handle, *mut c_int) -> *const Message;
-    multi_strerror = c"curl_multi_strerror": unsafe extern "C" fn(c_int) -> *const c_char;
-    multi_cleanup = c"curl_multi_cleanup": unsafe extern "C" fn(Handle) -> c_int;
+    multi_strerror = "curl_multi_strerror": unsafe extern "C" fn(c_int) -> *const c_char;
+    multi_cleanup = "curl_multi_cleanup": unsafe extern "C" fn(Handle) -> c_int;
 }
 
-const NAMES: &[&CStr] = &[c"libcurl.so.4", c"libcurl.4.dylib", c"libcurl.so"];
-
-/// Finds a function by its name.
-///
-/// # Safety
-///
-/// `F` is the type of a pointer to that function.
-unsafe fn find<F: Copy>(library: *mut c_void, name: &CStr) -> io::Result<F> {
-    // SAFETY: the library is open, and the name ends with a zero.
-    let function = unsafe { libc::dlsym(library, name.as_ptr()) };
-    if function.is_null() {
-        let error = format!("libcurl lacks {}", name.to_string_lossy());
-        return Err(io::Error::new(io::ErrorKind::Unsupported, error));
+impl Libcurl {
+    pub(crate) fn initialise(&self) -> io::Result<()> {
+        // SAFETY: called once, and no other thread uses the library.
+        match unsafe { (self.global_init)(GLOBAL_ALL) } {
+            0 => Ok(()),
+            error => Err(io::Error::other(format!("curl_global_init returned {error}"))),
+        }
     }
-    assert_eq!(size_of::<F>(), size_of_val(&function));
-    // SAFETY: a pointer to a function is as large as this one, and has the type that the caller says.
-    Ok(unsafe { std::mem::transmute_copy(&function) })
 }
 
 /// An error of the library, with its text.

@@ -15,6 +15,9 @@ mod downloads;
 mod glue;
 #[cfg(unix)]
 mod libcurl;
+#[cfg(unix)]
+#[path = "../common/library.rs"]
+mod library;
 
 #[cfg(unix)]
 mod client {
@@ -43,7 +46,9 @@ mod client {
     pub(crate) fn main() -> io::Result<()> {
         let args = Args::parse();
         common::start_log();
-        let downloads = Downloads::new(Libcurl::load()?)?;
+        let libcurl = Libcurl::load()?;
+        libcurl.initialise()?;
+        let downloads = Downloads::new(libcurl)?;
         let mut event_loop = match args.backend {
             Some(backend) => EventLoop::with_backend(backend, downloads)?,
             None => EventLoop::new(downloads)?,

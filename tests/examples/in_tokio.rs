@@ -6,9 +6,9 @@ use crate::support::subject::{Busy, Subject};
 
 static SUBJECT: Subject = Subject { example: "in_tokio", answer: <[u8]>::to_vec };
 
-/// The backends with a descriptor. The runtime waits on the real kernel, which does not see all that happens in a
+/// The backends with a descriptor. The outer loop waits on the real kernel, which does not see all that happens in a
 /// simulated one.
-fn nesting() -> impl Iterator<Item = Backend> {
+pub(crate) fn nesting() -> impl Iterator<Item = Backend> {
     let is_simulated = |backend| cfg!(kqueue_sim) && backend == Backend::Kqueue;
     Backend::available()
         .filter(move |&backend| backend.capabilities().nesting && !is_simulated(backend))

@@ -29,7 +29,7 @@ fn download(
     command.args(arguments).arg("--into").arg(into).args(urls).env("no_proxy", "*");
     let output = command.output()?;
     let error = String::from_utf8(output.stderr)?;
-    if error.contains("libcurl is not installed") {
+    if error.contains("is not installed") {
         println!("skipped: libcurl is not installed");
         return Ok(None);
     }

@@ -45,6 +45,8 @@ mod ftp;
 mod headers;
 #[cfg(unix)]
 mod http_server;
+#[cfg(all(target_os = "linux", feature = "async"))]
+mod in_glib;
 #[cfg(target_os = "linux")]
 mod in_tokio;
 #[cfg(unix)]
@@ -105,6 +107,8 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     headers::trials,
     #[cfg(unix)]
     http_server::trials,
+    #[cfg(all(target_os = "linux", feature = "async"))]
+    in_glib::trials,
     #[cfg(target_os = "linux")]
     in_tokio::trials,
     #[cfg(unix)]
