@@ -7,7 +7,7 @@
 //! |---|---|
 //! | sources: reading, writing, accepting, connecting, datagrams | [`Async`] |
 //! | time | [`now`], [`sleep`], [`sleep_until`], [`interval`], [`timeout`], [`timeout_at`], [`Timeout`], [`yield_now`] |
-//! | child processes and signals | `Process` (Unix), [`signal`] |
+//! | child processes and signals | `Process` (Unix), [`signal`], `signal_info` (Linux) |
 //! | blocking work, and names | [`to_thread`], [`getaddrinfo`], [`open_connection`] |
 //! | other tasks | [`spawn`], [`JoinHandle`], [`TaskGroup`], [`gather`], [`shield`] |
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
@@ -37,6 +37,8 @@ mod runtime;
 mod server;
 mod serving;
 mod short_read;
+#[cfg(target_os = "linux")]
+mod signal_info;
 mod signals;
 mod source;
 mod state;
@@ -68,6 +70,8 @@ pub(crate) use runtime::{OPERATION_BUDGET, Runtime, Task};
 #[cfg(unix)]
 pub use server::start_unix_server;
 pub use server::{Server, serve, start_server, start_server_host};
+#[cfg(target_os = "linux")]
+pub use signal_info::{SignalInfo, SignalInfos, signal_info};
 pub use signals::{Signals, signal};
 pub use source::Async;
 pub use stream_writer::StreamWriter;

@@ -9,6 +9,8 @@ mod handler;
 use std::ffi::c_int;
 
 pub(crate) use handler::HandlerOfSignal;
+#[cfg(all(target_os = "linux", feature = "async"))]
+pub(crate) use handler::RECORD;
 
 macro_rules! signals {
     ($($(#[$attribute:meta])* $name:ident;)*) => {

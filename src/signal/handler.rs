@@ -1,21 +1,26 @@
-//! A handler that runs inside a signal.
+//! Handlers that run inside a signal.
 
 #![allow(unsafe_code)] // A handler must do nothing that is not safe inside a signal.
 
 use std::ffi::c_int;
 use std::io;
 use std::sync::Arc;
+#[cfg(all(target_os = "linux", feature = "async"))]
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook_registry::{self as registry, SigId};
 
+#[cfg(all(target_os = "linux", feature = "async"))]
+use crate::fork::HomeProcess;
 use crate::waker::Waker;
 
-/// A handler that raises flags and uses a waker, until this is dropped.
+/// A handler of a signal, until this is dropped.
+#[derive(Debug)]
 pub(crate) struct HandlerOfSignal(SigId);
 
 impl HandlerOfSignal {
-    /// Installs the handler beside those that exist.
+    /// Installs a handler beside those that exist: it raises flags and uses a waker.
     ///
     /// # Errors
     ///
@@ -25,10 +30,6 @@ impl HandlerOfSignal {
         flags: [Arc<AtomicBool>; N],
         waker: Waker,
     ) -> io::Result<Self> {
-        if registry::FORBIDDEN.contains(&signal) {
-            let message = format!("signal {signal} cannot be handled by a program");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
         let raise = move || {
             for flag in &flags {
                 flag.store(true, Ordering::Release);
@@ -38,15 +39,89 @@ impl HandlerOfSignal {
         };
         // SAFETY: the closure stores to atomics and writes to a descriptor by a system call, which are safe
         // inside a signal: no lock, no allocation, and no panic. The registry restores `errno`.
-        let id = unsafe { registry::register(signal, raise) }.map_err(|error| {
+        Self::new(signal, || unsafe { registry::register(signal, raise) })
+    }
+
+    /// Installs a handler that writes a record of each arrival to a pipe, which has to be non-blocking, and counts those
+    /// for which the pipe has no room. In a forked child it does neither.
+    ///
+    /// # Errors
+    ///
+    /// As [`install`](Self::install).
+    #[cfg(all(target_os = "linux", feature = "async"))]
+    pub(crate) fn install_recorder(
+        signal: c_int,
+        records: io::PipeWriter,
+        missed: Arc<AtomicU64>,
+    ) -> io::Result<Self> {
+        let home = HomeProcess::here();
+        let record = move |info: &libc::siginfo_t| {
+            if home.is_here() && rustix::io::write(&records, &record(info)).is_err() {
+                missed.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        // SAFETY: the closure loads and changes atomics and writes to a descriptor by a system call: no lock, no
+        // allocation, and no panic. The registry restores `errno`.
+        Self::new(signal, || unsafe { registry::register_sigaction(signal, record) })
+    }
+
+    fn new(signal: c_int, register: impl FnOnce() -> io::Result<SigId>) -> io::Result<Self> {
+        if registry::FORBIDDEN.contains(&signal) {
+            let message = format!("signal {signal} cannot be handled by a program");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        register().map(Self).map_err(|error| {
             io::Error::new(error.kind(), format!("signal {signal} cannot be handled: {error}"))
-        })?;
-        Ok(Self(id))
+        })
     }
 }
 
 impl Drop for HandlerOfSignal {
     fn drop(&mut self) {
         registry::unregister(self.0);
+    }
+}
+
+/// The number of bytes of a record: what is written at once is not divided.
+#[cfg(all(target_os = "linux", feature = "async"))]
+pub(crate) const RECORD: usize = 4 * size_of::<c_int>();
+
+/// Code, process, user, and the status of a child or the value of `sigqueue`.
+#[cfg(all(target_os = "linux", feature = "async"))]
+fn record(info: &libc::siginfo_t) -> [u8; RECORD] {
+    #[allow(clippy::multiple_unsafe_ops_per_block)] // One thing is read.
+    // SAFETY: the kernel fills the whole structure, and any bits are a number. Which of them mean something depends on
+    // the signal and the code.
+    let [pid, uid, last] = unsafe { [info.si_pid(), info.si_uid() as c_int, info.si_status()] };
+    let mut bytes = [0; RECORD];
+    let numbers = [info.si_code, pid, uid, last];
+    for (place, number) in bytes.chunks_exact_mut(size_of::<c_int>()).zip(numbers) {
+        place.copy_from_slice(&number.to_ne_bytes());
+    }
+    bytes
+}
+
+#[cfg(all(test, target_os = "linux", feature = "async"))]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn the_value_of_sigqueue_is_in_the_record() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let missed = Arc::<AtomicU64>::default();
+        let handler = HandlerOfSignal::install_recorder(libc::SIGWINCH, writer, missed).unwrap();
+        let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(42) };
+        let this_process = std::process::id().cast_signed();
+        // SAFETY: passes numbers to this process, which handles the signal.
+        let result = unsafe { libc::sigqueue(this_process, libc::SIGWINCH, value) };
+        assert_eq!(result, 0);
+        let mut record = [0; RECORD];
+        reader.read_exact(&mut record).unwrap();
+        assert_eq!(record[..4], libc::SI_QUEUE.to_ne_bytes());
+        let last = c_int::from_ne_bytes(record[RECORD - 4..].try_into().unwrap());
+        assert_eq!(last, if cfg!(target_endian = "little") { 42 } else { 0 });
+        drop(handler);
+        assert_eq!(reader.read(&mut record).unwrap(), 0);
     }
 }

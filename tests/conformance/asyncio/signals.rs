@@ -1,6 +1,8 @@
 //! Signals in tasks.
 
 use std::io::ErrorKind;
+#[cfg(target_os = "linux")]
+use std::process::Command;
 
 use polyselect::signal::{SIGKILL, SIGUSR1, SIGUSR2};
 use polyselect::{Backend, asyncio};
@@ -9,6 +11,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use crate::case;
 use crate::event_loop::open;
 use crate::support::harness::Case;
+#[cfg(target_os = "linux")]
+use crate::support::process::fork;
 use crate::support::*;
 
 pub const CASES: &[Case] = &[
@@ -18,6 +22,14 @@ pub const CASES: &[Case] = &[
     case!(an_arrival_is_not_lost_when_waiting_is_cancelled),
     case!(a_signal_that_cannot_be_handled_is_an_error),
     case!(a_dropped_stream_leaves_no_handler_that_writes),
+    #[cfg(target_os = "linux")]
+    case!(each_arrival_names_its_sender),
+    #[cfg(target_os = "linux")]
+    case!(a_child_that_ends_names_itself_and_its_status),
+    #[cfg(target_os = "linux")]
+    case!(arrivals_without_room_are_counted),
+    #[cfg(target_os = "linux")]
+    case!(a_signal_of_a_forked_child_is_no_arrival_of_the_parent),
 ];
 
 fn raise(signal: Signal) {
@@ -75,4 +87,65 @@ fn a_dropped_stream_leaves_no_handler_that_writes(backend: Backend) {
     drop(asyncio::signal(SIGUSR1).unwrap());
     raise(Signal::USR1);
     event_loop.block_on(asyncio::timeout(SURELY, kept.recv())).unwrap().unwrap().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+fn each_arrival_names_its_sender(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let mut infos = asyncio::signal_info(SIGUSR1).unwrap();
+    let kill = format!("kill -USR1 {}", std::process::id());
+    let mut other = Command::new("sh").args(["-c", &kill]).spawn().unwrap();
+    let senders = [other.id(), std::process::id()];
+    other.wait().unwrap();
+    raise(Signal::USR1);
+    for sender in senders {
+        let info = event_loop.block_on(asyncio::timeout(SURELY, infos.recv()));
+        let info = info.unwrap().unwrap().unwrap();
+        assert_eq!(info.pid(), Some(sender));
+        assert_eq!(info.uid(), Some(rustix::process::getuid().as_raw()));
+        assert_eq!((info.code(), info.status(), info.value()), (libc::SI_USER, None, None));
+    }
+    event_loop.block_on(asyncio::timeout(A_WHILE, infos.recv())).unwrap().unwrap_err();
+}
+
+#[cfg(target_os = "linux")]
+fn a_child_that_ends_names_itself_and_its_status(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let mut infos = asyncio::signal_info(polyselect::signal::SIGCHLD).unwrap();
+    let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+    let info = event_loop.block_on(asyncio::timeout(SURELY, infos.recv()));
+    let info = info.unwrap().unwrap().unwrap();
+    assert_eq!(info.pid(), Some(child.id()));
+    assert_eq!((info.code(), info.status()), (libc::CLD_EXITED, Some(3)));
+    child.wait().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+fn arrivals_without_room_are_counted(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let mut infos = asyncio::signal_info(SIGUSR1).unwrap();
+    let mut sent = 0;
+    while infos.missed() < 3 {
+        raise(Signal::USR1);
+        sent += 1;
+    }
+    assert!(sent >= 256 + 3, "{sent} signals filled the pipe");
+    for _ in 0..sent - 3 {
+        event_loop.block_on(infos.recv()).unwrap().unwrap();
+    }
+    event_loop.block_on(asyncio::timeout(A_WHILE, infos.recv())).unwrap().unwrap_err();
+    raise(Signal::USR1);
+    event_loop.block_on(asyncio::timeout(SURELY, infos.recv())).unwrap().unwrap().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+fn a_signal_of_a_forked_child_is_no_arrival_of_the_parent(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let mut infos = asyncio::signal_info(SIGUSR1).unwrap();
+    fork(|| raise(Signal::USR1)).join();
+    event_loop.block_on(asyncio::timeout(A_WHILE, infos.recv())).unwrap().unwrap_err();
+    assert_eq!(infos.missed(), 0);
+    raise(Signal::USR1);
+    let info = event_loop.block_on(asyncio::timeout(SURELY, infos.recv()));
+    assert_eq!(info.unwrap().unwrap().unwrap().pid(), Some(std::process::id()));
 }

@@ -1,0 +1,150 @@
+//! [`signal_info`]: signals in tasks, with who sent them.
+
+use std::ffi::c_int;
+use std::io::{self, PipeReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::source::Async;
+use crate::signal::{HandlerOfSignal, RECORD, SIGCHLD};
+use crate::source::nonblocking;
+
+/// Handles a signal by a stream of its arrivals, each with what the kernel says of it (`siginfo_t`). Linux only.
+///
+/// It is like [`signal`](super::signal), but arrivals do not coalesce here: each is a record in a pipe, and
+/// [`missed`](SignalInfos::missed) counts those for which the pipe has no room. The kernel still keeps only one arrival
+/// of a signal that is pending already, unless it is a real-time signal.
+///
+/// The records are made by a handler and not by a `signalfd`, which has nothing to read unless every thread of the process
+/// blocks the signal. Opens two descriptors; does not block.
+///
+/// # Errors
+///
+/// `InvalidInput` for signals that cannot be handled (`SIGKILL`, `SIGSTOP`, `SIGSEGV` and their like), and the errors of
+/// opening the pipe.
+///
+/// See [`SignalInfos`] for an example.
+pub fn signal_info(signal: c_int) -> io::Result<SignalInfos> {
+    let (reader, writer) = io::pipe()?;
+    let missed = Arc::default();
+    let handler =
+        HandlerOfSignal::install_recorder(signal, nonblocking(writer)?, Arc::clone(&missed))?;
+    Ok(SignalInfos { _handler: handler, signal, missed, source: Async::new(nonblocking(reader)?)? })
+}
+
+/// The arrivals of a signal, with who sent them; [`signal_info`] returns it.
+///
+/// ```
+/// use polyselect::signal::SIGHUP;
+/// use polyselect::{EventLoop, asyncio};
+///
+/// EventLoop::new(())?.block_on(async {
+///     let mut reloads = asyncio::signal_info(SIGHUP)?;
+///     # rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP)?;
+///     let info = reloads.recv().await?;
+///     assert_eq!(info.pid(), Some(std::process::id()));
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SignalInfos {
+    /// Dropped before the pipe's reader: a write without a reader would be a signal of its own.
+    _handler: HandlerOfSignal,
+    signal: c_int,
+    missed: Arc<AtomicU64>,
+    source: Async<PipeReader>,
+}
+
+impl SignalInfos {
+    /// Waits for the next arrival. None is lost when this is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// As [`Async::readable`].
+    ///
+    /// See [`SignalInfos`] for an example.
+    pub async fn recv(&mut self) -> io::Result<SignalInfo> {
+        let mut record = [0; RECORD];
+        self.source.read_with(|mut pipe: &PipeReader| pipe.read_exact(&mut record)).await?;
+        let mut numbers = record.chunks_exact(size_of::<c_int>()).map(|number| {
+            c_int::from_ne_bytes(number.try_into().expect("chunks have the size of a number"))
+        });
+        let mut next = || numbers.next().expect("a record has four numbers");
+        Ok(SignalInfo { signal: self.signal, code: next(), pid: next(), uid: next(), last: next() })
+    }
+
+    /// Returns how many arrivals had no room in the pipe, which takes at least 256.
+    ///
+    /// ```
+    /// # use polyselect::{EventLoop, asyncio, signal::SIGHUP};
+    /// # EventLoop::new(())?.block_on(async {
+    /// assert_eq!(asyncio::signal_info(SIGHUP)?.missed(), 0);
+    /// # std::io::Result::Ok(())
+    /// # })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}
+
+/// What the kernel says of the arrival of a signal, a `siginfo_t`.
+///
+/// See [`SignalInfos`] for an example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalInfo {
+    signal: c_int,
+    code: c_int,
+    pid: c_int,
+    uid: c_int,
+    /// The status of a child, or the value of `sigqueue`.
+    last: c_int,
+}
+
+impl SignalInfo {
+    /// Returns `si_code`: why the signal was sent. `sigaction(2)` lists the codes.
+    ///
+    /// See [`SignalInfos`] for an example.
+    pub fn code(&self) -> c_int {
+        self.code
+    }
+
+    /// Returns the process that sent the signal or, for `SIGCHLD`, the child. `None` for other signals that the kernel
+    /// sent.
+    ///
+    /// See [`SignalInfos`] for an example.
+    pub fn pid(&self) -> Option<u32> {
+        self.has_process().then_some(self.pid.cast_unsigned())
+    }
+
+    /// Returns the real user ID of the process that [`pid`](Self::pid) names.
+    ///
+    /// See [`SignalInfos`] for an example.
+    pub fn uid(&self) -> Option<u32> {
+        self.has_process().then_some(self.uid.cast_unsigned())
+    }
+
+    /// Returns the exit code of the child or the number of the signal that ended, stopped or continued it, if this is
+    /// the kernel's `SIGCHLD`. [`code`](Self::code) tells which (`CLD_EXITED` and others).
+    ///
+    /// See [`SignalInfos`] for an example.
+    pub fn status(&self) -> Option<c_int> {
+        self.is_of_child().then_some(self.last)
+    }
+
+    /// Returns the number that the sender passed to `sigqueue`.
+    ///
+    /// See [`SignalInfos`] for an example.
+    pub fn value(&self) -> Option<c_int> {
+        (self.code == libc::SI_QUEUE).then_some(self.last)
+    }
+
+    fn is_of_child(&self) -> bool {
+        self.signal == SIGCHLD && self.code > 0
+    }
+
+    fn has_process(&self) -> bool {
+        matches!(self.code, libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE) || self.is_of_child()
+    }
+}
