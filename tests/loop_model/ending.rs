@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::lab::{long, longest};
 use super::program::turn;
@@ -86,7 +87,7 @@ fn wait_until(
     while let Some(missing) = missing(event_loop) {
         world.outcome()?;
         if world.now() > deadline {
-            return Err(format!("{missing}, after {:?}", longest()));
+            return Err(format!("{missing}, after {:?}:\n{}", longest(), event_loop.dump()));
         }
         turn(world, event_loop, long(50_000));
         // Where a source is always ready, time would stand still.
@@ -96,6 +97,11 @@ fn wait_until(
 }
 
 fn nothing_is_left(world: &Rc<World>) -> Result<(), String> {
+    // Work that was given up ends on its own thread, and so does a process.
+    comes_true(|| Arc::strong_count(&world.of_threads) == 1);
+    if !comes_true(|| !world.outside.are_processes_left()) {
+        return Err("a process is left".to_owned());
+    }
     let (sources, pipes, tasks) = (world.sources.left(), world.pipes.left(), world.tasks.left());
     if (sources.len(), pipes.len(), tasks.len()) != (0, 0, 0) {
         return Err(format!("not dropped: sources {sources:?}, pipes {pipes:?}, tasks {tasks:?}"));
@@ -110,6 +116,18 @@ fn nothing_is_left(world: &Rc<World>) -> Result<(), String> {
         return Err(format!("{owners} parts of callbacks, and {calls} calls of threads are left"));
     }
     Ok(())
+}
+
+/// Waits for what other threads and processes do. Returns whether it came true.
+pub fn comes_true(condition: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while !condition() {
+        if start.elapsed() > patience() {
+            return false;
+        }
+        thread::yield_now();
+    }
+    true
 }
 
 /// Runs iterations, which may panic because a step asked for it.

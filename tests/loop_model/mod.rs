@@ -8,6 +8,7 @@ pub mod clients;
 pub mod ending;
 pub mod homes;
 pub mod lab;
+pub mod outside;
 pub mod pipe_tasks;
 pub mod pipes;
 pub mod program;

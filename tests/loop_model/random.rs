@@ -17,7 +17,7 @@ use proptest::test_runner::{
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 use self::budget::Budget;
-use super::loop_model::ending::be_impatient;
+use super::loop_model::ending::{be_impatient, comes_true};
 use super::loop_model::program::run;
 use super::loop_model::steps::{Step, WATCH_CHILD};
 use super::loop_model::watchdog::Watchdog;
@@ -122,6 +122,9 @@ fn run_alone(backend: Backend, program: &[Step]) -> Result<(), String> {
     let descriptors = || open_descriptors().map_err(|error| error.to_string());
     let before = descriptors()?;
     run(backend, program)?;
-    let after = descriptors()?;
-    if after == before { Ok(()) } else { Err(format!("leaves descriptors: {before:?}, {after:?}")) }
+    // A thread of the pool may be inside a wake, with a share of the loop's descriptor.
+    if comes_true(|| descriptors().as_ref() == Ok(&before)) {
+        return Ok(());
+    }
+    Err(format!("leaves descriptors: {before:?}, {:?}", descriptors()?))
 }

@@ -169,7 +169,8 @@ impl World {
         let start = Instant::now();
         while let Err(error) = TcpListener::bind(address) {
             // A child has a copy of every descriptor until its program is loaded.
-            let may_be_childs = self.children.have_started() && start.elapsed() < patience();
+            let has_children = self.children.have_started() || self.outside.has_processes();
+            let may_be_childs = has_children && start.elapsed() < patience();
             if !may_be_childs {
                 return self.wrong(format!("after {what}, its address is not free: {error}"));
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use polyselect::Interest;
 
 use super::lab::long;
+use super::outside::{Blocking, Course, Name};
 
 const R: Interest = Interest::READABLE;
 const W: Interest = Interest::WRITABLE;
@@ -54,6 +55,9 @@ pub enum Work {
     /// Stops a server with this patience.
     Stop(usize, Duration),
     CloseServer(usize),
+    Thread(Blocking),
+    Process(Course),
+    LookUp(Name),
 }
 
 /// The course of a connection of a server.
@@ -158,6 +162,24 @@ fn work(a: u8, b: u8) -> Work {
         26 | 27 => Work::Serve,
         28 | 29 => Work::Stop(x, delay(b)),
         30 => Work::CloseServer(x),
+        _ => work_outside(b),
+    }
+}
+
+fn work_outside(choice: u8) -> Work {
+    let x = choice / 16;
+    match choice % 16 {
+        0 | 1 => Work::Thread(Blocking::Return(usize::from(x))),
+        2 => Work::Thread(Blocking::Panic),
+        3 | 4 => Work::Thread(Blocking::Abandon),
+        5 => Work::Process(Course::Exit(x)),
+        6 => Work::Process(Course::Copy(30_000 * usize::from(x))),
+        7 => Work::Process(Course::Kill),
+        8 => Work::Process(Course::KillOnDrop),
+        9 => Work::Process(Course::Leave),
+        10 => Work::LookUp(Name::Address),
+        11 => Work::LookUp(Name::Localhost),
+        12 => Work::LookUp(Name::Invalid),
         _ => Work::Yield(1),
     }
 }

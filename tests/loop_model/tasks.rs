@@ -218,6 +218,9 @@ impl World {
             Work::Serve => self.serve().await,
             Work::Stop(which, grace) => self.stop_server(which, grace).await,
             Work::CloseServer(which) => self.close_server(which).await,
+            Work::Thread(work) => self.work_in_thread(work).await,
+            Work::Process(course) => self.run_process(course).await,
+            Work::LookUp(name) => self.look_up(name).await,
             Work::Read(which, _)
             | Work::Readable(which)
             | Work::Timeout(which, _)

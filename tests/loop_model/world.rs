@@ -14,6 +14,7 @@ use super::callbacks::Calls;
 use super::children::Children;
 use super::clients::Clients;
 use super::lab::Lab;
+use super::outside::Outside;
 use super::pipes::Pipes;
 use super::servers::Servers;
 use super::signals::Signals;
@@ -51,6 +52,7 @@ pub struct World {
     pub sources: Sources,
     pub signals: Signals,
     pub children: Children,
+    pub outside: Outside,
     pub tasks: Tasks,
     pub pipes: Pipes,
     pub servers: Servers,
@@ -65,7 +67,7 @@ pub struct World {
     pub block_on: Cell<Option<usize>>,
     pub is_dropped_at_end: Cell<bool>,
     pub is_ending: Cell<bool>,
-    /// Every call of another thread has a share.
+    /// Every call of another thread, and all work of one, has a share.
     pub of_threads: Arc<()>,
     next_id: Cell<usize>,
 }
@@ -88,6 +90,7 @@ impl World {
             sources: Sources::default(),
             signals: Signals::default(),
             children: Children::default(),
+            outside: Outside::default(),
             tasks: Tasks::default(),
             pipes: Pipes::default(),
             servers: Servers::default(),
