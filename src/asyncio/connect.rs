@@ -158,7 +158,7 @@ fn begun(result: Result<(), Errno>) -> io::Result<()> {
 }
 
 #[cfg(all(test, unix))]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use socket2::{Domain, Socket, Type};
@@ -168,7 +168,7 @@ mod tests {
     use crate::{Backend, Event, EventLoop, Ready};
 
     /// A listener whose queue is full, so that a further connection stays under way.
-    fn full_listener() -> (Socket, SocketAddr, Vec<Socket>) {
+    pub(crate) fn full_listener() -> (Socket, SocketAddr, Vec<Socket>) {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         listener.listen(0).unwrap();

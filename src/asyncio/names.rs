@@ -198,6 +198,29 @@ mod tests {
         assert_eq!(interleaved(&four), four);
     }
 
+    /// A full listener drops what comes, as a broken route does.
+    #[cfg(unix)]
+    #[test]
+    fn an_address_that_drops_packets_delays_the_connection_by_a_quarter_of_a_second() {
+        use std::net::TcpListener;
+        use std::time::Instant;
+
+        use super::super::connect::tests::full_listener;
+        use crate::EventLoop;
+
+        let (_full, silent, _clients) = full_listener();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        let attempts = [silent, open].map(|address| (address, Async::connect(address)));
+        let mut event_loop = EventLoop::new(()).unwrap();
+        let start = Instant::now();
+        let conn = event_loop.block_on(first_of("host", attempts.into_iter())).unwrap().unwrap();
+        let took = start.elapsed();
+        println!("connected in {took:?}");
+        assert!(took >= HEAD_START, "{took:?}");
+        assert_eq!(conn.get_ref().peer_addr().unwrap(), open);
+    }
+
     #[cfg(feature = "testing")]
     mod in_a_lab {
         use std::cell::Cell;
