@@ -92,7 +92,8 @@ fn record(info: &libc::siginfo_t) -> [u8; RECORD] {
     #[allow(clippy::multiple_unsafe_ops_per_block)] // One thing is read.
     // SAFETY: the kernel fills the whole structure, and any bits are a number. Which of them mean something depends on
     // the signal and the code.
-    let [pid, uid, last] = unsafe { [info.si_pid(), info.si_uid() as c_int, info.si_status()] };
+    let [pid, uid, last] =
+        unsafe { [info.si_pid(), info.si_uid().cast_signed(), info.si_status()] };
     let mut bytes = [0; RECORD];
     let numbers = [info.si_code, pid, uid, last];
     for (place, number) in bytes.chunks_exact_mut(size_of::<c_int>()).zip(numbers) {

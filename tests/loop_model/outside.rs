@@ -78,7 +78,7 @@ impl World {
             }
         }));
         if let Blocking::Abandon = work {
-            poll_fn(|context| Poll::Ready(drop(work_in_thread.as_mut().poll(context)))).await;
+            poll_fn(|context| Poll::Ready(work_in_thread.as_mut().poll(context).is_ready())).await;
             return self.act_in_task();
         }
         let result = work_in_thread.await;
