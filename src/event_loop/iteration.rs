@@ -13,7 +13,7 @@ use crate::testing::Stuck;
 
 impl<T: 'static> EventLoop<T> {
     /// The numbers are those of the order that [`EventLoop`] promises.
-    // Inlined with the wait in it: see `backend/direct.rs`.
+    // Inlined with the wait in it: a return past a long system call is expensive on some processors.
     #[inline(always)]
     pub(super) fn iterate(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let iteration = Iteration::begin(self)?;
