@@ -35,7 +35,8 @@ pub struct Disorder {
     /// The calls of other threads come one iteration later.
     pub remote: u8,
     /// Reads and writes of [`Async`](crate::asyncio::Async) sources move less than there is or fits, whatever
-    /// the type of the source.
+    /// the type of the source. Of a pipe in packet mode (`O_DIRECT`) a short read loses the rest of the packet: set it to
+    /// 0 for such a program.
     pub short: u8,
     /// A source that is ready is reported later: with the next wait, or after up to 10 ms.
     pub delay: u8,
