@@ -35,6 +35,7 @@ struct Owner {
 
 impl PollSet {
     #[cfg(any(io_uring, mio))]
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -48,6 +49,7 @@ impl PollSet {
     }
 
     /// Inserts a descriptor, or changes its interest.
+    #[inline]
     pub(super) fn insert(&mut self, descriptor: Descriptor, token: Token, watch: Watch) {
         let entry = entry(descriptor, watch.interest());
         let owner = Owner { token, watch };
@@ -59,6 +61,7 @@ impl PollSet {
         }
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, descriptor: Descriptor) {
         if let Some((position, _)) = self.owners.remove(descriptor) {
             self.entries.swap_remove(position);
@@ -136,11 +139,13 @@ const FLAGS: [(PollFlags, u32); 7] = [
 ];
 
 /// An entry for the system call.
+#[inline]
 pub(super) fn entry(descriptor: Descriptor, interest: Interest) -> PollFd<'static> {
     PollFd::from_borrowed_fd(descriptor.borrow(), to_flags(interest.poll_bits()))
 }
 
 #[cfg(epoll)]
+#[inline]
 fn to_flags(bits: u32) -> PollFlags {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN | RDHUP, bits & bits::IN != 0);
@@ -150,6 +155,7 @@ fn to_flags(bits: u32) -> PollFlags {
 }
 
 #[cfg(not(epoll))]
+#[inline]
 fn to_flags(bits: u32) -> PollFlags {
     let set = FLAGS.iter().filter(|(_, bit)| bits & bit != 0);
     set.fold(PollFlags::empty(), |flags, &(flag, _)| flags | flag)
@@ -158,12 +164,14 @@ fn to_flags(bits: u32) -> PollFlags {
 /// The result for an entry, with Linux's values.
 #[cfg(epoll)]
 #[allow(clippy::unnecessary_cast)] // rustix has `u16` here, or `i16` on top of the C library.
+#[inline]
 pub(super) fn found_bits(entry: &PollFd<'_>) -> u32 {
     u32::from(entry.revents().bits() as u16) & bits::ALL
 }
 
 /// The result for an entry, with Linux's values.
 #[cfg(not(epoll))]
+#[inline]
 pub(super) fn found_bits(entry: &PollFd<'_>) -> u32 {
     let found = entry.revents();
     let set = FLAGS.iter().filter(|(flag, _)| found.intersects(*flag));
@@ -244,6 +252,7 @@ fn poll_in_pieces(entries: &mut [PollFd<'static>], timeout: Option<Duration>) ->
 }
 
 /// A timeout for a system call; one that does not fit is replaced by the longest.
+#[inline]
 pub(super) fn to_timespec(timeout: Duration) -> Timespec {
     Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
 }
