@@ -46,6 +46,7 @@ mod stream_writer;
 mod streams;
 mod thread;
 mod time;
+mod uninit;
 mod waiters;
 
 use std::future::Future;

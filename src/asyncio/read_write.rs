@@ -24,7 +24,18 @@ where
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let length = Runtime::shortened(buffer.len());
-        let read = || self.get_ref().read(&mut buffer[..length]);
+        self.poll_read_of(entry, context, length, || self.get_ref().read(&mut buffer[..length]))
+    }
+
+    /// Polls for a read that has room for `length` bytes.
+    #[inline]
+    pub(super) fn poll_read_of(
+        &self,
+        entry: &mut Entry,
+        context: &Context<'_>,
+        length: usize,
+        read: impl FnMut() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         let has_more = |&n: &usize| self.may_have_more(n, length);
         self.poll_with(self.reading(), entry, context, read, has_more)
     }

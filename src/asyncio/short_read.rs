@@ -53,6 +53,12 @@ impl ShortRead {
         Self::ProvesNothing
     }
 
+    /// Whether the `Read` of the type is known to be one plain system call.
+    #[inline]
+    pub(super) fn is_plain<S: 'static>() -> bool {
+        Self::of_type::<S>() != Self::ProvesNothing
+    }
+
     /// Asks the kernel, because a `TcpStream` can be made of any descriptor.
     #[cold]
     pub(super) fn of_descriptor(descriptor: BorrowedFd<'_>) -> Self {

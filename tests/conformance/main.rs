@@ -89,6 +89,8 @@ const SUITES: &[Suite] = &[
     ("asyncio_time", asyncio::time::CASES),
     #[cfg(feature = "async")]
     ("asyncio_two_loops", asyncio::two_loops::CASES),
+    #[cfg(feature = "async")]
+    ("asyncio_uninit_reads", asyncio::uninit_reads::CASES),
     #[cfg(all(feature = "async", target_os = "linux"))]
     ("asyncio_unread_errors", asyncio::unread_errors::CASES),
     #[cfg(feature = "async")]

@@ -20,6 +20,7 @@ pub mod task_faults;
 pub mod threads;
 pub mod time;
 pub mod two_loops;
+pub mod uninit_reads;
 #[cfg(target_os = "linux")]
 pub mod unread_errors;
 pub mod waiting;

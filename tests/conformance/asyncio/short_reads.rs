@@ -163,7 +163,7 @@ fn tcp_knows_after_a_short_read_that_it_is_empty(backend: Backend) {
 }
 
 /// Sends bytes with a descriptor, so that a read ends after them.
-fn send_with_descriptor(socket: &UnixStream, bytes: &[u8]) {
+pub fn send_with_descriptor(socket: &UnixStream, bytes: &[u8]) {
     let descriptors: [BorrowedFd<'_>; 1] = [socket.as_fd()];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
