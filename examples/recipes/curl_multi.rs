@@ -107,10 +107,8 @@ fn act(
         let Some((url, transfer)) = transfers.remove(&token) else { continue };
         multi.remove2(transfer).map_err(io::Error::other)?;
         *failures += usize::from(result.is_err());
-        println!(
-            "{url}: {}",
-            result.map_or_else(|error| error.to_string(), |()| "complete".into())
-        );
+        let end = result.map_or_else(|error| error.to_string(), |()| "complete".into());
+        println!("{url}: {end}");
     }
     Ok(())
 }

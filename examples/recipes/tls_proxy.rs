@@ -1,7 +1,7 @@
 //! A proxy that takes TLS off: rustls in coroutines, by futures-rustls. In front of a server that knows only TCP.
 //!
-//! `Async` has the traits of `futures-io`, so a TLS stream around it is a stream like any other, and `futures`'s
-//! `copy` and `split` work with both. Each direction of a connection ends for itself, as with TCP.
+//! `Async` has the traits of `futures-io`, so a TLS stream around it is a stream like any other. Each direction of a
+//! connection ends for itself, as with TCP.
 //!
 //! ```text
 //! cargo run -p polyselect-recipes --bin tls_proxy -- localhost:4433 cert.pem key.pem localhost:8080
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures_rustls::TlsAcceptor;
 use futures_util::future::try_join;
-use futures_util::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
+use futures_util::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use polyselect::EventLoop;
 use polyselect::asyncio::{self, Async};
 use rustls::ServerConfig;
@@ -35,10 +35,19 @@ struct Target {
 }
 
 /// Copies until the end, and passes the end on.
-async fn forward(from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<u64> {
-    let count = copy(from, &mut to).await?;
-    to.close().await?;
-    Ok(count)
+async fn forward(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 16384];
+    loop {
+        match from.read(&mut bytes).await? {
+            0 => return to.close().await,
+            count => to.write_all(&bytes[..count]).await?,
+        }
+        // A TLS stream keeps what its socket does not take, and has no task that would send it later.
+        to.flush().await?;
+    }
 }
 
 async fn serve(
@@ -56,9 +65,7 @@ async fn serve(
     // Another handle of the same socket serves for the other direction.
     let to_server = server.clone();
     let both = try_join(forward(from_client, to_server), forward(server, to_client));
-    let (up, down) = both.await?;
-    log::debug!("{up} bytes up, {down} bytes down");
-    Ok(())
+    both.await.map(drop)
 }
 
 fn configure(certificates: &str, key: &str) -> Result<TlsAcceptor, Box<dyn Error>> {

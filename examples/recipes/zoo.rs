@@ -1,8 +1,6 @@
 //! Kernel objects of Linux in one loop: inotify, a timerfd, a pidfd, a pseudo-terminal, a netlink socket and standard
 //! input. Each is a source like any other, and none needs `unsafe`.
 //!
-//! Two of them have a form for every system: `call_every` for the timerfd, `watch_child` for the pidfd.
-//!
 //! ```text
 //! cargo run -p polyselect-recipes --bin zoo -- /tmp
 //! ```
@@ -10,12 +8,11 @@
 use std::{error::Error, io, mem::MaybeUninit, os::fd::AsFd, process::Command};
 
 use polyselect::{EventLoop, Interest, Next};
-use rustix::fs::inotify;
 use rustix::io::{Errno, read, write};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, netlink::SocketAddrNetlink};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::time::*;
+use rustix::{fs::inotify, time::*};
 
 /// Calls `work` when there is something to read.
 fn watch<S: AsFd + 'static>(
@@ -100,16 +97,13 @@ fn pty(event_loop: &mut EventLoop) -> io::Result<()> {
 
 /// Asks the kernel for the addresses of this machine, and counts them.
 fn netlink(event_loop: &mut EventLoop) -> io::Result<()> {
-    const NEWADDR: u16 = 20;
-    const GETADDR: u16 = 22;
-    const REQUEST_DUMP: u16 = 0x301;
-
+    let (new_address, get_address, dump) = (20_u16, 22_u16, 0x301_u16);
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let source = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
     net::bind(&source, &SocketAddrNetlink::new(0, 0))?;
     // A head of 16 bytes, which begins with the length, the type and flags; then, with zeros, "of any kind".
     let mut request = 24_u32.to_ne_bytes().to_vec();
-    request.extend([GETADDR.to_ne_bytes(), REQUEST_DUMP.to_ne_bytes()].concat());
+    request.extend([get_address.to_ne_bytes(), dump.to_ne_bytes()].concat());
     request.resize(24, 0);
     write(&source, &request)?;
     let mut total = 0;
@@ -118,7 +112,7 @@ fn netlink(event_loop: &mut EventLoop) -> io::Result<()> {
         let count = read(source, &mut bytes[..])?;
         let mut rest = &bytes[..count];
         while let &[a, b, c, d, kind_1, kind_2, ..] = rest {
-            if u16::from_ne_bytes([kind_1, kind_2]) != NEWADDR {
+            if u16::from_ne_bytes([kind_1, kind_2]) != new_address {
                 println!("netlink: {total} addresses");
                 return Ok(Next::Remove);
             }
@@ -147,9 +141,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).ok_or("usage: zoo FOLDER")?;
     let mut event_loop = EventLoop::new(())?;
     inotify(&mut event_loop, &folder)?;
-    for add in [timerfd, pidfd, pty, netlink, stdin] {
-        add(&mut event_loop)?;
-    }
+    let others = [timerfd, pidfd, pty, netlink, stdin];
+    others.into_iter().try_for_each(|add| add(&mut event_loop))?;
     println!("ready");
     event_loop.run()?;
     Ok(())

@@ -64,8 +64,10 @@ fn failures_are_counted(backend: Backend) -> Result<(), Failed> {
     let (_server, root) = serve(&from);
     let urls = [format!("{root}/missing"), format!("{root}/page")];
     let downloads = download(backend, &into, &urls);
-    downloads.expect_line("/missing: ");
-    downloads.expect_line("/page: complete");
+    let lines = [downloads.expect_line("/"), downloads.expect_line("/")].concat();
+    assert!(lines.contains("/page: complete") && lines.contains("/missing: "), "{lines}");
+    let status = downloads.end();
+    assert_eq!(status.code(), Some(1));
     assert_eq!(fs::read(into.path().join("page"))?, b"text");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -78,16 +78,25 @@ impl Program {
         rustix::process::kill_process(process, rustix::process::Signal::INT).expect("is running");
     }
 
-    /// Waits for the end and returns the lines that are left.
-    pub fn wait(mut self) -> Vec<String> {
+    /// Waits for the end.
+    pub fn end(mut self) -> ExitStatus {
+        self.wait_for_status()
+    }
+
+    fn wait_for_status(&mut self) -> ExitStatus {
         let deadline = Instant::now() + SURELY;
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait().expect("is a child") {
-                break status;
+                return status;
             }
             assert!(Instant::now() < deadline, "it does not end");
             thread::sleep(Duration::from_millis(2));
-        };
+        }
+    }
+
+    /// Waits for a good end and returns the lines that are left.
+    pub fn wait(mut self) -> Vec<String> {
+        let status = self.wait_for_status();
         let lines: Vec<_> = self.lines.iter().collect();
         assert!(status.success(), "{status}: {lines:?}");
         lines

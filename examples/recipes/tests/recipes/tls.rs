@@ -91,28 +91,23 @@ fn talks_with_openssl(echo: &Echo) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Four clients at a time, each of which sends three megabytes and its farewell while it reads the echo.
+/// Four clients at a time, each of which has three megabytes echoed, and says its farewell.
 const CLIENTS: &str = r"
 import socket, ssl, sys, threading
 context = ssl.create_default_context(cafile=sys.argv[2])
 sent = bytes(index % 251 for index in range(3_000_000))
 whole = []
 def talk():
-    raw = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+    raw = socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=50)
     with context.wrap_socket(raw, server_hostname='localhost') as tls:
-        def send():
-            for start in range(0, len(sent), 100_000):
-                tls.sendall(sent[start:start + 100_000])
-        # An SSLSocket is for one thread at a time in each direction, and no renegotiation happens.
-        sender = threading.Thread(target=send)
-        sender.start()
         came = bytearray()
-        while len(came) < len(sent):
-            data = tls.recv(65536)
-            if not data:
-                break
-            came += data
-        sender.join()
+        # In pieces of more than one record, because a socket of Python's TLS is for one thread at a time.
+        for start in range(0, len(sent), 50_000):
+            tls.sendall(sent[start:start + 50_000])
+            while len(came) < start + 50_000:
+                data = tls.recv(65536)
+                if not data: return
+                came += data
         # The server answers the farewell with its own.
         tls.unwrap().close()
         whole.append(came == sent)
@@ -132,13 +127,13 @@ const NONSENSE: &str = r"
 import socket, ssl, sys
 port = int(sys.argv[1])
 for nonsense in (b'GET / HTTP/1.1\r\n\r\n', b'\x16\x03\x01\x00\x05hello', b'\x00' * 5000):
-    with socket.create_connection(('127.0.0.1', port)) as raw:
+    with socket.create_connection(('127.0.0.1', port), timeout=50) as raw:
         raw.sendall(nonsense)
         try:
             while raw.recv(1000): pass
         except ConnectionResetError: pass
 context = ssl.create_default_context(cafile=sys.argv[2])
-raw = socket.create_connection(('127.0.0.1', port))
+raw = socket.create_connection(('127.0.0.1', port), timeout=50)
 with context.wrap_socket(raw, server_hostname='localhost') as tls:
     tls.sendall(b'still there?')
     print(tls.recv(100).decode())

@@ -61,14 +61,14 @@ fn node_talks(backend: Backend) -> Result<(), Failed> {
 const PYTHON: &str = r"
 import base64, hashlib, os, socket, struct, sys
 def connect():
-    s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+    s = socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=50)
     key = base64.b64encode(os.urandom(16)).decode()
     s.sendall(('GET / HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
         f'Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n').encode())
     f = s.makefile('rb')
     assert b'101' in f.readline()
     accept = base64.b64encode(hashlib.sha1((key + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').encode()).digest())
-    heads = iter(f.readline, b'\r\n')
+    heads = list(iter(f.readline, b'\r\n'))
     assert any(head.lower().startswith(b'sec-websocket-accept: ' + accept.lower()) for head in heads)
     return s, f
 def send(s, first, data):
