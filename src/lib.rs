@@ -153,6 +153,7 @@ module [`asyncio`] has the rest, by the names of Python's:
 //! | [guide](_docs::guide) | from the first selector to what a server needs |
 //! | [coroutines](_docs::coroutines) | when to take them, and how they live with callbacks |
 //! | [10,000 clients](_docs::many_clients) | limits, letting in, shutting out, threads, testing |
+//! | [what works with it](_docs::works_with) | crates of others, each with its test |
 //! | [moving over](_docs::moving) | from mio, polling, calloop and Python's `selectors` |
 //! | [mechanisms](_docs::backends) | how each works, and where it surprises |
 //! | [design questions](_docs::design) | why things are as they are |
@@ -270,6 +271,9 @@ pub mod _docs {
     #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/unsafe.md")]
     pub mod unsafe_blocks {}
+    #[doc = include_str!("../docs/rustdoc_links.md")]
+    #[doc = include_str!("../docs/works_with.md")]
+    pub mod works_with {}
 }
 
 /// The README's programs compile; one of them needs the feature.

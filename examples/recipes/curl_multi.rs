@@ -50,6 +50,7 @@ fn call(call: impl FnOnce(&mut EventLoop<Downloads>) + 'static) {
     LOOP.with_borrow(|local| local.as_ref().and_then(|local| local.call(call).ok()));
 }
 
+#[allow(clippy::needless_pass_by_value)] // As the crate calls it.
 fn on_socket(socket: Socket, events: SocketEvents, _token: usize) {
     let wants = |yes, interest| if yes { interest } else { Interest::empty() };
     let interest =
