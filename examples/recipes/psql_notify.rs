@@ -30,9 +30,7 @@ async fn listen(socket: &str, user: &str, channel: &str) -> Result<(), Box<dyn E
             match message? {
                 // A full queue holds up the connection, and by that the server.
                 AsyncMessage::Notification(notification) => {
-                    if sender.send(notification).await.is_err() {
-                        break;
-                    }
+                    let Ok(()) = sender.send(notification).await else { break };
                 }
                 AsyncMessage::Notice(notice) => log::warn!("{notice}"),
                 _ => {}

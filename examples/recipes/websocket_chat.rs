@@ -2,7 +2,7 @@
 //! closing handshake included.
 //!
 //! Each client has a queue of its own, of 100 messages. A client whose queue is full is dropped: it reads too slowly,
-//! and nobody waits for it.
+//! and the others do not wait for it.
 //!
 //! ```text
 //! cargo run -p polyselect-recipes --bin websocket_chat -- localhost:8765
@@ -34,7 +34,7 @@ const LONGEST: usize = 64 * 1024;
 /// How long a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who is there. One thread has it, so it needs no lock.
+/// The clients. The room belongs to one thread, so it needs no lock.
 #[derive(Default)]
 struct Room {
     clients: RefCell<BTreeMap<u64, Sender<Message>>>,

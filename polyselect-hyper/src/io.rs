@@ -111,7 +111,7 @@ where
         // SAFETY: `poll_read_uninit` writes bytes, and makes none uninitialised.
         let memory = unsafe { cursor.as_mut() };
         let count = ready!(self.0.poll_read_uninit(context, memory))?;
-        // SAFETY: `poll_read_uninit` has initialised so many bytes at the beginning of the memory.
+        // SAFETY: `poll_read_uninit` has initialised the first `count` bytes of the memory.
         unsafe { cursor.advance(count) };
         Poll::Ready(Ok(()))
     }

@@ -47,8 +47,8 @@
 //! hyper itself does not mind. Its connections, `hyper::server::conn` and `hyper::client::conn`, run here with HTTP/1
 //! and HTTP/2, services may hold an `Rc`, and so do hyper-util's `server::conn::auto` and axum's routers.
 //!
-//! What does not run here is what puts connections into a pool that threads share, because it asks for `Send`
-//! streams: hyper-util's `client::legacy::Client`, and with it reqwest. Keep connections of `hyper::client::conn`
+//! A client that keeps its connections in a pool for several threads asks for `Send` streams, and so cannot run here:
+//! hyper-util's `client::legacy::Client`, and with it reqwest. Keep connections of `hyper::client::conn`
 //! instead, or take a reactor whose sources are `Send`: the example `thread_reactor` of polyselect is one, on a
 //! `SharedSelector`, with that client.
 

@@ -194,7 +194,7 @@ fn tokio_sync_works_without_tokios_runtime() {
         later(move || notifying.notify_one());
         tokio::select! {
             () = notify.notified() => {}
-            _permit = semaphore.acquire() => unreachable!("there is none"),
+            _permit = semaphore.acquire() => unreachable!("it has no permit"),
         }
         assert_eq!(*mutex.lock().await, 5);
     });
@@ -310,7 +310,7 @@ fn the_page_tells_the_truth() {
         let dependency = DEPENDENCIES
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "))
-            .unwrap_or_else(|| panic!("{name} is no dependency of the recipes"));
+            .unwrap_or_else(|| panic!("the recipes do not depend on {name}"));
         let asked_for = dependency.split('"').nth(1).unwrap_or_default();
         let is_right = asked_for == version || asked_for.starts_with(&format!("{version}."));
         assert!(is_right, "{name} is {asked_for} in Cargo.toml, and {version} on the page");
@@ -319,7 +319,7 @@ fn the_page_tells_the_truth() {
         for test in named {
             let is_there =
                 TESTS.contains(&format!("fn {test}()")) || TESTS.contains(&format!("\"{test}\""));
-            assert!(is_there, "there is no test {test}");
+            assert!(is_there, "the test {test} does not exist");
         }
     }
 }

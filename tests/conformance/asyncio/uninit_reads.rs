@@ -39,7 +39,7 @@ fn connection() -> (Async<TcpStream>, TcpStream) {
     (Async::new(left).unwrap(), right)
 }
 
-/// Reads until so many bytes have come, into rooms of `room` bytes.
+/// Reads until `length` bytes have come, into rooms of `room` bytes.
 async fn read_up_to<S>(source: &Async<S>, length: usize, room: usize) -> Vec<u8>
 where
     S: AsFd + 'static,
@@ -193,7 +193,7 @@ fn a_source_with_a_read_of_its_own_is_read_by_that(backend: Backend) {
         let mut memory = [MaybeUninit::uninit(); 16];
         let read = poll_fn(|context| left.poll_read_uninit(context, &mut memory));
         let count = event_loop.block_on(read).unwrap().unwrap();
-        // SAFETY: the read has initialised so many.
+        // SAFETY: the read has initialised the first `count` bytes.
         let first = memory[..count].iter().map(|byte| unsafe { byte.assume_init() });
         let first: Vec<_> = first.collect();
         assert_eq!(first, b"YOU"[..count]);

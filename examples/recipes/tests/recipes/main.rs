@@ -1,4 +1,4 @@
-//! Each recipe, on every backend, and real clients that talk to it. What is not installed is listed as ignored.
+//! Each recipe, on every backend, and real clients that talk to it. A test whose client is not installed is listed as ignored.
 
 mod descriptors;
 mod downloads;

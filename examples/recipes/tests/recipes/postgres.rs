@@ -12,10 +12,10 @@ use polyselect::Backend;
 use crate::Case;
 use crate::support::{Program, SURELY, output_of};
 
-pub const CASES: &[Case] = &[("psql_notify_hears_what_psql_says", "psql", hears)];
+pub const CASES: &[Case] = &[("psql_notify_receives_the_notifications_of_psql", "psql", receives)];
 
-/// The user `nobody`: the server refuses to run as root.
-const NOBODY: u32 = 65534;
+/// A user without rights, because the server refuses to run as root.
+const UNPRIVILEGED: u32 = 65534;
 
 struct Server {
     child: Child,
@@ -38,7 +38,7 @@ fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/").stdin(Stdio::null());
     if rustix::process::getuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
+        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
     }
     command
 }
@@ -50,7 +50,8 @@ impl Server {
         // A short path: that of a Unix socket has at most 107 bytes.
         let folder = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp").map_err(said)?;
         if rustix::process::getuid().is_root() {
-            std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).map_err(said)?;
+            std::os::unix::fs::chown(folder.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED))
+                .map_err(said)?;
         }
         let data = folder.path().join("data");
         let mut initdb = command(&programs.join("initdb"));
@@ -109,7 +110,7 @@ pub fn stop() {
     }
 }
 
-fn hears(backend: Backend) -> Result<(), Failed> {
+fn receives(backend: Backend) -> Result<(), Failed> {
     let server = SERVER.get_or_init(|| Server::start().map(|server| Some(server).into()));
     let server = match server {
         Ok(server) => server.lock().map_err(|_| "another test has failed")?,

@@ -35,7 +35,7 @@ impl Program {
         let (sender, lines) = channel();
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                // What nobody looks at is read all the same, or the program would block.
+                // Every line is read, also if no test looks at it, because a full pipe would block the program.
                 let _ = sender.send(line);
             }
         });

@@ -19,7 +19,7 @@ fn start(backend: Backend) -> (Program, String) {
     (chat, port)
 }
 
-/// Everybody says a word when all are there, and hears the others'.
+/// Each of five clients sends a word when all are connected, and receives the words of the others.
 const NODE: &str = r"
 const clients = [...Array(5).keys()].map(() => new WebSocket(`ws://127.0.0.1:${process.argv[1]}`));
 const opened = clients.map((client) => new Promise((resolve) => { client.onopen = resolve; }));
@@ -91,7 +91,7 @@ send(b, 0x80, b'parts' * 1000)
 assert receive(fa) == (0x81, b'in two ' + b'parts' * 1000)
 send(a, 0x88, struct.pack('>H', 1000))
 assert receive(fa)[0] == 0x88 and fa.read() == b''
-send(b, 0x82, b'nobody hears this')
+send(b, 0x82, b'for an empty room')
 send(b, 0x81, b'x' * 65000 + b'y' * 535)
 send(b, 0x01, b'x' * 65000)
 send(b, 0x80, b'y' * 1000)

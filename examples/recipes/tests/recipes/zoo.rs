@@ -6,7 +6,7 @@ use polyselect::Backend;
 use crate::Case;
 use crate::support::Program;
 
-pub const CASES: &[Case] = &[("zoo_hears_of_each_kind_of_object", "", each_reports)];
+pub const CASES: &[Case] = &[("zoo_reports_events_of_each_kind_of_object", "", each_reports)];
 
 fn each_reports(backend: Backend) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
