@@ -1,4 +1,4 @@
-//! [hyper](hyper) on [polyselect](polyselect)'s event loop: HTTP/1 and HTTP/2 on one thread, beside callbacks and other
+//! [hyper] on [polyselect]'s event loop: HTTP/1 and HTTP/2 on one thread, beside callbacks and other
 //! tasks, without another runtime.
 //!
 //! | hyper asks for | here |
