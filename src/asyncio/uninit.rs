@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::task::{Context, Poll};
 
 use rustix::buffer::{Buffer, spare_capacity};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 
 use super::runtime::Runtime;
 use super::short_read::ShortRead;
@@ -20,7 +20,7 @@ const ROOM: usize = 4096;
 type Copied = [u8; 8192];
 
 /// Reads as the `Read` of the sources does for which [`ShortRead::is_plain`] is true.
-fn receive<B: Buffer<u8>>(source: impl AsFd, buffer: B) -> io::Result<B::Output> {
+fn receive<B: Buffer<u8>>(source: BorrowedFd<'_>, buffer: B) -> io::Result<B::Output> {
     #[cfg(not(windows))]
     return Ok(rustix::io::read(source, buffer)?);
     #[cfg(windows)]
@@ -66,7 +66,7 @@ where
             let room = Runtime::shortened(spare);
             // The whole spare capacity, or a part in a lab.
             if ShortRead::is_plain::<S>() && room == spare {
-                let read = || receive(self.get_ref(), spare_capacity(buffer));
+                let read = || receive(self.get_ref().as_fd(), spare_capacity(buffer));
                 return self.poll_read_of(entry, context, spare, read);
             }
             self.poll_read_copied(entry, context, room, |bytes| buffer.extend_from_slice(bytes))
@@ -109,7 +109,7 @@ where
         self.reading().poll_unowned(|entry| {
             let room = Runtime::shortened(buffer.len());
             if ShortRead::is_plain::<S>() {
-                let read = || Ok(receive(self.get_ref(), &mut buffer[..room])?.0.len());
+                let read = || Ok(receive(self.get_ref().as_fd(), &mut buffer[..room])?.0.len());
                 return self.poll_read_of(entry, context, room, read);
             }
             self.poll_read_copied(entry, context, room, |bytes| {
