@@ -50,7 +50,7 @@ struct Args {
 }
 
 /// Serves until the sender of stops is dropped; first sends the address.
-type Serve = fn(&Sender<SocketAddr>, async_channel::Receiver<()>) -> io::Result<()>;
+type Serve = fn(&Sender<SocketAddr>, &async_channel::Receiver<()>) -> io::Result<()>;
 
 struct Contestant {
     name: &'static str,
@@ -70,7 +70,7 @@ async fn reply(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible
 
 fn on_loop(
     ready: &Sender<SocketAddr>,
-    stop: async_channel::Receiver<()>,
+    stop: &async_channel::Receiver<()>,
     has_timer: bool,
 ) -> io::Result<()> {
     EventLoop::new(())?.block_on(async {
@@ -95,7 +95,7 @@ fn on_loop(
 
 fn on_tokio(
     ready: &Sender<SocketAddr>,
-    stop: async_channel::Receiver<()>,
+    stop: &async_channel::Receiver<()>,
     has_timer: bool,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -152,7 +152,7 @@ fn run(contestant: &Contestant, args: &Args) -> io::Result<[f64; 1]> {
     let serve = contestant.serve;
     // valgrind does not map what rustix's clock is read from, and needs no clock.
     let time: fn() -> Duration = if args.once.is_some() { Duration::default } else { thread_time };
-    let server = thread::spawn(move || serve(&ready, stop).map(|()| time()));
+    let server = thread::spawn(move || serve(&ready, &stop).map(|()| time()));
     let address = address.recv().map_err(io::Error::other)?;
     let connect = |_| {
         let connection = TcpStream::connect(address)?;
@@ -202,7 +202,7 @@ fn main() -> io::Result<()> {
         for contestant in chosen {
             match count(contestant, args.connections)? {
                 Some(figure) => {
-                    println!("{:16}  {figure:.0} instructions a request", contestant.name)
+                    println!("{:16}  {figure:.0} instructions a request", contestant.name);
                 }
                 None => println!("skipped the instructions: valgrind is not installed"),
             }
