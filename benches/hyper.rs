@@ -5,7 +5,7 @@
 //! cargo bench -p polyselect-benches --bench hyper -- --connections 1000
 //! ```
 //!
-//! The figure is the CPU time of the server's thread, user and system, for each request. The clients are blocking
+//! The figure is the CPU time of the server's thread, user and system, per request. The clients are blocking
 //! sockets of another thread: it sends a request by each connection and then reads all replies, so that the server
 //! finds many connections ready at once. `loop, timer` also gives each head of a request a time limit, as `tokio,
 //! timer` does. The instructions are those of the whole process in user space, as callgrind counts them.

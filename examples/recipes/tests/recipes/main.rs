@@ -47,7 +47,7 @@ fn main() -> ExitCode {
                 if !is_installed {
                     return Ok(Completion::ignored_with(format!("{program} is not installed")));
                 }
-                test(backend).map(|()| Completion::Completed)
+                test(backend).map(|()| support::completion())
             }));
         }
     }

@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use polyselect::Backend;
 
 use crate::Case;
-use crate::support::{Program, SURELY, output_of};
+use crate::support::{Program, SURELY, output_of, skip};
 
 pub const CASES: &[Case] = &[("psql_notify_receives_the_notifications_of_psql", "psql", receives)];
 
@@ -115,7 +115,7 @@ fn receives(backend: Backend) -> Result<(), Failed> {
     let server = match server {
         Ok(server) => server.lock().map_err(|_| "another test has failed")?,
         Err(reason) => {
-            eprintln!("skipped: {reason}");
+            skip(reason);
             return Ok(());
         }
     };

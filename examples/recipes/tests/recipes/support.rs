@@ -1,5 +1,6 @@
 //! Starting the recipes and their clients.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,11 +9,24 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Failed;
+use libtest_mimic::{Completion, Failed};
 use polyselect::Backend;
 
 /// How long to wait for what must come. Only a failing test waits this long.
 pub const SURELY: Duration = Duration::from_secs(60);
+
+thread_local! {
+    static SKIPPED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Makes the test that returns now one that is listed as ignored, with the reason.
+pub fn skip(reason: impl Into<String>) {
+    SKIPPED.set(Some(reason.into()));
+}
+
+pub fn completion() -> Completion {
+    SKIPPED.take().map_or(Completion::Completed, Completion::ignored_with)
+}
 
 /// A program whose output is read line by line. Dropping it kills it.
 pub struct Program {

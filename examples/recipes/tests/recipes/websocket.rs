@@ -6,7 +6,7 @@ use libtest_mimic::Failed;
 use polyselect::Backend;
 
 use crate::Case;
-use crate::support::{Program, output_of, python};
+use crate::support::{Program, output_of, python, skip};
 
 pub const CASES: &[Case] = &[
     ("websocket_chat_lets_clients_of_node_talk", "node", node_talks),
@@ -43,7 +43,7 @@ fn node_talks(backend: Backend) -> Result<(), Failed> {
         "new WebSocket('ws://127.0.0.1:1').onerror = () => {}",
     ]);
     if !node.stderr(Stdio::null()).status()?.success() {
-        println!("skipped: this node has no WebSocket");
+        skip("this node has no WebSocket");
         return Ok(());
     }
     let (_chat, port) = start(backend);
