@@ -16,7 +16,7 @@ use std::process::{Command, ExitCode, Stdio};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use polyselect::Backend;
 
-/// A test, and the program that it cannot do without.
+/// A test, and the programs that it cannot do without.
 type Case = (&'static str, &'static str, fn(Backend) -> Result<(), Failed>);
 
 const CASES: &[&[Case]] = &[
@@ -34,17 +34,17 @@ fn is_installed(program: &str) -> bool {
     let version = if program == "openssl" { "version" } else { "--version" };
     let mut command = Command::new(program);
     command.arg(version).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    program.is_empty() || command.status().is_ok_and(|status| status.success())
+    command.status().is_ok_and(|status| status.success())
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = length::trials();
-    for &(name, program, test) in CASES.iter().copied().flatten() {
-        let is_installed = is_installed(program);
+    for &(name, programs, test) in CASES.iter().copied().flatten() {
+        let missing = programs.split_whitespace().find(|program| !is_installed(program));
         for backend in Backend::available() {
             trials.push(Trial::ignorable_test(format!("{backend}::{name}"), move || {
-                if !is_installed {
+                if let Some(program) = missing {
                     return Ok(Completion::ignored_with(format!("{program} is not installed")));
                 }
                 test(backend).map(|()| support::completion())

@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     ("tls_server_drops_what_is_no_tls_and_goes_on", "python3", |backend| {
         survives_nonsense(&Echo::server(backend)?)
     }),
-    ("tls_proxy_passes_on_to_openssl", "openssl", |backend| {
+    ("tls_proxy_passes_on_to_openssl", "openssl python3", |backend| {
         talks_with_openssl(&Echo::proxy(backend)?)
     }),
     ("tls_proxy_passes_megabytes_on_to_python", "python3", |backend| {
@@ -47,7 +47,7 @@ impl Echo {
         Ok(Self { programs: vec![server], certificate, address })
     }
 
-    /// A proxy before another proxy of the same kind would be TLS; this is one before an echo of the workers.
+    /// A proxy before an echo by TCP.
     fn proxy(backend: Backend) -> Result<Self, Failed> {
         let arguments = ["-c", ECHO];
         let echo = Program::start(Command::new("python3").args(arguments));
