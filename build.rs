@@ -22,6 +22,7 @@ fn main() {
         ("kqueue_sim", simulates),
         ("io_uring", os == "linux" && !simulates && feature("IO_URING")),
         ("mio", unix && feature("MIO")),
+        ("afd", os == "windows"),
         ("select", !["illumos", "solaris"].contains(&&*os)),
         // A flag of `poll`, not a backend.
         ("poll_rdhup", linux || simulates || ["freebsd", "illumos"].contains(&&*os)),

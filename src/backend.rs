@@ -9,6 +9,8 @@ use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 
+#[cfg(afd)]
+mod afd;
 #[cfg(any(epoll, kqueue, mio))]
 mod always_ready;
 mod capabilities;
@@ -28,6 +30,8 @@ mod poll_set;
 #[cfg(select)]
 mod select;
 
+#[cfg(afd)]
+pub(crate) use afd::port::Port;
 pub use capabilities::Capabilities;
 #[cfg(epoll)]
 use epoll::Epoll;
@@ -69,6 +73,13 @@ pub(crate) trait Poller: fmt::Debug + Send + Sync {
     #[cfg(unix)]
     fn descriptor(&mut self) -> io::Result<rustix::fd::OwnedFd> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The completion port that the wait takes packets from, if the backend has one: a waker posts to it instead of
+    /// sending over a socket.
+    #[cfg(afd)]
+    fn port(&mut self) -> Option<std::sync::Arc<Port>> {
+        None
     }
 }
 
@@ -125,6 +136,13 @@ impl AnyPoller {
         }
     }
 
+    #[cfg(afd)]
+    pub(crate) fn port(&mut self) -> Option<std::sync::Arc<Port>> {
+        match self {
+            Self::Other(poller) => poller.port(),
+        }
+    }
+
     #[cfg(unix)]
     pub(crate) fn descriptor(&mut self) -> io::Result<rustix::fd::OwnedFd> {
         match self {
@@ -166,6 +184,9 @@ pub enum Backend {
     /// The crate mio (cargo feature `mio`): Unix. It uses the best interface of the system, edge-triggered; one
     /// `poll` of what it hints at after each wait makes that level-triggered.
     Mio,
+    /// AFD, the driver of Windows' sockets, with a completion port: Windows, unless its trial fails. The cost follows the
+    /// active sockets.
+    Afd,
     /// `poll`: every system. Every wait walks all that is registered.
     Poll,
     /// `select`: every system but illumos and Solaris. Every wait walks all numbers up to the highest
@@ -247,6 +268,20 @@ const TABLE: &[Row] = &[
         open: mio::open,
         #[cfg(not(mio))]
         open: || not_compiled_in(cfg!(unix), "mio"),
+    },
+    Row {
+        backend: Backend::Afd,
+        name: "afd",
+        capabilities: Capabilities {
+            oneshot: true,
+            priority: true,
+            shared: true,
+            ..Capabilities::NONE
+        },
+        #[cfg(afd)]
+        open: afd::open,
+        #[cfg(not(afd))]
+        open: missing,
     },
     Row {
         backend: Backend::Poll,

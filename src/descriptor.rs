@@ -121,7 +121,7 @@ impl Descriptor {
         self.0 as usize
     }
 
-    #[cfg(any(select, epoll, mio))]
+    #[cfg(any(afd, select, epoll, mio))]
     #[inline]
     pub(crate) fn number(self) -> RawFd {
         self.0

@@ -227,7 +227,7 @@ impl Events {
 
     /// How many events a kernel is asked for: one more than the capacity, because the waker's event is
     /// removed before the user sees the batch.
-    #[cfg(any(kqueue, mio))]
+    #[cfg(any(afd, kqueue, mio))]
     pub(crate) fn room(&self) -> usize {
         self.capacity + 1
     }

@@ -87,7 +87,7 @@ impl Token {
     pub(crate) const WAKER: Self = Self(SLOT_MASK as u64);
 
     /// The token of a descriptor that a backend watches for itself.
-    #[cfg_attr(not(kqueue), allow(dead_code))]
+    #[cfg_attr(not(any(afd, kqueue)), allow(dead_code))]
     pub(crate) const INTERNAL: Self = Self(SLOT_MASK as u64 - 1);
 
     /// The highest slot that a registration may have.

@@ -415,14 +415,24 @@ impl<S, D> Selector<S, D> {
         self.home.check()?;
         let waker = Waker::new(self.clock.clone())?;
         watch_waker(&mut self.poller, &waker)?;
+        #[cfg(windows)]
+        waker.set_port(self.poller.port());
         self.waker = Some(waker.clone());
         Ok(waker)
     }
 }
 
+/// Lets a backend wait for a waker. On Windows `Waker::set_port` follows, when nothing can fail any more.
 fn watch_waker(poller: &mut AnyPoller, waker: &Waker) -> io::Result<()> {
+    #[cfg(windows)]
+    {
+        if poller.port().is_some() {
+            return Ok(());
+        }
+        waker.prepare_sockets()?;
+    }
     let watch = Interest::READABLE.into();
-    poller.update(waker.descriptor(), Token::WAKER, Interest::empty(), watch)
+    poller.update(waker.descriptor()?, Token::WAKER, Interest::empty(), watch)
 }
 
 impl<S, D> fmt::Debug for Selector<S, D> {

@@ -59,16 +59,16 @@ impl Waker {
 
     /// Makes the selector's wait return, or the next one if it is not waiting.
     ///
-    /// Does not block, except on Windows, where sending over loopback can take a moment. Costs one
-    /// atomic operation if a wake is pending, and a second one and a `write` if none is.
+    /// Does not block, except on Windows on another backend than AFD, where sending over loopback can take
+    /// a moment. Costs one atomic operation if a wake is pending, and a second one and a `write` if none is.
     ///
     /// In a forked child the parent is not woken: until the child rebuilds the selector, a wake is
     /// recorded there, and it ends the first wait after the `rebuild`.
     ///
     /// # Errors
     ///
-    /// Returns the error of the write to an eventfd, a pipe or, on Windows, a connection over
-    /// loopback. This call has woken nothing then, and a later call tries again.
+    /// Returns the error of the write to an eventfd, a pipe or, on Windows, a completion port or a connection
+    /// over loopback. This call has woken nothing then, and a later call tries again.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -100,15 +100,28 @@ impl Waker {
         self.0.channel.signal()
     }
 
-    /// The end that becomes readable by a wake.
+    /// The end that becomes readable by a wake. It cannot fail again once it has succeeded.
     #[cfg(feature = "async")]
-    pub(crate) fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
+    pub(crate) fn as_fd(&self) -> io::Result<rustix::fd::BorrowedFd<'_>> {
         self.0.channel.reader()
     }
 
+    /// Opens the sockets for a backend that has no port, and repeats there the wakes that a port may still have.
+    #[cfg(windows)]
+    pub(crate) fn prepare_sockets(&self) -> io::Result<()> {
+        self.0.channel.prepare_sockets()
+    }
+
+    /// Sends later wakes to the port, or without one over the sockets that were prepared. The next wait takes what came
+    /// before.
+    #[cfg(windows)]
+    pub(crate) fn set_port(&self, port: Option<Arc<crate::backend::Port>>) {
+        self.0.channel.set_port(port);
+    }
+
     /// Returns the descriptor that becomes readable by a wake.
-    pub(crate) fn descriptor(&self) -> Descriptor {
-        Descriptor::of(&self.0.channel.reader())
+    pub(crate) fn descriptor(&self) -> io::Result<Descriptor> {
+        Ok(Descriptor::of(&self.0.channel.reader()?))
     }
 
     /// Gives a forked child a channel of its own, under the same number, so that it neither takes

@@ -24,6 +24,7 @@ use crate::waker::Waker;
 /// See [`Signals`] for an example.
 pub fn signal(signal: c_int) -> io::Result<Signals> {
     let waker = Waker::new(Clock::system())?;
+    waker.as_fd()?;
     let handler = HandlerOfSignal::install(signal, [], waker.clone())?;
     let source = Async::new(WakerSource(waker))?;
     Ok(Signals { source, _handler: handler })
@@ -81,6 +82,6 @@ struct WakerSource(Waker);
 
 impl AsFd for WakerSource {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.as_fd().expect("`signal` has opened it")
     }
 }

@@ -73,7 +73,9 @@ impl<S, D> Selector<S, D> {
         }
         if let Some(waker) = &self.waker {
             let (read, removal) = (Interest::READABLE, nothing.into());
-            let _ = self.poller.update(waker.descriptor(), Token::WAKER, read, removal);
+            if let Ok(descriptor) = waker.descriptor() {
+                let _ = self.poller.update(descriptor, Token::WAKER, read, removal);
+            }
         }
     }
 }

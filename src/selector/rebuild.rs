@@ -92,6 +92,10 @@ impl<S, D> Selector<S, D> {
             registration.applied = registration.watch.with_interest(Interest::empty());
         }
         self.rejected.extend(not_open);
+        #[cfg(windows)]
+        if let Some(waker) = &self.waker {
+            waker.set_port(poller.port());
+        }
         self.poller = poller;
         self.backend = backend;
         self.home = HomeProcess::here();

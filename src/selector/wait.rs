@@ -149,12 +149,10 @@ impl<S, D> Selector<S, D> {
     fn end_wait_and_log(&mut self, result: io::Result<()>, events: &mut Events) -> io::Result<End> {
         #[cfg(feature = "testing")]
         let result = if self.is_of_loop { result } else { Stuck::check(result, || self.waiting()) };
-        // The event decides, not the waker's state: a forked child shares the channel, not the state.
+        // On Unix the event decides, not the waker's state: a forked child shares the channel, not the state. On Windows
+        // a change of the backend leaves a signal without a wake.
         let is_woken = match &self.waker {
-            Some(waker) if events.remove_waker() => {
-                waker.take();
-                true
-            }
+            Some(waker) if events.remove_waker() => waker.take() || cfg!(unix),
             _ => false,
         };
         self.end_wait(result, events, is_woken, |level, message| log::log!(level, "{message}"))

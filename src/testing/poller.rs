@@ -250,6 +250,13 @@ impl Poller for LabPoller {
         result
     }
 
+    #[cfg(windows)]
+    fn port(&mut self) -> Option<std::sync::Arc<crate::backend::Port>> {
+        let port = self.inner.port()?;
+        self.lab.state().pollers.get(self.id).has_waker = true;
+        Some(port)
+    }
+
     #[cfg(unix)]
     fn descriptor(&mut self) -> io::Result<rustix::fd::OwnedFd> {
         let descriptor = self.inner.descriptor()?;

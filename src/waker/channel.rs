@@ -28,8 +28,8 @@ mod system {
             super::read(&self.0, &mut [0; 8]);
         }
 
-        pub(crate) fn reader(&self) -> BorrowedFd<'_> {
-            self.0.as_fd()
+        pub(crate) fn reader(&self) -> io::Result<BorrowedFd<'_>> {
+            Ok(self.0.as_fd())
         }
 
         pub(crate) fn renew(&self) -> io::Result<()> {
@@ -67,8 +67,8 @@ mod system {
             super::read(&self.reader, &mut [0; 64]);
         }
 
-        pub(crate) fn reader(&self) -> BorrowedFd<'_> {
-            self.reader.as_fd()
+        pub(crate) fn reader(&self) -> io::Result<BorrowedFd<'_>> {
+            Ok(self.reader.as_fd())
         }
 
         pub(crate) fn renew(&self) -> io::Result<()> {
@@ -80,22 +80,85 @@ mod system {
     }
 }
 
-/// Windows: a TCP connection over loopback, since only sockets can be waited for; not datagrams, which
-/// may get lost.
+/// Windows: a packet for a completion port. Backends without one can only wait for sockets, and get a TCP connection over
+/// loopback; not datagrams, which may get lost.
 #[cfg(windows)]
 mod system {
     use std::io::{self, Read, Write};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::os::windows::io::{AsSocket, BorrowedSocket};
+    use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+    use crate::backend::Port;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Channel {
+        port: RwLock<Option<Arc<Port>>>,
+        /// Opened when they are first needed.
+        sockets: OnceLock<Sockets>,
+    }
 
     #[derive(Debug)]
-    pub(crate) struct Channel {
+    struct Sockets {
         reader: TcpStream,
         writer: TcpStream,
     }
 
     impl Channel {
         pub(crate) fn new() -> io::Result<Self> {
+            Ok(Self::default())
+        }
+
+        pub(crate) fn signal(&self) -> io::Result<()> {
+            // The lock is held until the signal has been sent, so that `set_port` finds none on its way.
+            let port = self.port.read().unwrap_or_else(PoisonError::into_inner);
+            match &*port {
+                Some(port) => port.wake(),
+                None => self.sockets()?.signal(),
+            }
+        }
+
+        pub(crate) fn drain(&self) {
+            let port = self.port.read().unwrap_or_else(PoisonError::into_inner);
+            // A port's packets have been taken by the wait.
+            if let (None, Some(sockets)) = (&*port, self.sockets.get()) {
+                // One signal, most of the time; what is left ends one wait too many.
+                let _ = (&sockets.reader).read(&mut [0; 64]);
+            }
+        }
+
+        pub(crate) fn reader(&self) -> io::Result<BorrowedSocket<'_>> {
+            Ok(self.sockets()?.reader.as_socket())
+        }
+
+        /// Sends later signals to `port`, or over the sockets, which have been opened. One signal is pending afterwards,
+        /// because those that were sent before are lost.
+        pub(crate) fn set_port(&self, port: Option<Arc<Port>>) {
+            let mut current = self.port.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(port) = &port {
+                port.note_wake();
+            }
+            *current = port;
+        }
+
+        /// Opens the sockets, before [`set_port`](Self::set_port) makes them the carrier.
+        pub(crate) fn prepare_sockets(&self) -> io::Result<()> {
+            let sockets = self.sockets()?;
+            let has_port = self.port.read().unwrap_or_else(PoisonError::into_inner).is_some();
+            if has_port { sockets.signal() } else { Ok(()) }
+        }
+
+        fn sockets(&self) -> io::Result<&Sockets> {
+            if let Some(sockets) = self.sockets.get() {
+                return Ok(sockets);
+            }
+            let sockets = Sockets::connect()?;
+            Ok(self.sockets.get_or_init(|| sockets))
+        }
+    }
+
+    impl Sockets {
+        fn connect() -> io::Result<Self> {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let writer = TcpStream::connect(listener.local_addr()?)?;
             let own = writer.local_addr()?;
@@ -114,17 +177,8 @@ mod system {
             Ok(Self { reader, writer })
         }
 
-        pub(crate) fn signal(&self) -> io::Result<()> {
+        fn signal(&self) -> io::Result<()> {
             (&self.writer).write_all(&[1])
-        }
-
-        pub(crate) fn drain(&self) {
-            // One signal, most of the time; what is left ends one wait too many.
-            let _ = (&self.reader).read(&mut [0; 64]);
-        }
-
-        pub(crate) fn reader(&self) -> BorrowedSocket<'_> {
-            self.reader.as_socket()
         }
     }
 }
@@ -194,7 +248,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| send_those(0));
             scope.spawn(|| send_those(1));
-            let reader = channel.reader();
+            let reader = channel.reader().unwrap();
             let surely = Timespec { tv_sec: 20, tv_nsec: 0 };
             for number in 1..=SIGNALS {
                 let mut entries = [PollFd::new(&reader, PollFlags::IN)];

@@ -228,7 +228,9 @@ fn a_reset_is_an_error(backend: Backend) {
         reset(right);
         wait_until(&mut selector, key, Ready::ERROR);
         assert!(selector[key].source().take_error().unwrap().is_some());
-        assert!(!expect_one(&mut selector, key).contains(Ready::ERROR));
+        // AFD reports a reset for as long as the socket is open.
+        let still = expect_one(&mut selector, key).contains(Ready::ERROR);
+        assert!(!still || backend == Backend::Afd);
     }
 }
 

@@ -61,6 +61,9 @@ pub const CASE: &str = "POLYSELECT_CONFORMANCE_CASE";
 const TAKES_ALL: &str =
     "wine takes all that is sent to a peer that does not read, so that nothing has to wait";
 
+const READS_RESETS: &str =
+    "wine lets a read end with 0 after a reset, and leaves no error on the socket";
+
 /// With this a case ends that finds that the system lacks something, when it has said what.
 pub const SKIPPED: i32 = 77;
 
@@ -74,6 +77,17 @@ const WRONG_ON_WINE: &[(&str, &str)] = &[
     ("asyncio_sources::a_reader_and_a_writer_of_one_source_are_both_woken", TAKES_ALL),
     ("asyncio_sources::a_reset_ends_reading_and_writing", TAKES_ALL),
     ("asyncio_sources::another_loop_says_that_it_is_taken", TAKES_ALL),
+    ("asyncio_server_endings::stop_gives_up_what_a_writer_still_has_to_send", READS_RESETS),
+    (
+        "asyncio_server_endings::dropping_a_server_gives_up_what_a_writer_still_has_to_send",
+        READS_RESETS,
+    ),
+    ("asyncio_writers::a_cancelled_task_that_holds_a_writer_is_bounded_too", READS_RESETS),
+    ("asyncio_writers::a_dropped_writer_gives_up_when_its_time_is_up", READS_RESETS),
+    ("asyncio_writers::a_writer_without_time_gives_up_at_once", READS_RESETS),
+    ("asyncio_writers::abort_gives_up_what_is_queued", READS_RESETS),
+    ("asyncio_writers::an_aborted_writer_that_owes_nothing_resets_too", READS_RESETS),
+    ("level::a_reset_is_an_error", READS_RESETS),
 ];
 
 /// Of Windows.
