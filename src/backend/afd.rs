@@ -34,7 +34,7 @@ use crate::event::Events;
 use crate::interest::{Interest, Watch};
 use crate::key::Token;
 use crate::raw_event::bits;
-use driver::{Outcome, Owner, Refusal, Request, base_socket, mask};
+use driver::{Outcome, Owner, Refusal, Request, base_socket};
 use helpers::Helpers;
 use port::{Batch, Packet, Port};
 use watched::{State, Watched, enqueue, found_bits, mask_of};
@@ -56,8 +56,11 @@ pub(super) fn open() -> io::Result<AnyPoller> {
     }
 }
 
-/// How long a trial or a cancellation may take, far more than either does.
+/// How many milliseconds a trial or a cancellation may take, far more than either does.
 const PATIENCE: u32 = 1000;
+
+/// How often a change waits for a packet, for a millisecond each, before it leaves that to the next wait.
+const REAPS: u32 = 50;
 
 #[derive(Debug)]
 struct Afd {
@@ -93,13 +96,16 @@ impl Poller for Afd {
             }
             // A removal, or another socket that has the number of a closed one.
             self.remove(slot);
+            if let Err(error) = self.reap() {
+                log::debug!("afd: a cancelled request is taken by the next wait: {error}");
+            }
         }
         if new.interest().is_empty() { Ok(()) } else { self.add(descriptor, token, new) }
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let before = events.len();
-        self.collect_stale(events)?;
+        self.collect_stale()?;
         let submitted = self.submit_due(events);
         let is_due = submitted.is_err() || self.is_woken || events.len() > before;
         let timeout = if is_due { Some(Duration::ZERO) } else { timeout };
@@ -163,6 +169,7 @@ impl Afd {
             generation: self.last_generation,
             state: State::Idle(Request::new()),
             is_disarmed: false,
+            is_closed: false,
             is_queued: true,
         });
         self.slots.insert(descriptor, slot);
@@ -206,30 +213,38 @@ impl Afd {
 /// Waiting.
 impl Afd {
     /// Takes the packets that came before this wait. What they report may no longer be true, so their requests are
-    /// submitted again; that a socket was closed stays true.
-    fn collect_stale(&mut self, events: &mut Events) -> io::Result<()> {
-        let mut patience = 10;
+    /// submitted again.
+    fn collect_stale(&mut self) -> io::Result<()> {
         self.is_woken |= self.port.take_noted();
-        while self.in_flight > 0 {
-            // The packet of a cancelled request mostly comes immediately, and the socket's next request needs it.
-            let is_late = self.cancelled > 0 && patience < 10;
-            let timeout = Duration::from_millis(is_late.into());
-            let batch = self.port.dequeue(Batch::SIZE, Some(timeout))?;
-            let is_full = batch.len() == Batch::SIZE;
-            for packet in batch {
-                let Some((slot, outcome)) = self.land(packet) else { continue };
-                if matches!(outcome, Outcome::Found(found) if found & mask::LOCAL_CLOSE != 0) {
-                    self.report_closed(slot, events);
-                } else {
-                    enqueue(&mut self.due, slot, &mut self.watched[slot]);
-                }
-            }
-            patience -= i32::from(!is_full);
-            if !is_full && (self.cancelled == 0 || patience == 0) {
+        while self.in_flight > 0 && self.take_queued(Duration::ZERO)? {}
+        self.reap()
+    }
+
+    /// Waits for the packets of cancelled requests, which mostly come immediately: a socket's next request needs that,
+    /// and before it wine does not let the socket go.
+    fn reap(&mut self) -> io::Result<()> {
+        for _ in 0..REAPS {
+            if self.cancelled == 0 {
                 break;
             }
+            self.take_queued(Duration::from_millis(1))?;
         }
         Ok(())
+    }
+
+    /// Takes packets without reporting them; returns whether there may be more.
+    fn take_queued(&mut self, timeout: Duration) -> io::Result<bool> {
+        let batch = self.port.dequeue(Batch::SIZE, Some(timeout))?;
+        let is_full = batch.len() == Batch::SIZE;
+        for packet in batch {
+            if let Some((slot, outcome)) = self.land(packet) {
+                let watched = &mut self.watched[slot];
+                // That a socket was closed stays true.
+                watched.is_closed |= found_bits(outcome) & bits::NVAL != 0;
+                enqueue(&mut self.due, slot, watched);
+            }
+        }
+        Ok(is_full)
     }
 
     /// Submits the requests that are due. An error is the first one; its request is tried again by the next wait.
@@ -240,6 +255,10 @@ impl Afd {
         for slot in slots.drain(..) {
             let Some(watched) = self.watched.get_mut(slot) else { continue };
             if !mem::take(&mut watched.is_queued) || watched.is_disarmed {
+                continue;
+            }
+            if watched.is_closed {
+                self.report_closed(slot, events);
                 continue;
             }
             if !self.orphans.is_empty() && self.orphans.contains_key(&watched.socket) {

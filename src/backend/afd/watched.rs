@@ -21,6 +21,8 @@ pub(super) struct Watched {
     pub(super) state: State,
     /// A one-shot that has fired.
     pub(super) is_disarmed: bool,
+    /// Whether the driver has reported that the socket is closed.
+    pub(super) is_closed: bool,
     /// Whether `due` or `reported` has the slot.
     pub(super) is_queued: bool,
 }
