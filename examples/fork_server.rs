@@ -28,8 +28,9 @@ fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;
-    let listener = listen(&args.addr)?;
+    // Fails where there is no `fork`, before a client connects.
     ignore_children()?; // 处理僵尸进程
+    let listener = listen(&args.addr)?;
     log::info!("Listen the port {}...", listener.local_addr()?.port());
     let mut s = Some(listener);
     while let Some(listener) = &s

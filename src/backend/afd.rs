@@ -28,7 +28,7 @@ use std::{io, mem};
 use slab::Slab;
 use windows_sys::Win32::Networking::WinSock::SOCKET;
 
-use super::{AnyPoller, Poller};
+use super::{AnyPoller, Poller, check_open};
 use crate::descriptor::{Descriptor, DescriptorTable};
 use crate::event::Events;
 use crate::interest::{Interest, Watch};
@@ -157,6 +157,7 @@ impl Afd {
     }
 
     fn add(&mut self, descriptor: Descriptor, token: Token, watch: Watch) -> io::Result<()> {
+        check_open(descriptor)?;
         let socket = base_socket(descriptor)?;
         let helper = self.helpers.acquire(&self.port)?;
         self.last_generation += 1;

@@ -225,6 +225,15 @@ pub(super) fn poll_all(
             // A pending signal interrupts even a call that does not wait.
             Err(Errno::INTR) if timeout == Some(Duration::ZERO) => continue,
             Err(Errno::INVAL) if entries.len() > PIECE => poll_in_pieces(entries, timeout),
+            // Without any open socket WSAPoll fails, but it has marked them.
+            #[cfg(windows)]
+            Err(Errno::NOTSOCK) => {
+                let not_open = entries.iter().filter(|entry| found_bits(entry) & bits::NVAL != 0);
+                match not_open.count() {
+                    0 => Err(Errno::NOTSOCK.into()),
+                    count => Ok(count),
+                }
+            }
             result => Ok(result?),
         };
     }

@@ -50,6 +50,8 @@ mod pipes;
 mod rebuilding;
 #[cfg(unix)]
 mod signals;
+#[cfg(windows)]
+mod sockets_behind_our_back;
 
 use std::process::ExitCode;
 
@@ -144,6 +146,8 @@ const SUITES: &[Suite] = &[
     ("shared_contracts", shared::contracts::CASES),
     #[cfg(unix)]
     ("shared_faults", shared::faults::CASES),
+    #[cfg(windows)]
+    ("sockets_behind_our_back", sockets_behind_our_back::CASES),
     ("threads", threads::CASES),
     ("timeout", timeout::CASES),
     ("wakers", wakers::CASES),
