@@ -1,9 +1,15 @@
 //! System calls for child processes.
 
-#![allow(unsafe_code)] // `pidfd_open` and `waitid`, which rustix has in a feature that doubles what is compiled of it.
+#![cfg_attr(unix, allow(unsafe_code))] // `pidfd_open` and `waitid`, which rustix has in a feature that doubles what is compiled of it.
 
-use std::io;
-use std::os::fd::OwnedFd;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use std::{io, os::fd::OwnedFd};
+
+#[cfg(windows)]
+pub(crate) use windows::{AnyEnd, EndWait};
 
 /// Opens a descriptor that becomes readable when the child `process` has ended.
 #[cfg(target_os = "linux")]
@@ -21,13 +27,13 @@ pub(crate) fn open_pidfd(process: u32) -> io::Result<OwnedFd> {
 }
 
 /// Other systems have no such descriptor.
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) fn open_pidfd(_process: u32) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Blocks until the child `process` has ended, and leaves it to be reaped.
-#[cfg(feature = "async")]
+#[cfg(all(unix, feature = "async"))]
 pub(crate) fn wait_for_end(process: u32) -> io::Result<()> {
     loop {
         // SAFETY: all zeros are a valid `siginfo_t`.

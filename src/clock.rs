@@ -11,7 +11,6 @@ use in_lab as imp;
 use of_system as imp;
 
 pub(crate) use imp::Clock;
-#[cfg(any(unix, feature = "async"))]
 pub(crate) use imp::OutsideWork;
 
 /// Saturates at 584 years.
@@ -25,7 +24,6 @@ mod in_lab {
     use std::time::Instant;
 
     use crate::backend::{AnyPoller, Backend};
-    #[cfg(any(unix, feature = "async"))]
     use crate::testing::Outside;
     use crate::testing::{Lab, LabPoller};
 
@@ -33,7 +31,6 @@ mod in_lab {
     pub(crate) struct Clock(Option<Lab>);
 
     /// Work outside of the lab, if there is one: its time goes at the real pace.
-    #[cfg(any(unix, feature = "async"))]
     #[derive(Debug)]
     pub(crate) struct OutsideWork(#[allow(dead_code)] Option<Outside>); // For its destructor.
 
@@ -89,7 +86,6 @@ mod in_lab {
             }
         }
 
-        #[cfg(any(unix, feature = "async"))]
         pub(crate) fn outside_work(&self) -> OutsideWork {
             OutsideWork(self.0.as_ref().map(Lab::outside))
         }
@@ -148,7 +144,6 @@ mod of_system {
     #[derive(Clone, Debug)]
     pub(crate) struct Clock;
 
-    #[cfg(any(unix, feature = "async"))]
     #[derive(Debug)]
     pub(crate) struct OutsideWork;
 
@@ -188,7 +183,6 @@ mod of_system {
             moment
         }
 
-        #[cfg(any(unix, feature = "async"))]
         #[inline]
         pub(crate) fn outside_work(&self) -> OutsideWork {
             OutsideWork

@@ -4,7 +4,6 @@ mod accept;
 mod builder;
 mod call_user;
 mod calls;
-#[cfg(unix)]
 mod children;
 mod dump;
 mod errors;
@@ -36,9 +35,7 @@ pub use builder::EventLoopBuilder;
 use builder::Settings;
 use call_user::Progress;
 use calls::Calls;
-#[cfg(unix)]
 use children::Children;
-#[cfg(unix)]
 pub use children::{ChildKey, ChildMut};
 #[cfg(feature = "async")]
 pub use dump::TaskInfo;
@@ -149,7 +146,6 @@ pub struct EventLoop<T = ()> {
     timers: Timers<T>,
     remotes: Remotes<T>,
     signals: Option<Signals<T>>,
-    #[cfg(unix)]
     children: Children<T>,
     error_hook: Option<ErrorHook<T>>,
     /// The error of the callback that is returning, and an owner of the two.
@@ -229,7 +225,6 @@ impl<T: 'static> EventLoop<T> {
             timers: Timers::new(clock),
             remotes: Remotes::default(),
             signals: None,
-            #[cfg(unix)]
             children: Children::default(),
             error_hook: None,
             failure: None,
@@ -364,7 +359,6 @@ impl<T: 'static> EventLoop<T> {
     }
 
     fn has_nothing_left(&self) -> bool {
-        #[cfg(unix)]
         if !self.children.is_empty() {
             return false;
         }

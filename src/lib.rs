@@ -99,10 +99,7 @@
 //! | code on the same thread that has no loop at hand | [`EventLoop::local`], [`Local`] |
 //! | other threads | [`EventLoop::remote`], [`Remote`] |
 //! | signals | [`on_signal`](EventLoop::on_signal), [`SignalKey`], [`signal`] |
-#![cfg_attr(
-    unix,
-    doc = "| child processes | [`watch_child`](EventLoop::watch_child), [`ChildKey`], [`ChildMut`] |"
-)]
+//! | child processes | [`watch_child`](EventLoop::watch_child), [`ChildKey`], [`ChildMut`] |
 //! | errors of callbacks | [`on_error`](EventLoop::on_error) |
 //! | sources by themselves, or beside the state | [`sources`](EventLoop::sources), [`parts`](EventLoop::parts), [`Sources`] |
 //! | settings | [`EventLoop::builder`], [`EventLoopBuilder`] |
@@ -181,7 +178,6 @@ pub mod accept;
 pub mod asyncio;
 mod backend;
 mod bits;
-#[cfg(unix)]
 mod child;
 mod clock;
 mod descriptor;
@@ -215,7 +211,6 @@ pub use error::{ForkedError, RegisterError};
 pub use event::{Event, Events};
 #[cfg(feature = "async")]
 pub use event_loop::TaskInfo;
-#[cfg(unix)]
 pub use event_loop::{ChildKey, ChildMut};
 pub use event_loop::{
     EventLoop, EventLoopBuilder, Local, Next, Remote, SignalKey, Sources, Stats, Turn,

@@ -38,7 +38,6 @@ pub(super) enum Registrant {
 pub(super) enum Place {
     Source(&'static Location<'static>),
     Signal(&'static Location<'static>),
-    #[cfg(unix)]
     Child(&'static Location<'static>),
     Timer(&'static Location<'static>),
     Call(&'static Location<'static>),
@@ -58,7 +57,6 @@ impl Place {
         match *self {
             Self::Source(place) => ("the callback registered at", Some(place)),
             Self::Signal(place) => ("the callback of a signal registered at", Some(place)),
-            #[cfg(unix)]
             Self::Child(place) => ("the callback of a child registered at", Some(place)),
             Self::Timer(place) => ("the timer set at", Some(place)),
             Self::Call(place) => ("the call queued at", Some(place)),

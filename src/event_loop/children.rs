@@ -1,28 +1,27 @@
 //! Child processes as callbacks.
 //!
-//! Linux has a descriptor for a process (pidfd) that becomes readable when it ends. Elsewhere, and
-//! where a sandbox forbids it, `SIGCHLD` says that some child has ended, and every watched child is
-//! looked at. Only those are ever reaped: the host program's other children are its own.
+//! A part for each system notices that a child has ended. Only watched children are ever reaped: the host program's other
+//! children are its own.
 
-use std::any::Any;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::Location;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::call_user::{Iteration, Late, Place, Registrant, Replaced};
-use super::handler::{Answer, HandleEvent, Handler};
-use super::{EventLoop, SignalKey, errors};
-use crate::child::open_pidfd;
+use super::call_user::{Iteration, Late, Place, Replaced};
+use super::{EventLoop, errors};
 use crate::clock::OutsideWork;
 use crate::error::RegisterError;
-use crate::event::Event;
-use crate::interest::Interest;
-use crate::key::Key;
-use crate::signal::SIGCHLD;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 /// Names a child that is watched: [`EventLoop::watch_child`] returns it. It never names another.
 ///
@@ -34,26 +33,26 @@ type Callback<T> = Box<dyn FnOnce(&mut EventLoop<T>, io::Result<ExitStatus>)>;
 
 struct WatchedChild<T> {
     key: ChildKey,
+    /// Before the child, because on Windows it uses the child's handle.
+    watch: system::Watch,
     child: Child,
     callback: Callback<T>,
     location: &'static Location<'static>,
     /// In a lab time goes as it does for the child.
     _outside: OutsideWork,
-    /// The registration of its pidfd.
-    pidfd: Option<Key>,
 }
 
 pub(super) struct Children<T> {
     watched: Vec<WatchedChild<T>>,
-    /// Set while there are children without a pidfd.
-    sigchld: Option<SignalKey>,
+    /// What notices that any child has ended, for those that have nothing of their own.
+    common: system::Common,
     /// Children that may have ended, and have not been looked at since.
     due: VecDeque<ChildKey>,
 }
 
 impl<T> Default for Children<T> {
     fn default() -> Self {
-        Self { watched: Vec::new(), sigchld: None, due: VecDeque::new() }
+        Self { watched: Vec::new(), common: None, due: VecDeque::new() }
     }
 }
 
@@ -70,10 +69,10 @@ impl<T> Children<T> {
         !self.due.is_empty()
     }
 
-    /// Some child has ended, and those that have no descriptor may be it.
+    /// Some child has ended, and it may be one that has no descriptor.
     pub(super) fn look_at_all(&mut self) {
-        let without = self.watched.iter().filter(|watched| watched.pidfd.is_none());
-        self.due.extend(without.map(|watched| watched.key));
+        let common = self.watched.iter().filter(|watched| watched.watch.is_common());
+        self.due.extend(common.map(|watched| watched.key));
     }
 
     fn position(&self, key: ChildKey) -> Option<usize> {
@@ -94,40 +93,6 @@ impl<T> Children<T> {
             }
         }
         None
-    }
-}
-
-/// The descriptor of a child, as the selector's source.
-struct Pidfd {
-    descriptor: OwnedFd,
-    child: ChildKey,
-    location: &'static Location<'static>,
-}
-
-impl<T: 'static> HandleEvent<T> for Pidfd {
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
-    }
-
-    fn call(self: Rc<Self>, event_loop: &mut EventLoop<T>, _: &Event) -> Answer {
-        event_loop.children.due.push_back(self.child);
-        Answer::Keep
-    }
-
-    fn source(&self) -> &dyn Any {
-        &self.descriptor
-    }
-
-    fn into_source(self: Rc<Self>) -> Option<Box<dyn Any>> {
-        None
-    }
-
-    fn location(&self) -> &'static Location<'static> {
-        self.location
-    }
-
-    fn is_own(&self) -> bool {
-        true
     }
 }
 
@@ -216,12 +181,12 @@ impl<T: 'static> EventLoop<T> {
     /// The callback gets an error if the child was reaped elsewhere (`ECHILD`).
     /// [`child_mut`](Self::child_mut) lends the child, to kill it or to write to it;
     /// [`take_child`](Self::take_child) gives it back. Dropping the loop leaves children that still
-    /// run alone, as dropping a [`Child`] does. Unix only. Does not block.
+    /// run alone, as dropping a [`Child`] does. Does not block.
     ///
     /// # Errors
     ///
     /// A [`RegisterError`] with child and callback, if the system gives neither a descriptor for a process
-    /// nor a [`Waker`](crate::Waker) for `SIGCHLD`.
+    /// nor a [`Waker`](crate::Waker) for `SIGCHLD`; on Windows, if it gives no wait for the process.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -247,27 +212,19 @@ impl<T: 'static> EventLoop<T> {
 
         let key = ChildKey(KEYS.fetch_add(1, Ordering::Relaxed));
         let location = Location::caller();
-        let pidfd = match self.watch_pidfd(&child, key, location) {
-            Ok(pidfd) => Some(pidfd),
-            Err(error) => {
-                log::debug!("child {} is watched by SIGCHLD: {error}", child.id());
-                if let Err(error) = self.watch_sigchld(location) {
-                    return Err(RegisterError::new(error, child, callback));
-                }
-                // It may have ended before the signal was handled.
-                self.children.due.push_back(key);
-                None
-            }
+        let watch = match self.watch_end(&child, key, location) {
+            Ok(watch) => watch,
+            Err(error) => return Err(RegisterError::new(error, child, callback)),
         };
         let callback = Box::new(callback);
         let _outside = self.timers.clock().outside_work();
         self.children.watched.push(WatchedChild {
             key,
+            watch,
             child,
             callback,
             location,
             _outside,
-            pidfd,
         });
         Ok(key)
     }
@@ -313,27 +270,9 @@ impl<T: 'static> EventLoop<T> {
         let removed = self.children.remove(key);
         let removed =
             removed.ok_or_else(|| errors::not_found(format_args!("{key:?} names no child")))?;
-        self.forget_sigchld();
-        self.forget_pidfd(removed.pidfd);
+        self.forget_common();
+        self.forget_watch(removed.watch);
         Ok(removed.child)
-    }
-
-    fn watch_pidfd(
-        &mut self,
-        child: &Child,
-        key: ChildKey,
-        location: &'static Location<'static>,
-    ) -> io::Result<Key> {
-        let descriptor = open_pidfd(child.id())?;
-        let pidfd = Handler(Rc::new(Pidfd { descriptor, child: key, location }));
-        self.sources.insert(pidfd, Interest::READABLE.into())
-    }
-
-    fn watch_sigchld(&mut self, location: &'static Location<'static>) -> io::Result<()> {
-        if self.children.sigchld.is_none() {
-            self.children.sigchld = Some(self.look_at_children_on(SIGCHLD, location)?);
-        }
-        Ok(())
     }
 
     /// Calls back for each child that has ended.
@@ -345,13 +284,13 @@ impl<T: 'static> EventLoop<T> {
     #[inline(never)]
     fn reap_due_children(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
         while let Some((child, result)) = self.children.next_ended() {
-            let WatchedChild { callback, location, pidfd, .. } = child;
-            self.forget_sigchld();
+            let WatchedChild { callback, location, watch, .. } = child;
+            self.forget_common();
             // Its descriptor has no further use, also after a panic.
-            let registrant = pidfd.map_or(Registrant::Nothing, Registrant::Source);
+            let registrant = watch.registrant();
             let call = |event_loop: &mut Self| callback(event_loop, result);
             match self.call_user(iteration, registrant, Place::Child(location), call) {
-                Ok(()) => self.forget_pidfd(pidfd),
+                Ok(()) => self.forget_watch(watch),
                 Err(replaced) => {
                     iteration.leave(Late::Ended(registrant));
                     return Err(replaced);
@@ -359,23 +298,5 @@ impl<T: 'static> EventLoop<T> {
             }
         }
         Ok(())
-    }
-
-    /// Ends the registration of a child that is no longer watched.
-    fn forget_pidfd(&mut self, pidfd: Option<Key>) {
-        if let Some(pidfd) = pidfd
-            && let Err(error) = self.sources.remove(pidfd)
-        {
-            log::debug!("{pidfd}: {error}");
-        }
-    }
-
-    /// Stops handling `SIGCHLD` when every child has a descriptor.
-    fn forget_sigchld(&mut self) {
-        if self.children.watched.iter().all(|watched| watched.pidfd.is_some())
-            && let Some(sigchld) = self.children.sigchld.take()
-        {
-            self.remove_handler(sigchld);
-        }
     }
 }

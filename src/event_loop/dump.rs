@@ -120,7 +120,6 @@ impl<T: 'static> EventLoop<T> {
         self.signals.iter().flat_map(Signals::places).for_each(|place| {
             line(format_args!("a signal, registered at {place}"));
         });
-        #[cfg(unix)]
         self.children.places().for_each(|place| line(format_args!("a child, watched at {place}")));
         #[cfg(feature = "async")]
         self.tasks().iter().for_each(|task| line(format_args!("{task}")));

@@ -50,7 +50,8 @@ impl<T: 'static> EventLoop<T> {
     fn run_steps(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
         self.deliver_events(iteration)?; // 3
         self.deliver_signals(iteration)?; // 4
-        #[cfg(unix)]
+        #[cfg(windows)]
+        self.notice_ends();
         self.reap_children(iteration)?;
         self.fire_timers(iteration)?; // 5, which reads the clock
         self.run_calls(iteration)?; // 6

@@ -106,6 +106,8 @@ const SUITES: &[Suite] = &[
     ("event_loop_calls", event_loop::calls::CASES),
     #[cfg(unix)]
     ("event_loop_children", event_loop::children::CASES),
+    #[cfg(windows)]
+    ("event_loop_children", event_loop::children_on_windows::CASES),
     ("event_loop_errors", event_loop::errors::CASES),
     ("event_loop_interests", event_loop::interests::CASES),
     ("event_loop_local", event_loop::local::CASES),

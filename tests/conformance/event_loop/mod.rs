@@ -5,6 +5,8 @@ pub mod builder;
 pub mod calls;
 #[cfg(unix)]
 pub mod children;
+#[cfg(windows)]
+pub mod children_on_windows;
 pub mod errors;
 pub mod interests;
 pub mod local;
