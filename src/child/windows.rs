@@ -70,7 +70,8 @@ impl EndWait {
     }
 }
 
-/// Called by a thread of the system. What the second argument is called differs between versions of windows-sys.
+/// Called by a thread of the system. The type of the second argument differs between versions of windows-sys.
+// SAFETY: only the system calls it, with the context that `EndWait::begin` has passed.
 unsafe extern "system" fn has_ended<B>(context: *mut c_void, _is_timeout: B) {
     // SAFETY: `EndWait::begin` has passed a pointer to an `AnyEnd`, of which `EndWait` keeps a share until the system
     // calls this no more.
