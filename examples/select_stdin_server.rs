@@ -16,132 +16,122 @@
 //! nc localhost 7788
 //! ```
 
-#[cfg(unix)]
 mod common;
 
+use std::borrow::Borrow;
+use std::io::{self, Read};
+
+use clap::Parser;
+use common::keyboard::{self, Keyboard};
+use polyselect::accept::Acceptor;
+use polyselect::{Backend, Events, Interest, Key, Registration, Selector, WriteQueue};
+use socket2::Socket;
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+    addr: String,
+    /// The mechanism to wait with.
+    #[arg(long, default_value_t = Backend::Select)]
+    backend: Backend,
+}
+
+type Sel = Selector<Source, WriteQueue>;
+
+enum Source {
+    Socket(Socket),
+    Stdin(keyboard::Input),
+}
+
 #[cfg(unix)]
-mod server {
-    use std::borrow::Borrow;
-    use std::io::{self, Read, Stdin};
-    use std::os::fd::{AsFd, BorrowedFd};
-
-    use clap::Parser;
-    use polyselect::accept::Acceptor;
-    use polyselect::{Backend, Events, Interest, Key, Registration, Selector, WriteQueue};
-    use socket2::Socket;
-
-    use crate::common::{self, keyboard::Keyboard};
-
-    #[derive(Parser)]
-    struct Args {
-        /// Where to listen; port 0 lets the system choose.
-        #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
-        addr: String,
-        /// The mechanism to wait with.
-        #[arg(long, default_value_t = Backend::Select)]
-        backend: Backend,
-    }
-
-    type Sel = Selector<Source, WriteQueue>;
-
-    enum Source {
-        Socket(Socket),
-        Stdin(Stdin),
-    }
-
-    impl AsFd for Source {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            match self {
-                Self::Socket(sock) => sock.as_fd(),
-                Self::Stdin(stdin) => stdin.as_fd(),
-            }
-        }
-    }
-
-    /// The listener is one of them.
-    impl Borrow<Socket> for Source {
-        fn borrow(&self) -> &Socket {
-            match self {
-                Self::Socket(sock) => sock,
-                Self::Stdin(_) => unreachable!("standard input takes no connections"),
-            }
-        }
-    }
-
-    fn echo(inputs: &mut Sel, sock: Key) -> io::Result<()> {
-        let Some(this) = inputs.get_mut(sock) else { return Ok(()) };
-        let mut conn: &Socket = this.source.borrow();
-        if this.data.is_empty() {
-            let mut data = [0; 1024];
-            match conn.read(&mut data)? {
-                0 => return inputs.unregister(sock).map(drop),
-                n => this.data.push(&data[..n]),
-            }
-        }
-        let all_sent = this.data.flush(conn)?;
-        inputs.modify(sock, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
-    }
-
-    pub fn main() -> io::Result<()> {
-        let args = Args::parse();
-        let _printing = common::start_server_log()?;
-        let mut inputs = Sel::with_backend(args.backend)?;
-        let register = |inputs: &mut Sel, sock| {
-            inputs.register(Source::Socket(sock), Interest::READABLE, WriteQueue::new())
-        };
-        let server = register(&mut inputs, common::listen(&args.addr)?)?;
-        let ctrl_c = register(&mut inputs, common::ctrl_c()?)?;
-        let stdin = Source::Stdin(io::stdin());
-        let stdin = inputs.register(stdin, Interest::READABLE, WriteQueue::new())?;
-
-        let mut keyboard = Keyboard::Nothing;
-        let mut acceptor = Acceptor::new();
-        let mut events = Events::with_capacity(1024);
-        loop {
-            acceptor.select(&mut inputs, &mut events, None)?;
-            for event in &events {
-                let sock = event.key;
-                if sock == ctrl_c {
-                    return Ok(());
-                }
-                let result = if sock == server {
-                    let accept = |server: &Source| common::accept(server.borrow());
-                    while let Some((conn, _addr)) = acceptor.next(&mut inputs, server, accept)? {
-                        let conn = Source::Socket(conn);
-                        common::register(&mut inputs, conn, Interest::READABLE, WriteQueue::new());
-                    }
-                    Ok(())
-                } else if let Some(Source::Stdin(stdin)) =
-                    inputs.get(sock).map(Registration::source)
-                {
-                    keyboard.read(stdin)
-                } else {
-                    echo(&mut inputs, sock)
-                };
-                match result {
-                    _ if keyboard == Keyboard::Line => return Ok(()),
-                    Err(error) if !common::is_not_now(&error) => {
-                        log::warn!("{event:?}: {error}");
-                        drop(inputs.unregister(sock)?);
-                    }
-                    _ => {}
-                }
-            }
-            if keyboard == Keyboard::End && inputs.contains(stdin) {
-                log::info!("standard input has ended; Ctrl-C stops the server");
-                drop(inputs.unregister(stdin)?);
-            }
+impl std::os::fd::AsFd for Source {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match self {
+            Self::Socket(sock) => sock.as_fd(),
+            Self::Stdin(stdin) => stdin.as_fd(),
         }
     }
 }
 
-#[cfg(unix)]
-fn main() -> std::io::Result<()> {
-    server::main()
+#[cfg(windows)]
+impl std::os::windows::io::AsSocket for Source {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        let (Self::Socket(sock) | Self::Stdin(sock)) = self;
+        sock.as_socket()
+    }
 }
 
-#[cfg(not(unix))]
-fn main() {
-    eprintln!("this system cannot wait for standard input and sockets together");
-    std::process::exit(1);
+/// The listener is one of them.
+impl Borrow<Socket> for Source {
+    fn borrow(&self) -> &Socket {
+        match self {
+            Self::Socket(sock) => sock,
+            Self::Stdin(_) => unreachable!("standard input takes no connections"),
+        }
+    }
+}
+
+fn echo(inputs: &mut Sel, sock: Key) -> io::Result<()> {
+    let Some(this) = inputs.get_mut(sock) else { return Ok(()) };
+    let mut conn: &Socket = this.source.borrow();
+    if this.data.is_empty() {
+        let mut data = [0; 1024];
+        match conn.read(&mut data)? {
+            0 => return inputs.unregister(sock).map(drop),
+            n => this.data.push(&data[..n]),
+        }
+    }
+    let all_sent = this.data.flush(conn)?;
+    inputs.modify(sock, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let _printing = common::start_server_log()?;
+    let mut inputs = Sel::with_backend(args.backend)?;
+    let register = |inputs: &mut Sel, sock| {
+        inputs.register(Source::Socket(sock), Interest::READABLE, WriteQueue::new())
+    };
+    let server = register(&mut inputs, common::listen(&args.addr)?)?;
+    let ctrl_c = register(&mut inputs, common::ctrl_c()?)?;
+    let stdin = Source::Stdin(keyboard::input()?);
+    let stdin = inputs.register(stdin, Interest::READABLE, WriteQueue::new())?;
+
+    let mut keyboard = Keyboard::Nothing;
+    let mut acceptor = Acceptor::new();
+    let mut events = Events::with_capacity(1024);
+    loop {
+        acceptor.select(&mut inputs, &mut events, None)?;
+        for event in &events {
+            let sock = event.key;
+            if sock == ctrl_c {
+                return Ok(());
+            }
+            let result = if sock == server {
+                let accept = |server: &Source| common::accept(server.borrow());
+                while let Some((conn, _addr)) = acceptor.next(&mut inputs, server, accept)? {
+                    let conn = Source::Socket(conn);
+                    common::register(&mut inputs, conn, Interest::READABLE, WriteQueue::new());
+                }
+                Ok(())
+            } else if let Some(Source::Stdin(stdin)) = inputs.get(sock).map(Registration::source) {
+                keyboard.read(stdin)
+            } else {
+                echo(&mut inputs, sock)
+            };
+            match result {
+                _ if keyboard == Keyboard::Line => return Ok(()),
+                Err(error) if !common::is_not_now(&error) => {
+                    log::warn!("{event:?}: {error}");
+                    drop(inputs.unregister(sock)?);
+                }
+                _ => {}
+            }
+        }
+        if keyboard == Keyboard::End && inputs.contains(stdin) {
+            log::info!("standard input has ended; Ctrl-C stops the server");
+            drop(inputs.unregister(stdin)?);
+        }
+    }
 }

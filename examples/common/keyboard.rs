@@ -1,6 +1,54 @@
 //! Lines that are typed while a program waits for something else as well.
 
-use std::io::{self, Stdin};
+use std::io;
+
+/// Standard input, as a source.
+#[cfg(unix)]
+pub type Input = io::Stdin;
+/// The end of a connection to the thread that reads standard input, as a source.
+#[cfg(windows)]
+pub type Input = socket2::Socket;
+
+#[cfg(unix)]
+pub fn input() -> io::Result<Input> {
+    Ok(io::stdin())
+}
+
+/// Windows cannot wait for standard input and sockets together, so a thread reads it and sends it on.
+#[cfg(windows)]
+pub fn input() -> io::Result<Input> {
+    use std::net::{TcpListener, TcpStream};
+
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let mut writer = TcpStream::connect(listener.local_addr()?)?;
+    let own = writer.local_addr()?;
+    let reader = loop {
+        // Another program may have connected first.
+        let (reader, peer) = listener.accept()?;
+        if peer == own {
+            break reader;
+        }
+    };
+    reader.set_nonblocking(true)?;
+    // It ends with standard input, or with the program.
+    std::thread::spawn(move || {
+        if let Err(error) = io::copy(&mut io::stdin(), &mut writer) {
+            log::warn!("standard input: {error}");
+        }
+    });
+    Ok(reader.into())
+}
+
+#[cfg(unix)]
+fn read(input: &Input, bytes: &mut [u8]) -> io::Result<usize> {
+    // Past the buffer of `Stdin`, whose `read_line` would wait for the end of a line, and all clients with it.
+    Ok(rustix::io::read(input, bytes)?)
+}
+
+#[cfg(windows)]
+fn read(mut input: &Input, bytes: &mut [u8]) -> io::Result<usize> {
+    io::Read::read(&mut input, bytes)
+}
 
 /// What has been typed so far.
 #[derive(PartialEq)]
@@ -12,11 +60,10 @@ pub enum Keyboard {
 }
 
 impl Keyboard {
-    /// Takes what is there, past the buffer of [`Stdin`]: its `read_line` would wait for the end of
-    /// a line, and all clients with it.
-    pub fn read(&mut self, stdin: &Stdin) -> io::Result<()> {
+    /// Takes what is there.
+    pub fn read(&mut self, input: &Input) -> io::Result<()> {
         let mut cmd = [0; 1024];
-        *self = match rustix::io::read(stdin, &mut cmd)? {
+        *self = match read(input, &mut cmd)? {
             0 if *self == Self::PartOfALine => Self::Line,
             0 => Self::End,
             n if cmd[..n].contains(&b'\n') => Self::Line,

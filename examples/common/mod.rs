@@ -6,7 +6,6 @@ pub mod blocking;
 pub mod conversation;
 pub mod forking;
 pub mod ftp;
-#[cfg(unix)]
 pub mod keyboard;
 pub mod printing;
 pub mod thread_pool;
