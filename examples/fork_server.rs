@@ -28,7 +28,7 @@ fn main() -> io::Result<()> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;
-    // Fails where there is no `fork`, before a client connects.
+    // On a system without `fork` it fails before a client connects.
     ignore_children()?; // 处理僵尸进程
     let listener = listen(&args.addr)?;
     log::info!("Listen the port {}...", listener.local_addr()?.port());

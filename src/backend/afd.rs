@@ -12,7 +12,7 @@
 //! - Requests carry a generation, because the number of a closed socket is used again.
 //! - A socket is closed with its last handle. The driver reports that whether it was asked for or not.
 //! - Nothing of this is verified with `WSAPoll`, which did not report failed connections before Windows 10 2004.
-//! - A request ends for old data as for new, so there is no edge-triggered delivery.
+//! - Old data end a request as new data do, so edge-triggered delivery is not possible.
 
 mod driver;
 mod helpers;
@@ -59,7 +59,7 @@ pub(super) fn open() -> io::Result<AnyPoller> {
 /// How many milliseconds a trial or a cancellation may take, far more than either does.
 const PATIENCE: u32 = 1000;
 
-/// How often a change waits for a packet, for a millisecond each, before it leaves that to the next wait.
+/// The number of waits of a millisecond after which a change leaves the packet to the next wait.
 const REAPS: u32 = 50;
 
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl Afd {
         })
     }
 
-    /// Watches a socket to which can be sent, and expects to be told so.
+    /// Watches a socket that is writable, and fails if that is not reported.
     fn try_out(&mut self, descriptor: Descriptor) -> io::Result<()> {
         let mut events = Events::with_capacity(1);
         self.update(descriptor, Token::INTERNAL, Interest::empty(), Interest::WRITABLE.into())?;
@@ -183,7 +183,7 @@ impl Afd {
         (watched.token, watched.watch, watched.is_disarmed) = (token, watch, false);
         match &mut watched.state {
             State::Pending { ticket, mask, is_cancelled } => {
-                // What a request asks for beyond a narrower interest is filtered.
+                // A narrower interest filters the answer of a request that asks for more.
                 if mask_of(watch) & !*mask != 0 && !*is_cancelled {
                     self.helpers.get(watched.helper).cancel(ticket);
                     *is_cancelled = true;

@@ -44,7 +44,7 @@ struct WatchedChild<T> {
 
 pub(super) struct Children<T> {
     watched: Vec<WatchedChild<T>>,
-    /// What notices that any child has ended, for those that have nothing of their own.
+    /// Notices that some child has ended, on behalf of children that have no descriptor.
     common: system::Common,
     /// Children that may have ended, and have not been looked at since.
     due: VecDeque<ChildKey>,

@@ -107,7 +107,7 @@ const SUITES: &[Suite] = &[
     #[cfg(unix)]
     ("event_loop_children", event_loop::children::CASES),
     #[cfg(windows)]
-    ("event_loop_children", event_loop::children_on_windows::CASES),
+    ("event_loop_children_on_windows", event_loop::children_on_windows::CASES),
     ("event_loop_errors", event_loop::errors::CASES),
     ("event_loop_interests", event_loop::interests::CASES),
     ("event_loop_local", event_loop::local::CASES),

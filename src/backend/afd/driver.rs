@@ -67,7 +67,7 @@ unsafe impl Send for Request {}
 // SAFETY: as above.
 unsafe impl Sync for Request {}
 
-/// What a request was made for.
+/// The registration and the handle that a request belongs to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Owner {
     pub(super) slot: usize,
@@ -209,8 +209,8 @@ impl Driver {
         // SAFETY: the pointer comes from a box, so its fields are in bounds.
         let info = unsafe { &raw mut (*request).info };
         let size = size_of::<PollInfo>() as u32;
-        // SAFETY: the request came from a box and is in nobody's hands; the driver writes to its first two fields until
-        // its packet has come. What is passed to the port is the request's own address.
+        // SAFETY: the request came from a box that has no owner now; the driver writes to its first two fields until its
+        // packet has come. The port returns the address that is passed as the fourth argument, the request's own.
         let submitted = unsafe {
             NtDeviceIoControlFile(
                 self.0.as_raw_handle(),
@@ -257,7 +257,7 @@ pub(super) fn base_socket(descriptor: Descriptor) -> io::Result<SOCKET> {
         }
         Err(error) => error,
     };
-    // Some programs between answer none but these; the same socket is no answer.
+    // Some programs in between answer these only; an answer with the same socket does not count.
     [SIO_BSP_HANDLE_SELECT, SIO_BSP_HANDLE_POLL, SIO_BSP_HANDLE]
         .into_iter()
         .filter_map(|code| base_by(socket, code).ok())

@@ -1,4 +1,4 @@
-//! What notices the end of a child on Unix.
+//! The end of a child on Unix.
 //!
 //! Linux has a descriptor for a process (pidfd) that becomes readable when it ends. Elsewhere, and where a sandbox
 //! forbids it, `SIGCHLD` says that some child has ended, and every watched child is looked at.

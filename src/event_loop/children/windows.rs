@@ -1,4 +1,4 @@
-//! What notices the end of a child on Windows: a thread of the system waits for its handle and wakes the loop, which then
+//! The end of a child on Windows: a thread of the system waits for its handle and wakes the loop, which then
 //! looks at every watched child.
 
 use std::io;
