@@ -1,5 +1,5 @@
-//! Prints what each task of a running program waits for, when it gets SIGUSR1, as `python -m asyncio ps` does. The
-//! documents have none.
+//! Prints what each task of a running program waits for when the program gets SIGUSR1, as `python
+//! -m asyncio ps` does. Not in the documents.
 //!
 //! ```text
 //! cargo run --features async --example asyncio_ps

@@ -1,11 +1,12 @@
-//! The `asyncio` server of document 001 (port 8089) once more, with what the crate brings along
-//! (feature `async`): `start_server` starts a coroutine for each client, which reads, writes and waits
-//! with `await`; all of them run on one thread, beside the callbacks of the same event loop.
-//! `asyncio_echo` shows what is inside such a thing.
+//! The `asyncio` server of document 001 (port 8089) on this crate's `asyncio` module (feature
+//! `async`): `start_server` starts a task for each client, which reads, writes and waits with
+//! `await`. All tasks run on one thread, beside the callbacks of the same event loop.
+//! `asyncio_echo` shows how such a module works inside.
 //!
-//! The original answers once more after the end of the stream, leaves after one message, and Ctrl-C
-//! cuts its clients off. Here a client is answered until it has sent its last and gets all of it; and
-//! on Ctrl-C nobody new gets in, and those at work have a moment to finish.
+//! The original answers once more after the end of the stream, closes after one message, and cuts
+//! its clients off at Ctrl-C. Here a client is answered until its stream ends and receives every
+//! answer; at Ctrl-C the server accepts no more clients, and gives the connected ones a moment to
+//! finish.
 //!
 //! ```text
 //! cargo run --features async --example asyncio_start_server
@@ -30,7 +31,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8089")]
     addr: String,
-    /// The mechanism to wait with; without it, the best of this system.
+    /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
 }

@@ -1,6 +1,6 @@
-//! What this system has to wait with, what each mechanism can do, and which one `Selector::new()`
-//! takes. No server, and no program of the documents: document 001 only lists what Python's
-//! `DefaultSelector` chooses from.
+//! Lists the backends of this system, their capabilities, and the one that `Selector::new()` takes.
+//! Not a program of the documents: document 001 only lists the candidates of Python's
+//! `DefaultSelector`.
 //!
 //! ```text
 //! cargo run --example backends

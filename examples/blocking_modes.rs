@@ -1,8 +1,8 @@
 //! The three modes of a socket (document 003, blocking modes): blocking, which waits for ever;
-//! non-blocking, which never waits; and with a timeout, which waits for so long.
+//! non-blocking, which never waits; and with a timeout, which waits up to that.
 //!
-//! The original only describes them. Here one socket is read from in each mode, and says what came of
-//! it; at its other end is the program itself, so that nobody has to talk to it.
+//! The original only describes them. Here a socket is read from in each mode and the result is
+//! printed; the program itself is the peer.
 //!
 //! ```text
 //! cargo run --example blocking_modes
@@ -26,7 +26,7 @@ struct Args {
 
 const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What a read gives, and how long it takes.
+/// Prints what a read returns, and how long it takes.
 fn recv(mut sockfd: &TcpStream, mode: &str) {
     let (start, mut data) = (Instant::now(), [0; 1024]);
     let result = sockfd.read(&mut data);
@@ -57,7 +57,7 @@ fn main() -> io::Result<()> {
     // sockfd.setblocking(True)
     sockfd.set_read_timeout(None)?;
     let sender = thread::spawn(move || {
-        thread::sleep(2 * TIMEOUT); // No read with the timeout would last so long.
+        thread::sleep(2 * TIMEOUT); // Longer than the timeout.
         peer.write_all(b"hello")
     });
     recv(&sockfd, "blocking");

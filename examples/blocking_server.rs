@@ -1,5 +1,5 @@
-//! The single-process server (document 000, section 1, port 7788): blocking, one client at a time; the
-//! others wait in the listener's queue until the one that is served has gone.
+//! The single-process server (document 000, section 1, port 7788): blocking, one client at a time;
+//! the others wait in the listener's queue until that client has disconnected.
 //!
 //! In the original an error of one client ends the server.
 //!

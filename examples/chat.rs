@@ -1,9 +1,9 @@
-//! A line chat on the event loop: every line that somebody writes goes to everybody else. No document
-//! has it: their servers answer who asked, and nobody else.
+//! A line chat on the event loop: each line of a client is sent to all other clients. Not in the
+//! documents, whose servers answer only the sender.
 //!
-//! What the program knows of its clients is the loop's state, so telling everybody is a walk over it.
-//! Who does not read what is sent to them is not waited for: their share piles up to the high-water
-//! mark of their queue, and then they are dropped, with a notice to the others.
+//! The clients are the loop's state, so a broadcast iterates over that. The server does not wait
+//! for a client that does not read: its output is queued up to the high-water mark, and above it
+//! the client is dropped, with a notice to the others.
 //!
 //! ```text
 //! cargo run --example chat
@@ -25,24 +25,24 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:10001")]
     addr: String,
-    /// The mechanism to wait with; without it, the best of this system.
+    /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
 }
 
-/// A line longer than this is none.
+/// The longest line that is accepted, in bytes.
 const LONGEST_LINE: usize = 4096;
 
 type Chat = EventLoop<HashMap<Key, Client>>;
 
 struct Client {
     name: String,
-    /// What has come of a line that is not complete.
+    /// The beginning of a line that is not complete.
     line: Vec<u8>,
     outgoing: WriteQueue,
 }
 
-/// Sends a line to all but one, and drops who has not read for too long.
+/// Sends a line to all clients but one, and drops those whose queue is above the high-water mark.
 fn tell_others(chat: &mut Chat, except: Key, line: &str) {
     let mut slow = Vec::new();
     let (clients, mut sources) = chat.parts();
@@ -61,7 +61,7 @@ fn tell_others(chat: &mut Chat, except: Key, line: &str) {
 }
 
 fn leave(chat: &mut Chat, key: Key, how: &str) {
-    // Telling the others may have dropped this one too.
+    // The broadcast may have dropped this client too.
     if let Some(client) = chat.state.remove(&key) {
         let _ = chat.unregister(key);
         log::info!("{} {how}", client.name);
@@ -91,7 +91,7 @@ fn serve(chat: &mut Chat, mut conn: &TcpStream, event: Event) -> io::Result<Next
     Ok(Next::Modify(if all_sent { Interest::READABLE } else { both }))
 }
 
-/// Passes on the lines that are complete by now.
+/// Broadcasts the lines that are complete.
 fn hear(chat: &mut Chat, key: Key, bytes: &[u8]) -> io::Result<()> {
     for &byte in bytes {
         let Some(client) = chat.state.get_mut(&key) else { return Ok(()) };
@@ -116,7 +116,7 @@ fn main() -> io::Result<()> {
         Some(backend) => Chat::with_backend(backend, HashMap::new())?,
         None => Chat::new(HashMap::new())?,
     };
-    // A client whose callback failed is gone from the loop by then, but not from the state.
+    // The loop has removed a client whose callback failed, but the state has not.
     chat.on_error(|chat, key, error| leave(chat, key, &format!("left: {error}")));
 
     let listener = TcpListener::bind(&args.addr).map_err(common::about(&args.addr))?;

@@ -1,7 +1,7 @@
-//! A reactor of one's own on a `Selector`, for programs that want another one than `EventLoop`.
+//! A custom reactor on a `Selector`, for programs that `EventLoop` does not suit.
 //!
-//! The documents have none. This one has tasks in place of callbacks: a task is stepped when what it
-//! waits for is there, and says what it waits for next.
+//! Not in the documents. It has tasks instead of callbacks: a task is stepped when the event it
+//! waits for arrives, and returns the next event to wait for.
 //!
 //! ```text
 //! cargo run --example custom_reactor
@@ -26,12 +26,12 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:10002")]
     addr: String,
-    /// The mechanism to wait with; without it, the best of this system.
+    /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
 }
 
-/// What a task waits for.
+/// The event that a task waits for.
 enum WaitFor {
     Source(Rc<Socket>, Interest),
     Time(Instant),
@@ -39,14 +39,14 @@ enum WaitFor {
     TheEndOfAll,
 }
 
-/// Goes on as far as that is possible without waiting. New tasks are pushed to the argument.
+/// Runs as far as possible without waiting. New tasks are pushed to the argument.
 struct Task(Box<Step>);
 type Step = dyn FnMut(&mut Vec<Task>) -> io::Result<WaitFor>;
 
 struct Reactor {
     /// The data of a source is the task that waits for it.
     selector: Selector<Rc<Socket>, Task>,
-    /// The number tells apart those with the same deadline.
+    /// The number distinguishes tasks with the same deadline.
     sleeping: BTreeMap<(Instant, u64), Task>,
     runnable: Vec<Task>,
     sleepers: u64,
@@ -68,7 +68,7 @@ impl Reactor {
             let timeout = next.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             self.selector.select(&mut events, timeout)?;
             for event in &events {
-                // The task decides anew what it waits for, so the registration ends here.
+                // The task chooses what to wait for at each step, so the registration ends here.
                 let (_source, task) = self.selector.unregister(event.key)?.into_parts();
                 self.runnable.push(task);
             }

@@ -1,8 +1,10 @@
 //! The echo server of Python's `selectors` (document 002, port 10000), line for line: one selector
-//! holds the listener and all connections, and what to do with each is its data.
+//! holds the listener and all connections; the data of a registration is its callback.
 //!
-//! The original sends with one `send`, which loses what a full socket does not take; here the rest
-//! waits in a queue until there is room, and the client is not read from meanwhile.
+//! The original's connections are non-blocking and it sends with one `send`: the bytes that a full
+//! socket does not take are lost, and an error of one client ends the server. Here the rest is
+//! queued until there is room, the client is not read from meanwhile, and an error ends only its
+//! own client.
 //!
 //! ```text
 //! cargo run --example echo_selector
@@ -26,14 +28,14 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:10000")]
     addr: String,
-    /// The mechanism to wait with; without it, the best of this system.
+    /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
 }
 
 type Callback = fn(&mut Server, Event) -> io::Result<()>;
 
-/// The original's global variable, and what accepting has to remember.
+/// The original's global variable, and the state of accepting.
 struct Server {
     sel: Selector<Socket, Data>,
     acceptor: Acceptor,
@@ -51,7 +53,7 @@ impl Data {
 }
 
 fn accept(Server { sel, acceptor }: &mut Server, event: Event) -> io::Result<()> {
-    // Should be ready, with one connection or with many.
+    // Usually ready, with one connection or many.
     while let Some((conn, addr)) = acceptor.next(sel, event.key, common::accept)? {
         log::info!("accepted {conn:?} from {:?} {:?}", addr.as_socket(), event.ready);
         common::register(sel, conn, Interest::READABLE, Data::new(read));

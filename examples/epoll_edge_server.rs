@@ -1,10 +1,10 @@
 //! The `epoll` server of document 003 (port 8888): the listener is level-triggered, the clients are
-//! edge-triggered (`EPOLLET`). Each event prints "亲,你有IO需要处理哦", once for what has come, not
-//! for as long as it lies there; each message is answered with `OK`.
+//! edge-triggered (`EPOLLET`). Each event prints "亲,你有IO需要处理哦", once when data arrives, not for as
+//! long as it is unread; each message is answered with `OK`.
 //!
-//! In the original the reading is commented out, to show that an edge is told only once; who takes
-//! it in as it stands reads 1024 bytes an edge and never hears of the rest. Here an edge is an order
-//! to go on until the socket would block.
+//! In the original the reading is commented out, to show that an edge is reported only once. With
+//! that code restored it reads 1024 bytes per edge, and is not notified of the rest. Here an edge
+//! means: read until `WouldBlock`.
 //!
 //! ```text
 //! cargo run --example epoll_edge_server
@@ -26,7 +26,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8888")]
     addr: String,
-    /// The mechanism to wait with; it must have edges.
+    /// The backend to wait with; it must support edges.
     #[arg(long, default_value_t = Backend::Epoll)]
     backend: Backend,
 }
@@ -39,11 +39,11 @@ struct Client {
     has_ended: bool,
 }
 
-/// How many messages of one client are read before the others get their turn.
+/// The number of messages read from one client before the others are served.
 const TURN: usize = 64;
 
 impl Client {
-    /// Reads until the socket would block, and says whether it has come so far.
+    /// Reads until `WouldBlock`, and returns whether that was reached.
     fn drain(&mut self, mut c: &Socket) -> io::Result<bool> {
         for _ in 0..TURN {
             if self.has_ended {
@@ -78,10 +78,11 @@ fn serve(ep: &mut Sel, key: Key) -> io::Result<()> {
         return Ok(());
     }
     let mut interest = Interest::empty();
-    // Who sends without ever reading an answer has to wait.
+    // A client that sends without reading its answers has to wait.
     interest.set(Interest::READABLE, !client.has_ended && !client.answers.is_high());
     interest.set(Interest::WRITABLE, !all_sent);
-    // No edge tells of what is there already; asking again does, also for the same.
+    // Data that is there already causes no edge; `modify` reports it again, even with the same
+    // interest.
     if !drained || interest != this.interest {
         ep.modify(key, interest)?;
     }
@@ -92,7 +93,7 @@ fn main() -> io::Result<()> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut ep = Sel::with_backend(args.backend)?;
-    // Edge-triggered too, so that a mechanism that cannot do it is refused now, not with each client.
+    // Edge-triggered too, so that a backend without edges fails here, not at each client.
     let watch = Interest::READABLE.edge();
     let ctrl_c = common::ctrl_c()?;
     ctrl_c.set_nonblocking(true)?;

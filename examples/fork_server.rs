@@ -1,8 +1,8 @@
 //! The fork server (document 003, port 8888): a process for each client by `fork`, and `SIGCHLD`
 //! ignored, so that the system reaps them.
 //!
-//! The original's processes end with a traceback each: at Ctrl-C, when a client resets its connection,
-//! and of text that is not UTF-8.
+//! In the original a process ends with a traceback at Ctrl-C, when its client resets the
+//! connection, and when text is not UTF-8.
 //!
 //! ```text
 //! cargo run --example fork_server
@@ -46,7 +46,7 @@ fn main() -> io::Result<()> {
         if let Err(error) = handled {
             log::warn!("{addr}: no process for it: {error}");
         }
-        // The child has a copy of the connection, and this one is of no use.
+        // The child has a copy of the connection; the parent's is not used.
         drop(c);
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! An `EventLoop` inside a runtime of tokio: its callbacks and the tasks of the runtime share one thread. The
-//! documents have none. Any other loop that watches descriptors and has timers can take the place of tokio's.
-//! The loop echoes; tasks of tokio report every second how much, and wait for Ctrl-C.
+//! An `EventLoop` inside a tokio runtime: its callbacks and the runtime's tasks share one thread.
+//! Not in the documents. Any other loop that watches descriptors and has timers can take the place
+//! of tokio's. The loop echoes; tokio tasks report the bytes every second, and wait for Ctrl-C.
 //!
 //! ```text
 //! cargo run --example in_tokio
@@ -36,7 +36,7 @@ mod server {
         backend: Option<Backend>,
     }
 
-    /// Runs a loop inside a task of tokio. It fails, or does not return.
+    /// Runs a loop inside a tokio task. Returns only on failure.
     async fn drive<T: 'static>(event_loop: &mut EventLoop<T>) -> io::Result<()> {
         let interest = tokio::io::Interest::READABLE;
         #[allow(deprecated)] // Sound for an `OwnedFd`; the successor is an `unsafe fn`.
@@ -89,7 +89,7 @@ mod server {
         if event.is_readable() {
             let mut bytes = [0; 4096];
             count = match conn.read(&mut bytes) {
-                // A peer that has ended gets its answers first.
+                // A peer whose stream has ended receives its answers first.
                 Ok(0) if outgoing.flush(conn)? => return Ok((Next::Remove, 0)),
                 Ok(0) => return Ok((Next::Modify(Interest::WRITABLE), 0)),
                 Ok(count) => count,

@@ -1,8 +1,8 @@
 //! The interactive client of the keep-alive server (document 001, long connection): blocking; sends
-//! each line that is typed and prints the answer; `exit`, or the end of the input, leaves.
+//! each line that is typed and prints the answer; `exit`, or the end of the input, ends it.
 //!
-//! The original sends an empty line as nothing at all, and waits for an answer for ever. Whatever one
-//! `recv` gives is the answer for it, also when that is half of one, or when a long line has several.
+//! The original sends nothing for an empty line, and waits for an answer for ever. It takes the
+//! result of one `recv` for the answer, even if that is half of one, or if a long line has several.
 //!
 //! ```text
 //! cargo run --example keepalive_server
@@ -32,14 +32,14 @@ fn input(prompt: &str) -> io::Result<Option<String>> {
     Ok((length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-/// The server reads so much at once, and answers what it has read. Who sends more cannot know how many
-/// answers there will be.
+/// The number of bytes that the server reads and answers at once. With longer parts the number of
+/// answers would be unknown.
 const PART: usize = 1024;
 
-/// What the document's server answers.
+/// The answer of the document's server.
 const ANSWER: &[u8] = b"Server received your message.";
 
-/// An answer, whole as far as one can know: text of another server has no end that would show.
+/// Reads an answer. Text of another server has no recognizable end, so it is taken as received.
 fn receive(mut client_socket: &TcpStream) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     loop {
@@ -50,7 +50,7 @@ fn receive(mut client_socket: &TcpStream) -> io::Result<Vec<u8>> {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         answer.extend(&message[..n]);
-        // More than one, if the network has cut the part in two.
+        // More than one answer if the network has split the part in two.
         let is_known = answer.iter().zip(ANSWER.iter().cycle()).all(|(got, known)| got == known);
         if !is_known || answer.len() % ANSWER.len() == 0 {
             return Ok(answer);

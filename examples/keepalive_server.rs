@@ -1,7 +1,7 @@
-//! The keep-alive server (document 001, long connection, port 8089): a connection stays for many
-//! messages, and keeps a thread of the pool of five as long.
+//! The keep-alive server (document 001, long connection, port 8089): a connection carries many
+//! messages, and occupies a thread of the pool of five for all its time.
 //!
-//! In the original a character of several bytes that `recv(1024)` cuts in two kills the connection.
+//! In the original a multi-byte character that `recv(1024)` splits ends the connection.
 //!
 //! ```text
 //! cargo run --example keepalive_server
@@ -59,6 +59,6 @@ fn main() -> io::Result<()> {
         });
     }
     log::info!("Server shutting down.");
-    drop(executor); // It waits for the work in hand; who says nothing is not waited for.
+    drop(executor); // Waits for running work; a silent client is not waited for.
     Ok(())
 }

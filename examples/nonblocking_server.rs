@@ -1,6 +1,6 @@
-//! The non-blocking single process (document 000, section 5, port 7788): one thread asks the listener
-//! and every client in turn, again and again, whether there is something. No selector: the processor
-//! never rests, and at the end the server says what that cost.
+//! The non-blocking single process (document 000, section 5, port 7788): one thread tries the
+//! listener and every client, again and again. Without a selector the processor never rests; at the
+//! end the server prints how much of it was used.
 //!
 //! The original removes from the list that it iterates over, which skips a client.
 //!

@@ -1,9 +1,10 @@
 //! The `poll` server of document 003 (port 8888): `poll` over the listener and all clients, with
 //! `POLLIN | POLLERR`; each message is answered with `OK`.
 //!
-//! The original looks only for `POLLIN`: an error that comes alone is met by nobody, and reported for
-//! ever. Here an error makes a client readable, as it does for `select`, and the read meets it. The
-//! dictionary from number to socket, `fdmap`, is the selector itself.
+//! The original checks `POLLIN` only: an error that comes alone is never handled, and reported for
+//! ever; and one client's reset ends it. Here an error makes a client readable, as with `select`,
+//! and the read returns it; errors end only their own client. The dictionary from descriptor to
+//! socket, `fdmap`, is the selector itself.
 //!
 //! ```text
 //! cargo run --example poll_ok_server
@@ -25,7 +26,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8888")]
     addr: String,
-    /// The mechanism to wait with.
+    /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Poll)]
     backend: Backend,
 }
@@ -45,7 +46,7 @@ fn serve(p: &mut Sel, key: Key) -> io::Result<()> {
         log::info!("Receive: {}", String::from_utf8_lossy(&data[..n]));
         answer.push(b"OK");
     }
-    // Who does not take the answer is not listened to until it does.
+    // A client that does not read its answer is not read from.
     let all_sent = answer.flush(c)?;
     p.modify(key, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
 }
@@ -55,7 +56,7 @@ fn main() -> io::Result<()> {
     let _printing = common::start_server_log()?;
     let mut p = Sel::with_backend(args.backend)?;
     let s = common::listen(&args.addr)?;
-    // Errors are reported without being asked for, here as in `poll`.
+    // Errors are reported without an interest, as in `poll`.
     let s = p.register(s, Interest::READABLE, WriteQueue::new())?;
     let ctrl_c = p.register(common::ctrl_c()?, Interest::READABLE, WriteQueue::new())?;
 

@@ -1,7 +1,7 @@
-//! The pool of processes (document 000, section 2, port 7788): so many are started before the first
-//! client comes, all of them accept from the same listener, and each serves one client at a time.
+//! The process pool (document 000, section 2, port 7788): the workers are started before the first
+//! client connects, all accept from the same listener, and each serves one client at a time.
 //!
-//! The original's `Pool(targetc=…)` never runs. Here a worker that dies is replaced.
+//! The original's `Pool(targetc=…)` raises `TypeError`. Here a worker that dies is replaced.
 //!
 //! ```text
 //! cargo run --example process_pool_server -- --workers 3
@@ -23,12 +23,12 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
     addr: String,
-    /// How many processes serve; so many clients are served at once.
+    /// The number of processes, and of clients that are served at once.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..))]
     workers: u8,
 }
 
-/// What each worker does: it is the blocking server.
+/// Runs a worker, which is the blocking server.
 fn work(ser_socket: &TcpListener, ctrl_c: &CtrlC) -> io::Result<()> {
     loop {
         let Some((new_socket, dest_addr)) = next_client(ser_socket, ctrl_c)? else {
@@ -39,10 +39,10 @@ fn work(ser_socket: &TcpListener, ctrl_c: &CtrlC) -> io::Result<()> {
     }
 }
 
-/// How many workers died, when some have; `None` if the program is to stop.
+/// Waits until workers have died, and returns their number; `None` if the program is to stop.
 fn wait_for_the_dead(children: &mut Children, ctrl_c: &CtrlC) -> io::Result<Option<usize>> {
     while ctrl_c.wait(&[&children.ended])?.is_some() {
-        // SIGCHLD comes as well when a child is stopped or goes on.
+        // SIGCHLD also reports a child that is stopped or continued.
         match children.reap() {
             0 => {}
             died => return Ok(Some(died)),

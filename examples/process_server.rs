@@ -1,7 +1,7 @@
-//! The multi-process server (document 000, section 3, port 7788): a process for each client. Memory is
-//! copied when it is written to, not before; a process is still the dearest way to serve a client.
+//! The multi-process server (document 000, section 3, port 7788): a process for each client. Memory
+//! is copied on write only; a process is still the most expensive way to serve a client.
 //!
-//! The original never reaps its processes: they stay as zombies.
+//! In the original a process that has ended stays a zombie until the next one is started.
 //!
 //! ```text
 //! cargo run --example process_server
@@ -40,7 +40,7 @@ fn main() -> io::Result<()> {
             Incoming::Stop => break,
         };
         log::info!("-----主进程,,接下来创建一个新的进程负责数据处理[{dest_addr}]-----");
-        // Those that ended while a client was waiting come first.
+        // Children that ended while this process waited for a client are reaped first.
         children.reap();
         let work = || match ctrl_c.of_child() {
             Ok(ctrl_c) => deal_with_client(&new_socket, dest_addr, &ctrl_c),
@@ -50,7 +50,7 @@ fn main() -> io::Result<()> {
             Ok(client) => children.running.push(client),
             Err(error) => log::warn!("[{dest_addr}]: no process for it: {error}"),
         }
-        // The child has a copy; the connection would stay open as long as this one.
+        // The child has a copy; while this one exists, the connection stays open.
         drop(new_socket);
         log::info!("-----主进程,,等待新客户端的到来------");
     }

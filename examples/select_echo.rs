@@ -1,10 +1,11 @@
 //! The simple `select` server of document 002 (port 9990): one `select` over the listener and all
-//! clients, and three lists of what is ready; what comes in goes out again.
+//! clients, and three lists of the ready ones; input is echoed.
 //!
-//! The original answers on the wrong socket (`conn` is whoever connected last, not `r`), sends with
-//! one `send`, which loses what a full socket does not take, and never notices the end of a stream:
-//! such a socket stays readable, and the loop spins. Here the answer goes to who asked, a client
-//! whose answer is not gone yet moves from `inputs` to `outputs`, and one that has ended is closed.
+//! The original answers on the wrong socket (`conn` is the latest connection, not `r`). Its
+//! blocking `send` stalls all clients while one does not read. It never handles the end of a
+//! stream: such a socket stays readable, and the loop spins. Here the sender gets the answer, a
+//! client with unsent output moves from `inputs` to `outputs`, and one whose stream has ended is
+//! closed.
 //!
 //! ```text
 //! cargo run --example select_echo
@@ -27,7 +28,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:9990")]
     addr: String,
-    /// The mechanism to wait with.
+    /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Select)]
     backend: Backend,
 }
@@ -53,10 +54,10 @@ fn echo(sel: &mut Sel, r: Key, inputs: Interest) -> io::Result<()> {
     sel.modify(r, if all_sent { inputs } else { outputs })
 }
 
-/// Nobody is closed for out-of-band data, but it must be taken, or it would be reported for ever.
+/// Out-of-band data does not close a client, but it must be read, or it is reported for ever.
 fn take_out_of_band(sel: &Sel, x: Key) {
     let Some(x) = sel.get(x) else { return };
-    // An error means that a read has stepped over it already.
+    // An error means that a read has skipped the byte already.
     if let Ok(taken) = x.source().recv_out_of_band(&mut [MaybeUninit::uninit(); 8]) {
         log::info!("{taken} byte out of band from {}", common::peer(x.source()));
     }
@@ -77,7 +78,7 @@ fn main() -> io::Result<()> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut sel = Sel::with_backend(args.backend)?;
-    // The third list of `select`; kqueue has nothing like it.
+    // The third list of `select`, which kqueue does not have.
     let exceptional = sel.backend().capabilities().priority;
     let inputs =
         if exceptional { Interest::READABLE | Interest::PRIORITY } else { Interest::READABLE };

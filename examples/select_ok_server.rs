@@ -1,9 +1,10 @@
-//! The `select` server of document 003 (port 8888): `rlist` of who is listened to, `wlist` of who
-//! gets an answer, `xlist` of whose exceptions are watched; each message is answered with `OK`.
+//! The `select` server of document 003 (port 8888): `rlist` holds the sockets to read, `wlist` the
+//! clients to answer, `xlist` the sockets watched for exceptions; each message is answered with
+//! `OK`.
 //!
-//! The original closes a client whose answer still waits in `wlist`, and dies of it in the next
-//! `select`; so does it when a client resets its connection, or sends what is no UTF-8. Here a
-//! client that has sent its last gets its answers first, and errors of one client are its own.
+//! The original closes a client whose answer is still in `wlist`, and the next `select` raises; a
+//! client that resets its connection or sends invalid UTF-8 ends it too. Here a client whose stream
+//! has ended receives its answers first, and an error ends only its own client.
 //!
 //! ```text
 //! cargo run --example select_ok_server
@@ -25,7 +26,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8888")]
     addr: String,
-    /// The mechanism to wait with.
+    /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Select)]
     backend: Backend,
 }
@@ -38,7 +39,7 @@ struct Client {
     has_ended: bool,
 }
 
-/// Puts a client into the lists where it belongs, or ends with it.
+/// Puts a client into its lists, or closes it.
 fn put_into_lists(sel: &mut Sel, key: Key) -> io::Result<()> {
     let Some(client) = sel.get(key).map(Registration::data) else {
         return Ok(());
@@ -48,7 +49,7 @@ fn put_into_lists(sel: &mut Sel, key: Key) -> io::Result<()> {
         return Ok(());
     }
     let mut lists = Interest::empty();
-    // Who sends without ever reading an answer has to wait.
+    // A client that sends without reading its answers has to wait.
     lists.set(Interest::READABLE, !client.has_ended && !client.answers.is_high());
     lists.set(Interest::WRITABLE, !client.answers.is_empty());
     sel.modify(key, lists)
@@ -62,7 +63,7 @@ fn receive(sel: &mut Sel, r: Key) -> io::Result<()> {
         0 => this.data.has_ended = true,
         n => {
             log::info!("Receive: {}", String::from_utf8_lossy(&data[..n]));
-            // We want to deal with this one by ourselves.
+            // The listener is handled separately.
             this.data.answers.push(b"OK");
         }
     }

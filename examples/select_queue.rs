@@ -1,11 +1,12 @@
-//! The advanced `select` server of document 002 (port 10000): what a client sends waits in a queue of
-//! its own, and goes back in UPPER CASE when the client can be written to; `outputs` holds those with
-//! something in their queue, and who is exceptional (out-of-band data has come) is closed.
+//! The advanced `select` server of document 002 (port 10000): the messages of a client are queued,
+//! and sent back in UPPER CASE when the client is writable. `outputs` holds the clients with a
+//! queue that is not empty; an exceptional client (out-of-band data has arrived) is closed.
 //!
-//! The original forgets what one `send` did not take, throws the queue away when a client has sent
-//! its last, and raises KeyError for one that is in two lists when the first closes it. Here a
-//! message leaves its queue byte by byte, a client gets all its answers before it is closed, and the
-//! key of one that is closed finds nothing any more.
+//! The original loses what one `send` does not take, discards the queue at the end of the client's
+//! stream, raises KeyError for a client that is closed while in two lists, and ends when a client
+//! resets its connection. Here a message leaves its queue byte by byte, a client receives all
+//! answers before it is closed, the key of a closed client finds nothing, and an error ends only
+//! its own client.
 //!
 //! ```text
 //! cargo run --example select_queue
@@ -28,7 +29,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:10000")]
     addr: String,
-    /// The mechanism to wait with.
+    /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Select)]
     backend: Backend,
 }
@@ -38,14 +39,14 @@ type Sel = Selector<Socket, Client>;
 #[derive(Default)]
 struct Client {
     messages: VecDeque<Vec<u8>>,
-    /// What is left of the message that is being sent.
+    /// The rest of the message that is being sent.
     sending: WriteQueue,
     is_output: bool,
     has_ended: bool,
 }
 
 impl Client {
-    /// How many messages wait at most before a client is not listened to.
+    /// The number of queued messages above which a client is not read from.
     const MOST: usize = 64;
 
     fn lists(&self, exceptional: Interest) -> Interest {
@@ -135,7 +136,7 @@ fn main() -> io::Result<()> {
 
 type Step = fn(&mut Sel, Key) -> io::Result<()>;
 
-/// Goes on with a client; closes it if it is broken, else puts it into the lists where it belongs.
+/// Runs a step of a client; closes it on failure, else puts it into its lists.
 fn settle(sel: &mut Sel, s: Key, exceptional: Interest, step: Step) -> io::Result<()> {
     let result = step(sel, s);
     let Some(registration) = sel.get(s) else { return Ok(()) };

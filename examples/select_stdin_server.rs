@@ -32,7 +32,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
     addr: String,
-    /// The mechanism to wait with.
+    /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Select)]
     backend: Backend,
 }

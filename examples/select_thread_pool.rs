@@ -1,11 +1,11 @@
-//! `select` and a pool of 5 threads, from document 001 (non-blocking I/O, port 8088): `select` finds
-//! out who has said something, a thread of the pool reads it and answers `Server received your
-//! message.`, and between two rounds, at the latest every second, the loop does other work.
+//! `select` and a pool of 5 threads, from document 001 (non-blocking I/O, port 8088): `select`
+//! reports the readable clients, a thread of the pool reads and answers `Server received your
+//! message.`, and between two iterations, at least every second, the loop does other work.
 //!
-//! In the original a socket is still ready while a thread has it, so it is submitted again and again,
-//! and threads take sockets off the list that the loop walks. Here a thread gets the socket itself:
-//! what the selector does not own it cannot report. It comes back through a channel, and a waker ends
-//! the wait, so that nobody is kept waiting for the rest of the second.
+//! In the original a socket stays ready while a thread has it, so it is submitted again and again,
+//! and threads remove sockets from the list that the loop iterates over. Here the socket moves to
+//! the thread, so the selector cannot report it. It comes back through a channel, and a waker ends
+//! the wait at once instead of after the rest of the second.
 //!
 //! ```text
 //! cargo run --example select_thread_pool
@@ -31,7 +31,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8088")]
     addr: String,
-    /// The mechanism to wait with.
+    /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Select)]
     backend: Backend,
 }
@@ -74,18 +74,18 @@ fn main() -> io::Result<()> {
             let (give_back, waker) = (give_back.clone(), waker.clone());
             executor.execute(move || {
                 let Some(interest) = conversation.go_on(&sock) else { return };
-                // Nobody is there to take it when the server is about to end.
+                // The receiver is gone if the server is about to end.
                 if give_back.send((sock, interest, conversation)).is_ok()
                     && let Err(error) = waker.wake()
                 {
-                    log::warn!("the loop will notice with its next round: {error}");
+                    log::warn!("the loop will notice in its next iteration: {error}");
                 }
             });
         }
         for (sock, interest, conversation) in given_back.try_iter() {
             common::register(&mut clients, sock, interest, conversation);
         }
-        // Other work has its place here, but not too much of it, for the clients wait.
+        // The place for other work; keep it short, because the clients wait meanwhile.
         if last.elapsed() >= ROUND {
             let waiting = clients.len() - 2;
             log::info!("other work: {waiting} clients wait, {handled} tasks so far");

@@ -1,11 +1,11 @@
 //! `selectors` and a pool of 5 threads, from document 001 (port 8089): one selector with callbacks
-//! finds out who has said something, and a thread of the pool reads it and answers `Server received
-//! your message.`
+//! reports the readable clients, and a thread of the pool reads and answers `Server received your
+//! message.`
 //!
-//! In the original a socket is still ready while a thread has it, so it is submitted again and again,
-//! and threads unregister sockets under the loop's feet. Here clients are one-shot: one event, then
-//! silence. The thread shares the socket (`Arc`) and sends the key back through a channel when it is
-//! done, a waker ends the wait, and the loop arms the registration again with `modify`.
+//! In the original a socket stays ready while a thread has it, so it is submitted again and again,
+//! and threads unregister sockets while the loop uses them. Here clients are one-shot: disarmed
+//! after one event. The thread shares the socket (`Arc`) and sends the key back through a channel
+//! when it is done, a waker ends the wait, and the loop re-arms the registration with `modify`.
 //!
 //! ```text
 //! cargo run --example selectors_thread_pool
@@ -31,7 +31,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8089")]
     addr: String,
-    /// The mechanism to wait with; without it, the best of this system.
+    /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
 }
@@ -46,7 +46,7 @@ struct Server {
 
 struct Data {
     callback: fn(&mut Server, Event) -> io::Result<()>,
-    /// A thread has it while the registration is silent.
+    /// A thread uses it while the registration is disarmed.
     conversation: Conversation,
 }
 
@@ -56,7 +56,7 @@ impl Data {
     }
 }
 
-/// What a thread sends back: what to wait for next, nothing if the conversation is over.
+/// A thread's result: the interest to wait for, or `None` at the end of the conversation.
 struct Done {
     key: Key,
     conversation: Conversation,
@@ -82,9 +82,9 @@ fn read(server: &mut Server, event: Event) -> io::Result<()> {
     let (done, waker) = (server.done.clone(), server.waker.clone());
     server.executor.execute(move || {
         let next = conversation.go_on(&sock);
-        // So that unregistering closes it.
+        // Dropped first, so that unregistering closes the socket.
         drop(sock);
-        // Nobody is there to take it when the server is about to end.
+        // The receiver is gone if the server is about to end.
         if done.send(Done { key, conversation, next }).is_ok()
             && let Err(error) = waker.wake()
         {

@@ -1,7 +1,7 @@
-//! The threading server (document 003, port 8888): a thread for each client, and all of them end with
+//! The threading server (document 003, port 8888): a thread for each client; all of them end with
 //! the program.
 //!
-//! In the original an error of a client is a traceback, and its thread is gone.
+//! In the original an error of a client ends its thread with a traceback.
 //!
 //! ```text
 //! cargo run --example thread_ok_server

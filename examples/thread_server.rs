@@ -1,7 +1,8 @@
-//! The multi-thread server (document 000, section 4, port 7788): a thread for each client, all in one
-//! process, whose memory they share.
+//! The multi-thread server (document 000, section 4, port 7788): a thread for each client, all in
+//! one process with shared memory.
 //!
-//! In the original a client's error is lost with its thread.
+//! In the original a client's error ends its thread with a traceback.
+//! until the socket is collected.
 //!
 //! ```text
 //! cargo run --example thread_server
@@ -34,7 +35,7 @@ fn main() -> io::Result<()> {
         let Some((new_socket, dest_addr)) = next_client(&ser_socket, &ctrl_c)? else { break };
         log::info!("-----主进程,,接下来创建一个新的线程负责数据处理[{dest_addr}]-----");
         let stop = ctrl_c.clone();
-        // The thread has the socket now; this one must not close it, and cannot.
+        // The socket has moved to the thread, so this one cannot close it.
         let client =
             thread::Builder::new().spawn(move || deal_with_client(&new_socket, dest_addr, &stop));
         match client {
@@ -44,7 +45,7 @@ fn main() -> io::Result<()> {
         clients.retain(|client| !client.is_finished());
     }
     for client in clients {
-        let _ = client.join(); // A thread that panicked has said so.
+        let _ = client.join(); // The panic hook has printed a thread's panic.
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The UDP client (document 001, UDP): blocking; sends one datagram, to which nobody answers.
+//! The UDP client (document 001, UDP): blocking; sends one datagram, and expects no answer.
 //!
-//! The original sends one message, always the same, and never closes its socket. This one sends any,
-//! and says so if the message is longer than a datagram can be.
+//! The original sends one fixed message and never closes its socket. This one sends any message,
+//! and reports one that is longer than a datagram can be.
 //!
 //! ```text
 //! cargo run --example udp_server
@@ -27,12 +27,12 @@ struct Args {
 }
 
 fn send(message: &[u8], addr: SocketAddr) -> io::Result<()> {
-    // Of the family that the server's address is of.
+    // Of the same family as the server's address.
     let own = if addr.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let client_socket = UdpSocket::bind(own)?;
     match client_socket.send_to(message, addr) {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::MSGSIZE) => {
-            // What 16 bits can count, less the headers; IPv6 does not count its own.
+            // The limit of a 16-bit length, less the headers; IPv6 does not count its own.
             let limit = u16::MAX - if addr.is_ipv4() { 20 + 8 } else { 8 };
             let length = message.len();
             let message = format!(

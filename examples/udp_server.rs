@@ -1,8 +1,8 @@
-//! The UDP server (document 001, UDP, port 8080): blocking; one socket for all clients, and each
+//! The UDP server (document 001, UDP, port 8080): blocking; one socket for all clients; each
 //! datagram is printed as text.
 //!
-//! The original dies of a datagram that is not UTF-8, and cuts those of more than 1024 bytes without
-//! a word; this one has room for the longest that there is.
+//! The original ends at a datagram that is not UTF-8, and truncates datagrams of more than 1024
+//! bytes silently; the buffer here holds the longest possible.
 //!
 //! ```text
 //! cargo run --example udp_server
@@ -24,7 +24,7 @@ struct Args {
     addr: String,
 }
 
-/// No datagram is longer.
+/// The longest datagram.
 const LONGEST: usize = 65_535;
 
 fn main() -> io::Result<()> {
@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
     let ctrl_c = CtrlC::new()?;
     let cannot = common::about(format!("cannot receive at {}", args.addr));
     let server_socket = UdpSocket::bind(&args.addr).map_err(cannot)?;
-    // One that is announced may turn out to be damaged, and then there is nothing to receive.
+    // A datagram that is reported may have a bad checksum; then `recv` finds nothing.
     server_socket.set_nonblocking(true)?;
     println!("listening on {}", server_socket.local_addr()?);
     io::stdout().flush()?;

@@ -1,6 +1,6 @@
-//! The welcome client (document 001, TCP): blocking; prints what the server says, and ends with it.
+//! The welcome client (document 001, TCP): blocking; prints the server's message, and ends with it.
 //!
-//! The original takes what one `recv` gives for the whole message.
+//! The original takes the result of one `recv` for the whole message.
 //!
 //! ```text
 //! cargo run --example welcome_server

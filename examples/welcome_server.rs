@@ -1,7 +1,7 @@
-//! The welcome server (document 001, TCP, port 8089): serial; each client is welcomed and closed before
-//! the next gets its turn.
+//! The welcome server (document 001, TCP, port 8089): serial; each client is welcomed and closed
+//! before the next is accepted.
 //!
-//! The original's `send` may send a part only.
+//! The original's `send` may send only a part if a signal interrupts it.
 //!
 //! ```text
 //! cargo run --example welcome_server

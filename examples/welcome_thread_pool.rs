@@ -1,7 +1,7 @@
-//! The welcome server on a pool of five threads (document 001, port 8089): five clients are served at
-//! once, the others wait until a thread is free.
+//! The welcome server on a pool of five threads (document 001, port 8089): five clients are served
+//! at once, the others wait for a free thread.
 //!
-//! The original's `send` may send a part only.
+//! The original's `send` may send only a part if a signal interrupts it.
 //!
 //! ```text
 //! cargo run --example welcome_thread_pool
@@ -45,6 +45,6 @@ fn main() -> io::Result<()> {
         executor.execute(move || handle_client(&client_socket, addr));
     }
     log::info!("Server shutting down.");
-    drop(executor); // It waits for the work in hand.
+    drop(executor); // Waits for running work.
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Runs coroutines: who can go on gets a turn, and when nobody can, the selector waits.
+//! A single-threaded executor: polls the coroutines that are woken, and waits in the selector when
+//! none is.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -35,14 +36,14 @@ impl Waiting {
     }
 }
 
-/// What all coroutines share.
+/// The state that all coroutines share.
 struct Shared {
     selector: RefCell<Selector<Rc<Socket>, Waiting>>,
     sleeping: RefCell<Vec<(Instant, Waker)>>,
     spawned: RefCell<Vec<Coroutine>>,
 }
 
-/// For coroutines: to wait, and to start others.
+/// The handle of a coroutine: waits, and starts other coroutines.
 #[derive(Clone)]
 pub(crate) struct Handle(Rc<Shared>);
 
@@ -57,7 +58,7 @@ impl Handle {
     }
 
     pub(crate) fn unregister(&self, key: Key) {
-        // A waker that is dropped with it runs no code of ours.
+        // A waker dropped with it runs no code of this program.
         if let Err(error) = self.0.selector.borrow_mut().unregister(key) {
             log::warn!("{error}");
         }
@@ -86,7 +87,7 @@ impl Handle {
         .await;
     }
 
-    /// Wakes those whose socket is ready.
+    /// Wakes the coroutines whose socket is ready.
     fn socket_is_ready(&self, event: Event) -> io::Result<()> {
         let mut selector = self.0.selector.borrow_mut();
         let Some(this) = selector.get_mut(event.key) else { return Ok(()) };
@@ -98,7 +99,7 @@ impl Handle {
         selector.modify(event.key, interest)
     }
 
-    /// Wakes those who have slept long enough, and says when the next one has.
+    /// Wakes the sleepers whose deadline has elapsed, and returns the next deadline.
     fn next_to_wake(&self) -> Option<Duration> {
         let now = Instant::now();
         let mut sleeping = self.0.sleeping.borrow_mut();
@@ -107,7 +108,7 @@ impl Handle {
     }
 }
 
-/// The numbers of the coroutines that can go on.
+/// The numbers of the coroutines to poll.
 struct Runnable {
     numbers: Mutex<Vec<u64>>,
     selector: polyselect::Waker,
@@ -123,7 +124,7 @@ impl Wake for Turn {
     fn wake(self: Arc<Self>) {
         let Runnable { numbers, selector, home } = &*self.runnable;
         numbers.lock().unwrap_or_else(PoisonError::into_inner).push(self.number);
-        // On its own thread the executor is awake, or nothing could call this.
+        // On its own thread the executor is not waiting, so it needs no wake.
         if thread::current().id() != *home
             && let Err(error) = selector.wake()
         {
@@ -187,8 +188,8 @@ impl Executor {
             || !self.runnable.numbers.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// One turn for each that can go on; what they start or wake gets its turn the next time, so
-    /// that no socket waits for ever.
+    /// Polls each woken coroutine once. Those started or woken meanwhile are polled in the next
+    /// iteration, so that no socket is starved.
     fn give_turns(&mut self) {
         let mut numbers =
             mem::take(&mut *self.runnable.numbers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -198,7 +199,7 @@ impl Executor {
             self.next_number += 1;
         }
         for number in numbers {
-            // It may have been woken twice, and have ended the first time.
+            // A coroutine that was woken twice may have ended at the first poll.
             let Some(coroutine) = self.coroutines.get_mut(&number) else { continue };
             let turn = Turn { number, runnable: Arc::clone(&self.runnable) };
             let waker = Waker::from(Arc::new(turn));

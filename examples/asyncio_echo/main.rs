@@ -1,9 +1,9 @@
-//! The `asyncio` server of document 001 (port 8089): a coroutine for each client, which reads,
-//! writes and waits with `await`; all of them on one thread and one selector. What asyncio brings
-//! along is in two files here: `executor.rs` runs coroutines, `streams.rs` lets them wait for sockets.
+//! The `asyncio` server of document 001 (port 8089): a coroutine for each client reads, writes and
+//! waits with `await`; all of them run on one thread and one selector. Two files here do the work
+//! of asyncio: `executor.rs` runs coroutines, `streams.rs` lets them wait for sockets.
 //!
-//! The original answers once more after the end of the stream, and leaves after one message. Here a
-//! client is answered until it has sent its last, and gets all of it before it is closed.
+//! The original answers once more after the end of the stream, and closes after one message. Here a
+//! client is answered until its stream ends, and receives every answer before it is closed.
 //!
 //! ```text
 //! cargo run --example asyncio_echo
@@ -28,7 +28,7 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8089")]
     addr: String,
-    /// The mechanism to wait with; without it, the best of this system.
+    /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
 }

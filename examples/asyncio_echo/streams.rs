@@ -1,5 +1,5 @@
-//! Sockets that coroutines read, write and accept from: asyncio's `start_server`, `StreamReader` and
-//! `StreamWriter`.
+//! Sockets that coroutines read, write and accept from, after asyncio's `start_server`,
+//! `StreamReader` and `StreamWriter`.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, Read};
@@ -13,7 +13,7 @@ use socket2::Socket;
 use crate::common;
 use crate::executor::{Executor, Handle};
 
-/// A socket that is registered for as long as somebody has it.
+/// A socket that stays registered until its last owner drops it.
 struct Stream {
     socket: Rc<Socket>,
     key: Key,
@@ -28,8 +28,8 @@ impl Stream {
         Ok(Self { socket, key, handle: handle.clone() })
     }
 
-    /// Lets the others have their turns until the socket is ready. Who always finds data there would
-    /// keep the thread for itself otherwise.
+    /// Yields to the other coroutines until the socket is ready. Without this a socket that always
+    /// has data would occupy the thread.
     async fn ready(&self, ready: Interest) -> io::Result<()> {
         let mut has_waited = false;
         poll_fn(|context| {
@@ -43,7 +43,7 @@ impl Stream {
         .await
     }
 
-    /// Tries until it would not block.
+    /// Repeats an operation until it does not return `WouldBlock`.
     async fn when<T>(
         &self,
         ready: Interest,
@@ -74,7 +74,7 @@ impl Drop for Stream {
 pub(crate) struct Reader(Rc<Stream>);
 
 impl Reader {
-    /// At least one byte and at most `n`; nothing at the end of the stream.
+    /// Reads at least one byte and at most `n`; an empty result is the end of the stream.
     pub(crate) async fn read(&mut self, n: usize) -> io::Result<Vec<u8>> {
         self.0.ready(Interest::READABLE).await?;
         let mut data = vec![0; n];
@@ -90,7 +90,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Sends what the socket takes at once, and keeps the rest; waits only if that is much.
+    /// Sends as much as the socket takes at once and queues the rest; waits only above the
+    /// high-water mark.
     pub(crate) async fn write(&mut self, data: &[u8]) -> io::Result<()> {
         self.outgoing.send(&*self.stream.socket, data)?;
         if self.outgoing.is_high() { self.drain().await } else { Ok(()) }
@@ -106,7 +107,7 @@ impl Writer {
         stream.when(Interest::WRITABLE, flush).await
     }
 
-    /// Who is at the other end.
+    /// The peer's address.
     pub(crate) fn peer(&self) -> String {
         common::peer(&self.stream.socket)
     }
@@ -122,7 +123,7 @@ where
     H: Fn(Reader, Writer) -> F,
     F: Future<Output = io::Result<()>> + 'static,
 {
-    /// Listens, and prints where.
+    /// Listens, and prints the address.
     pub(crate) fn start(executor: &Executor, addr: &str, handler: H) -> io::Result<Self> {
         let listener = Stream::new(&executor.handle(), common::listen(addr)?)?;
         Ok(Self { listener, handler })

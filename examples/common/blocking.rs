@@ -13,16 +13,16 @@ use rustix::io::Errno;
 use signal_hook::SigId;
 use socket2::{SockRef, Socket};
 
-/// What says that the program is to stop.
+/// The signals that stop the program.
 #[derive(Clone)]
 pub struct CtrlC {
-    /// One of this process, and those of the processes that it was forked from.
+    /// The one of this process, after those of the processes it was forked from.
     signals: Vec<Arc<Socket>>,
     handlers: Vec<SigId>,
     stopped: Arc<OnceLock<Instant>>,
 }
 
-/// For so long after Ctrl-C what is in hand may be finished.
+/// The time after Ctrl-C in which work in progress may finish.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl CtrlC {
@@ -36,12 +36,12 @@ impl CtrlC {
         Ok(Self { signals, handlers, stopped: Arc::default() })
     }
 
-    /// What becomes readable when the program is to stop, for a selector.
+    /// The source that becomes readable when the program is to stop; for a selector.
     pub fn signal(&self) -> Arc<Socket> {
         Arc::clone(self.signals.last().expect("one of this process"))
     }
 
-    /// For a forked child: it stops with its parent, but the parent does not stop with it.
+    /// For a forked child: stops with its parent; a stop of the child does not stop the parent.
     pub fn of_child(&self) -> io::Result<Self> {
         self.handlers.iter().for_each(|&handler| {
             signal_hook::low_level::unregister(handler);
@@ -49,14 +49,15 @@ impl CtrlC {
         Self::beside(self.signals.clone())
     }
 
-    /// Waits until one of these is readable, and says which; `None` if the program is to stop.
+    /// Waits until one of these is readable, and returns its index; `None` if the program is to
+    /// stop.
     pub fn wait(&self, sources: &[&dyn AsFd]) -> io::Result<Option<usize>> {
         let ready = self.poll(sources, PollFlags::IN)?;
         Ok(if self.is_stopped() { None } else { ready })
     }
 
-    /// As `recv`: waits for data. Nothing is the end, of the stream or of the program; what has come
-    /// by then is in hand, and is still given out.
+    /// Waits for data, as `recv` does. Nothing is the end of the stream or of the program; data
+    /// that arrived before the end is still returned.
     pub fn recv<'a>(&self, conn: impl Into<SockRef<'a>>, buffer: &mut [u8]) -> io::Result<usize> {
         let conn = conn.into();
         match self.poll(&[&*conn], PollFlags::IN)? {
@@ -65,14 +66,15 @@ impl CtrlC {
         }
     }
 
-    /// As `sendall`; a peer that takes nothing does not keep the program from stopping.
+    /// Sends everything, as `sendall` does; a peer that does not read cannot prevent the program
+    /// from stopping.
     pub fn send_all<'a>(&self, conn: impl Into<SockRef<'a>>, mut bytes: &[u8]) -> io::Result<()> {
         let conn = conn.into();
         while !bytes.is_empty() {
             if self.poll(&[&*conn], PollFlags::OUT)?.is_none() || self.is_overdue() {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the server is to stop"));
             }
-            // Blocking as it is, the connection takes at least what there is room for.
+            // The connection is blocking, but takes at least the free space of its buffer.
             conn.set_write_timeout(Some(GRACE))?;
             match (&*conn).write(bytes) {
                 Ok(n) => bytes = &bytes[n..],
@@ -91,7 +93,8 @@ impl CtrlC {
         self.stopped.get().is_some_and(|since| since.elapsed() > GRACE)
     }
 
-    /// Waits until a source is ready, and says which; `None` if none is, but the program is to stop.
+    /// Waits until a source is ready, and returns which; `None` if none is and the program is to
+    /// stop.
     fn poll(&self, sources: &[&dyn AsFd], flags: PollFlags) -> io::Result<Option<usize>> {
         let sources = sources.iter().map(|it| PollFd::from_borrowed_fd(it.as_fd(), flags));
         let signals = self.signals.iter().map(|it| PollFd::new(&**it, PollFlags::IN));
@@ -109,13 +112,13 @@ impl CtrlC {
     }
 }
 
-/// A listener at `HOST:PORT`; prints where it listens.
+/// Listens at `HOST:PORT`, and prints the address.
 pub fn listen(addr: &str) -> io::Result<TcpListener> {
     let listener = super::listen(addr)?;
     Ok(listener.into())
 }
 
-/// What a server may be waiting for.
+/// The result of a server's wait.
 pub enum Incoming {
     Client(TcpStream, SocketAddr),
     /// The other source is readable.
@@ -137,7 +140,7 @@ pub fn accept(listener: &TcpListener, other: &dyn AsFd, ctrl_c: &CtrlC) -> io::R
     }
 }
 
-/// The next connection; `None` if the program is to stop.
+/// Returns the next connection; `None` if the program is to stop.
 pub fn next_client(
     listener: &TcpListener,
     ctrl_c: &CtrlC,
@@ -150,7 +153,7 @@ pub fn next_client(
     Ok(None)
 }
 
-/// A connection, if there still is one, and a descriptor for it.
+/// Accepts a connection, if one is still pending and a descriptor is free.
 fn take(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
     let accepted = Batch::new().next(|| listener.accept());
     match &accepted {
@@ -165,8 +168,8 @@ fn take(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
     accepted
 }
 
-/// What document 000 does with a client: prints what it says until it has gone. An error is the
-/// client's own affair.
+/// Serves a client as document 000 does: prints its messages until it disconnects. An error
+/// concerns this client only.
 pub fn deal_with_client(conn: &TcpStream, addr: SocketAddr, ctrl_c: &CtrlC) {
     let mut data = [0; 1024];
     loop {
@@ -179,7 +182,7 @@ pub fn deal_with_client(conn: &TcpStream, addr: SocketAddr, ctrl_c: &CtrlC) {
     }
 }
 
-/// What document 003 does with a client: prints what it says, and answers `OK`.
+/// Serves a client as document 003 does: prints its messages, and answers `OK`.
 pub fn answer_ok(conn: &TcpStream, ctrl_c: &CtrlC) -> io::Result<()> {
     let mut data = [0; 1024];
     loop {

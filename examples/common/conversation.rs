@@ -1,11 +1,11 @@
-//! One client of a server that answers every message, as a worker of a thread pool serves it.
+//! A client of a server that answers every message, as a worker of a thread pool serves it.
 
 use std::io::{self, Read, Write};
 
 use polyselect::{Interest, WriteQueue};
 use socket2::Socket;
 
-/// What has been said, but for what is done with.
+/// The text received so far, less the complete messages.
 #[derive(Default)]
 pub struct Conversation {
     text: Text,
@@ -13,8 +13,8 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Sends what is left of an answer, else reads a message and answers it. Never blocks; returns
-    /// what to wait for next, `None` when the conversation is over.
+    /// Sends the rest of an answer, else reads a message and answers it. Never blocks; returns the
+    /// interest to wait for, or `None` at the end of the conversation.
     pub fn go_on(&mut self, mut sock: &Socket) -> Option<Interest> {
         match self.step(&mut sock) {
             Ok(interest) => interest,
@@ -50,12 +50,12 @@ impl Conversation {
 /// Text that comes in pieces, which may end within a character.
 #[derive(Default)]
 pub struct Text {
-    /// The beginning of a character whose rest has not come.
+    /// The beginning of a character whose rest has not arrived.
     half_a_character: Vec<u8>,
 }
 
 impl Text {
-    /// The text of these bytes, and of what was left of those before.
+    /// Decodes these bytes together with what earlier ones left over.
     pub fn decode(&mut self, data: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.half_a_character);
         bytes.extend(data);

@@ -1,4 +1,4 @@
-//! Processes by `fork`, and what becomes of them.
+//! Processes by `fork`, and how they are reaped.
 
 #![cfg_attr(unix, allow(unsafe_code))] // `fork`, `_exit` and `signal`.
 
@@ -14,9 +14,10 @@ mod system {
     use signal_hook::consts::SIGCHLD;
     use socket2::{Domain, Socket, Type};
 
-    /// Runs `work` in a process of its own, which ends with it. The program must have one thread only.
+    /// Runs `work` in a new process, which exits afterwards. The program must have one thread only.
     pub fn fork(work: impl FnOnce()) -> io::Result<Pid> {
-        // SAFETY: there is one thread, so that no lock is held by another one that the child would lack.
+        // SAFETY: there is only one thread, so no lock can be held by a thread that the child
+        // lacks.
         let child = unsafe { libc::fork() };
         if child < 0 {
             return Err(io::Error::last_os_error());
@@ -25,13 +26,13 @@ mod system {
             Some(child) => Ok(child),
             None => {
                 let result = catch_unwind(AssertUnwindSafe(work));
-                // SAFETY: it ends the process without touching what is the parent's as well.
+                // SAFETY: it ends the process without touching state shared with the parent.
                 unsafe { libc::_exit(i32::from(result.is_err())) }
             }
         }
     }
 
-    /// Lets the system reap the children, none of which can be waited for then.
+    /// Lets the system reap the children; they cannot be waited for after that.
     pub fn ignore_children() -> io::Result<()> {
         // SAFETY: no handler runs.
         match unsafe { libc::signal(SIGCHLD, libc::SIG_IGN) } {
@@ -42,7 +43,7 @@ mod system {
 
     /// The children of this process.
     pub struct Children {
-        /// Becomes readable when one ends.
+        /// Becomes readable when a child ends.
         pub ended: Socket,
         pub running: Vec<Pid>,
     }
@@ -55,7 +56,7 @@ mod system {
             Ok(Self { ended, running: Vec::new() })
         }
 
-        /// Reaps those that have ended, and says how many that were.
+        /// Reaps the children that have ended, and returns their number.
         pub fn reap(&mut self) -> usize {
             while io::Read::read(&mut &self.ended, &mut [0; 64]).is_ok_and(|read| read > 0) {}
             let before = self.running.len();
@@ -64,7 +65,7 @@ mod system {
             before - self.running.len()
         }
 
-        /// Waits for all of them.
+        /// Waits for all children.
         pub fn join(self) {
             for child in self.running {
                 let _ = waitpid(Some(child), WaitOptions::empty());
@@ -73,9 +74,9 @@ mod system {
     }
 }
 
-/// There is no `fork` here.
+/// A stand-in for systems without `fork`.
 #[cfg(not(unix))]
-#[allow(clippy::unused_self)] // As where there is one.
+#[allow(clippy::unused_self)] // Same signature as with `fork`.
 mod system {
     use std::io;
 

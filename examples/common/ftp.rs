@@ -1,5 +1,5 @@
-//! What the file server and its client (document 003, FTP) say to each other: frames of a letter, a
-//! length of four bytes, the highest first, and so many bytes.
+//! The protocol of the file server and its client (document 003, FTP): frames of a letter, a
+//! big-endian length of four bytes, and that number of bytes.
 //!
 //! | frame | letter | bytes | answer |
 //! |---|---|---|---|
@@ -7,22 +7,22 @@
 //! | `Get` | `G` | the name | `Ok`, or `Refused` |
 //! | `Put` | `P` | the name | `Ok`, the file from the client, then `Ok` again; or `Refused` |
 //! | `Quit` | `Q` | none | the end of the connection |
-//! | `Ok` | `O` | how many bytes follow in `Data`: eight, the highest first | |
-//! | `Refused` | `E` | the reason, for people | |
+//! | `Ok` | `O` | the number of bytes that follow in `Data`: eight, big-endian | |
+//! | `Refused` | `E` | the reason, as text | |
 //! | `Data` | `D` | some of a file or of the list | |
 //! | `End` | `Z` | none: all of it has been sent | |
 //!
-//! Whoever cannot go on with a file sends `Refused` in the place of `End`. What is not followed by
-//! `End` is not whole.
+//! A side that cannot finish a file sends `Refused` instead of `End`. A file without `End` is
+//! incomplete.
 
 pub mod content;
 pub mod incoming;
 
 use std::io::{self, Read, Write};
 
-/// A frame has at most so many bytes, besides letter and length.
+/// The longest frame in bytes, without letter and length.
 pub const LONGEST: usize = 64 * 1024;
-/// How many bytes letter and length are.
+/// The number of bytes of letter and length.
 pub const PREFIX: usize = 5;
 
 pub const LIBRARY_IS_EMPTY: &str = "文件库为空";
@@ -32,7 +32,7 @@ pub fn cannot_store(error: &io::Error) -> String {
     format!("文件无法保存: {error}")
 }
 
-/// What one side says to the other.
+/// A message of one side to the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     List,
@@ -46,7 +46,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// The frame as it goes over the line.
+    /// Encodes the frame.
     pub fn encode(&self) -> Vec<u8> {
         let (letter, bytes) = match self {
             Self::List => (b'L', &[][..]),
@@ -66,7 +66,8 @@ impl Frame {
         encoded
     }
 
-    /// The first frame in `input`, and how many bytes it takes; `None` if it is not complete.
+    /// Decodes the first frame of `input`, and returns the number of bytes it takes; `None` if it
+    /// is not complete.
     pub fn decode(input: &[u8]) -> io::Result<Option<(Self, usize)>> {
         let Some((prefix, rest)) = input.split_first_chunk() else { return Ok(None) };
         let (letter, length) = read_prefix(*prefix)?;
@@ -74,7 +75,7 @@ impl Frame {
         Ok(Some((Self::of(letter, bytes.to_vec())?, PREFIX + length)))
     }
 
-    /// Waits for a frame; `None` if the other side has ended instead.
+    /// Waits for a frame; `None` at the end of the stream.
     pub fn read(mut source: impl Read) -> io::Result<Option<Self>> {
         let mut prefix = [0; PREFIX];
         if read_some(&mut source, &mut prefix[..1])? == 0 {
@@ -87,7 +88,7 @@ impl Frame {
         Self::of(letter, bytes).map(Some)
     }
 
-    /// Sends the frame, and waits until it is on its way.
+    /// Sends the frame, and waits until all of it is sent.
     pub fn write(&self, mut sink: impl Write) -> io::Result<()> {
         sink.write_all(&self.encode())
     }
@@ -109,7 +110,7 @@ impl Frame {
         })
     }
 
-    /// The error of one who has got this frame where it makes no sense.
+    /// The error for a frame that is not allowed at this point.
     pub fn unexpected(&self) -> io::Error {
         bad(&format!("{:?} out of place", char::from(self.encode()[0])))
     }

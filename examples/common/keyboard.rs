@@ -41,7 +41,7 @@ pub fn input() -> io::Result<Input> {
 
 #[cfg(unix)]
 fn read(input: &Input, bytes: &mut [u8]) -> io::Result<usize> {
-    // Past the buffer of `Stdin`, whose `read_line` would wait for the end of a line, and all clients with it.
+    // Past the buffer of `Stdin`: its `read_line` would block until the end of a line, and stall all clients.
     Ok(rustix::io::read(input, bytes)?)
 }
 
@@ -50,7 +50,7 @@ fn read(mut input: &Input, bytes: &mut [u8]) -> io::Result<usize> {
     io::Read::read(&mut input, bytes)
 }
 
-/// What has been typed so far.
+/// The text typed so far.
 #[derive(PartialEq)]
 pub enum Keyboard {
     Nothing,
@@ -60,7 +60,7 @@ pub enum Keyboard {
 }
 
 impl Keyboard {
-    /// Takes what is there.
+    /// Reads what is available.
     pub fn read(&mut self, input: &Input) -> io::Result<()> {
         let mut cmd = [0; 1024];
         *self = match read(input, &mut cmd)? {

@@ -1,4 +1,4 @@
-//! What the examples share: where they listen, whom they reach, and Ctrl-C.
+//! What the examples share: addresses, listening, connecting, and Ctrl-C.
 
 #![allow(dead_code)] // No example uses all of it.
 
@@ -57,7 +57,7 @@ pub fn tcp_socket(addr: &SockAddr) -> io::Result<Socket> {
     Ok(sock)
 }
 
-/// The first line of every server: where it can be reached, which port 0 leaves open.
+/// Prints the first line of every server, its address, because port 0 leaves that open.
 pub fn announce(sock: &Socket) -> io::Result<()> {
     match sock.local_addr()?.as_socket() {
         Some(addr) => announce_at(addr),
@@ -65,7 +65,7 @@ pub fn announce(sock: &Socket) -> io::Result<()> {
     }
 }
 
-/// Prints where a server listens that has no socket of `socket2`.
+/// Prints the address of a server that has no socket of `socket2`.
 pub fn announce_at(place: impl Display) -> io::Result<()> {
     printing::print(&format!("listening on {place}"))
 }
@@ -103,7 +103,8 @@ fn signal_socket() -> io::Result<(Socket, Vec<SigId>)> {
     for signal in [SIGINT, SIGTERM] {
         handlers.push(signal_hook::flag::register(signal, Arc::clone(&pressed))?);
     }
-    // A handler may set a flag and not much more, and Windows cannot wait for a flag and sockets.
+    // A signal handler may do little more than set a flag, and Windows cannot wait for a flag and
+    // sockets together.
     thread::spawn(move || {
         while !pressed.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(50));
@@ -113,7 +114,7 @@ fn signal_socket() -> io::Result<(Socket, Vec<SigId>)> {
     Ok((reader.into(), handlers))
 }
 
-/// An error that says what it is about.
+/// Prefixes an error with its subject.
 pub fn about(subject: impl Display) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{subject}: {error}"))
 }
@@ -125,12 +126,12 @@ pub fn host_and_port(addr: &str) -> io::Result<(&str, u16)> {
     parts.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, message()))
 }
 
-/// A connection to `HOST:PORT`, for a client that does nothing without.
+/// Connects to `HOST:PORT`. For a client that needs nothing else.
 pub fn connect(addr: &str) -> io::Result<TcpStream> {
     TcpStream::connect(addr).map_err(about(format_args!("{addr} cannot be reached")))
 }
 
-/// A listening socket at `HOST:PORT` that does not block.
+/// Opens a non-blocking listener at `HOST:PORT`.
 pub fn bind(addr: &str) -> io::Result<Socket> {
     let cannot = || about(format!("cannot listen on {addr}"));
     let address = resolve(addr)?;
@@ -141,7 +142,7 @@ pub fn bind(addr: &str) -> io::Result<Socket> {
     Ok(sock)
 }
 
-/// The same, and prints where it listens.
+/// Opens a non-blocking listener, and prints its address.
 pub fn listen(addr: &str) -> io::Result<Socket> {
     let sock = bind(addr)?;
     announce(&sock)?;
@@ -162,39 +163,39 @@ pub fn register<S: Source, D>(sel: &mut Selector<S, D>, conn: S, watch: impl Int
     }
 }
 
-/// An address as it is shown to people.
+/// Formats an address.
 pub fn show(addr: &SockAddr) -> String {
     addr.as_socket().map_or_else(|| format!("{addr:?}"), |addr| addr.to_string())
 }
 
-/// The address at this end, as it is shown to people.
+/// Formats the address at this end.
 pub fn local(sock: &Socket) -> String {
-    sock.local_addr().map_or_else(|error| format!("somebody ({error})"), |addr| show(&addr))
+    sock.local_addr().map_or_else(|error| format!("unknown address ({error})"), |addr| show(&addr))
 }
 
-/// The address at the other end, as it is shown to people.
+/// Formats the address at the other end.
 pub fn peer(sock: &Socket) -> String {
-    sock.peer_addr().map_or_else(|error| format!("somebody ({error})"), |addr| show(&addr))
+    sock.peer_addr().map_or_else(|error| format!("unknown address ({error})"), |addr| show(&addr))
 }
 
-/// Whether an error says no more than "not now".
+/// Whether an error means no more than "not now".
 pub fn is_not_now(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// How many descriptors this process may have; `None` where there is no such limit.
+/// The limit on descriptors of this process; `None` if the system has none.
 #[cfg(unix)]
 pub fn descriptor_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
-/// How many descriptors this process may have; `None` where there is no such limit.
+/// The limit on descriptors of this process; `None` if the system has none.
 #[cfg(not(unix))]
 pub fn descriptor_limit() -> Option<u64> {
     None
 }
 
-/// What the process has used of the processor, where the system tells.
+/// The processor time that the process has used, if the system reports it.
 pub fn processor_time() -> String {
     #[cfg(target_os = "linux")]
     {
@@ -205,9 +206,10 @@ pub fn processor_time() -> String {
     String::from("and the processor never rested")
 }
 
-/// How many clients a server can have that needs so many descriptors for each of them.
+/// The number of clients that the limit on descriptors allows, at `descriptors_for_each` per client.
 pub fn affordable_clients(descriptors_for_each: usize) -> usize {
-    /// Standard streams, the listener, the selector, Ctrl-C, and what is open for a moment.
+    /// Standard streams, the listener, the selector, Ctrl-C, and descriptors that are open only
+    /// briefly.
     const OTHERS: usize = 16;
 
     let limit = descriptor_limit().and_then(|limit| usize::try_from(limit).ok());

@@ -8,9 +8,9 @@ use std::thread::{Builder, JoinHandle};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Dropping it waits for the work in hand and for what is queued.
+/// Dropping it waits for running and queued work.
 pub struct ThreadPool {
-    /// `None` when no more work comes.
+    /// `None` once no more work is accepted.
     jobs: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -42,10 +42,10 @@ impl ThreadPool {
 
 fn work_off(queue: &Mutex<Receiver<Job>>) {
     loop {
-        // The lock is held while waiting, and by one thread only; the others wait for the lock.
+        // The lock is held while waiting for work, by one thread; the others wait for the lock.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // A piece of work that panics has said so; the thread has others to do.
+        // The panic hook has printed the panic; the thread goes on with other work.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }

@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use super::comparison::Row;
 
-/// A bar for each row, as long as the logarithm of its time.
+/// Draws a bar for each row; its length is the logarithm of its time.
 pub fn draw(file: &Path, rows: &[Row]) -> io::Result<()> {
     const HEIGHT: u32 = 24;
 
@@ -29,7 +29,7 @@ fn paint(area: &Area<'_>, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>
     let mut counts: Vec<_> = rows.iter().map(|row| row.clients).collect();
     counts.sort_unstable();
     counts.dedup();
-    // What is too short to be measured has no logarithm.
+    // Zero has no logarithm.
     let times = || rows.iter().map(|row| row.cost.microseconds).filter(|&time| time > 0.0);
     let least = times().fold(f64::MAX, f64::min) / 2.0;
     let most = times().fold(0.0, f64::max) * 2.0;

@@ -1,11 +1,11 @@
-//! What each model costs: the same echo, served by one process a client, one thread a client, busy
-//! polling, `select`, `poll`, `epoll` and the rest, with 1, 100 and many clients. The documents say in
-//! words which of them costs more; here are the numbers.
+//! Measures each model: the same echo, served by one process per client, one thread per client,
+//! busy polling, `select`, `poll`, `epoll` and the rest, with 1, 100 and many clients. The
+//! documents only describe which of them costs more.
 //!
-//! Each server is a process of its own; it and the clients share one processor, for how long it takes to
-//! wake another one is chance. All clients are connected, and up to 100 of them send 64 bytes at a time
-//! and wait for them. Counted are the server's time on the processor for a request, and its
-//! memory for a client (its share of the pages that it has, without what the kernel keeps).
+//! Each server is a process of its own. Server and clients are pinned to one processor, because the
+//! time to wake another processor varies. All clients are connected, and up to 100 of them send 64
+//! bytes at a time and wait for the echo. Reported are the server's processor time per request and
+//! its memory per client (proportional share of its pages, without kernel memory).
 //!
 //! ```text
 //! ulimit -n 20000; cargo run --release --example compare
@@ -47,16 +47,16 @@ mod comparison {
         /// How many clients are connected.
         #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 5000])]
         clients: Vec<usize>,
-        /// Requests for each figure.
+        /// The number of requests for each figure.
         #[arg(long, default_value_t = 20_000)]
         requests: usize,
         /// Only these models.
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
-        /// Where to draw the figures, as SVG.
+        /// The SVG file for the chart.
         #[arg(long, value_name = "FILE")]
         chart: Option<PathBuf>,
-        /// Be the server of this model.
+        /// Run the server of this model.
         #[arg(long, hide = true)]
         serve: Option<String>,
     }
@@ -67,7 +67,7 @@ mod comparison {
         pub cost: Cost,
     }
 
-    /// The servers inherit it.
+    /// The servers inherit the processor.
     fn stay_on_one_processor() -> io::Result<()> {
         let mut here = CpuSet::new();
         here.set(sched_getcpu());

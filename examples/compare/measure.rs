@@ -1,4 +1,4 @@
-//! The clients of a server, and what the server costs meanwhile.
+//! The clients of a server, and its costs while it serves them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,19 +8,19 @@ use std::{env, fs};
 use super::models::Model;
 
 pub struct Cost {
-    /// On the processor, for a request.
+    /// The processor time per request.
     pub microseconds: f64,
-    /// Of memory, for a client.
+    /// The memory per client.
     pub kibibytes: f64,
 }
 
-/// So many clients at most wait for an answer at the same time.
+/// The largest number of clients that wait for an answer at the same time.
 const ACTIVE: usize = 100;
 
 pub fn measure(model: &Model, clients: usize, requests: usize) -> io::Result<Cost> {
     let mut server = Server::start(model)?;
     let mut connections = Vec::new();
-    // What the first client brings is the server's: code that is read in, buffers of the allocator.
+    // The first client adds costs of the server itself: code paged in, buffers of the allocator.
     let first = (model.most > 1).then(|| server.connect()).transpose()?;
     let empty = server.memory()?;
     for _ in 0..clients {
@@ -28,7 +28,7 @@ pub fn measure(model: &Model, clients: usize, requests: usize) -> io::Result<Cos
     }
     let full = server.memory()?;
     drop(first);
-    // Those who are active are spread over all.
+    // The active clients are spread evenly over all.
     let step = clients.div_ceil(ACTIVE);
     let mut active: Vec<_> = connections.iter_mut().step_by(step).collect();
     let rounds = requests.div_ceil(active.len());
@@ -46,7 +46,7 @@ pub fn measure(model: &Model, clients: usize, requests: usize) -> io::Result<Cos
     let used = server.processor_time()? - before;
     Ok(Cost {
         microseconds: used as f64 / 1000.0 / (rounds * active.len()) as f64,
-        // Less than before is what the system has tidied up meanwhile.
+        // Less than before: the system has freed memory meanwhile.
         kibibytes: full.saturating_sub(empty) as f64 / clients as f64,
     })
 }
@@ -68,7 +68,7 @@ impl Server {
         Ok(Self { process, address: address.trim_end().to_owned() })
     }
 
-    /// A client that has been answered once, so that the server has all that it needs for it.
+    /// A client that has been answered once, so that the server has allocated all it needs for it.
     fn connect(&mut self) -> io::Result<TcpStream> {
         let mut conn = TcpStream::connect(&self.address)?;
         conn.set_nodelay(true)?;
@@ -77,7 +77,7 @@ impl Server {
         Ok(conn)
     }
 
-    /// The server's process, and its children's.
+    /// The server's process and its children.
     fn processes(&self) -> io::Result<Vec<String>> {
         let id = self.process.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
@@ -85,7 +85,7 @@ impl Server {
         Ok(children.chain([id.to_string()]).collect())
     }
 
-    /// Nanoseconds on the processor of all threads of all processes.
+    /// Nanoseconds of processor time of all threads of all processes.
     fn processor_time(&self) -> io::Result<u64> {
         let mut total = 0;
         for process in self.processes()? {
@@ -97,7 +97,7 @@ impl Server {
         Ok(total)
     }
 
-    /// Kibibytes; of pages that processes share, each has its share.
+    /// Kibibytes; a page that processes share counts in parts.
     fn memory(&self) -> io::Result<u64> {
         let mut total = 0;
         for process in self.processes()? {

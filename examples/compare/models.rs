@@ -1,4 +1,4 @@
-//! The servers: each echoes, and each waits in its own way.
+//! The servers: each echoes, and each waits in a different way.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,13 +12,13 @@ use common::forking::{fork, ignore_children};
 #[path = "../common/mod.rs"]
 mod common;
 
-/// A way to serve many.
+/// A way to serve many clients.
 pub struct Model {
     pub name: &'static str,
-    /// More clients than this it does not bear, or not while anybody waits for it.
+    /// The largest number of clients that it serves in acceptable time.
     pub most: usize,
     serve: fn(TcpListener) -> io::Result<()>,
-    /// What it waits with, where that is a mechanism.
+    /// The backend, for models that have one.
     backend: Option<Backend>,
 }
 
@@ -69,7 +69,7 @@ const fn on(
     Model { name, most: 5000, serve, backend: Some(backend) }
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub fn serve(name: &str) -> io::Result<()> {
     let model = MODELS.iter().find(|model| model.name == name).ok_or(io::ErrorKind::NotFound)?;
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
@@ -77,8 +77,8 @@ pub fn serve(name: &str) -> io::Result<()> {
     (model.serve)(listener)
 }
 
-/// Echoes once, and says whether the client is still there. A message is shorter than any buffer on
-/// the way, so that nothing has to be kept.
+/// Echoes once, and returns whether the client is still connected. A message is shorter than any
+/// buffer on the way, so no rest has to be queued.
 fn echo(mut conn: &TcpStream) -> io::Result<bool> {
     let mut bytes = [0; 1024];
     let n = conn.read(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! What a wait costs beside idle connections.
+//! The cost of a wait beside idle connections.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use polyselect::Backend;
 
 use super::{Server, common};
 
-/// How many rounds each number is the median of.
+/// The number of waits that each figure is the median of.
 const ROUNDS: usize = 101;
 
-/// Prints how long a wait takes that finds a few active connections beside many idle ones.
+/// Prints how long a wait takes that reports a few active connections among many idle ones.
 pub fn measure(most: usize) -> io::Result<()> {
     const ACTIVE: [usize; 2] = [1, 100];
 
@@ -25,7 +25,7 @@ pub fn measure(most: usize) -> io::Result<()> {
     let mut steps = vec![most / 100, most / 10, most];
     steps.dedup();
     for active in ACTIVE {
-        println!("microseconds for a wait that finds {active} active beside so many idle");
+        println!("microseconds for a wait with {active} active connections, by idle ones");
         print!("{:9}", "");
         steps.iter().for_each(|step| print!("{step:>11}"));
         println!();

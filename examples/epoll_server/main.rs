@@ -1,10 +1,9 @@
 //! The `epoll` server of document 000 (section 7, port 7788): one epoll over the listener and all
 //! clients; it echoes.
 //!
-//! The document gives no code, only the advantages: no ceiling of 1024, and a cost that follows the
-//! connections that are active, not those that are there. `--idle N` shows both with numbers
-//! measured there and then: one client talks while up to N others are connected and silent, on each
-//! mechanism that the system has.
+//! The document gives no code, only the advantages: no limit of 1024, and a cost that depends on
+//! the active connections, not on all. `--idle N` measures both: one client is active while up to N
+//! others are connected and idle, on each backend of the system.
 //!
 //! ```text
 //! cargo run --example epoll_server
@@ -30,10 +29,10 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
     addr: String,
-    /// The mechanism to wait with.
+    /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Epoll)]
     backend: Backend,
-    /// Measure what a wait costs beside up to so many idle connections, and end.
+    /// Measure the cost of a wait beside up to N idle connections, and exit.
     #[arg(long, value_name = "N", conflicts_with = "backend")]
     idle: Option<usize>,
 }
@@ -44,7 +43,7 @@ struct Server {
     epoll: Sel,
     listener: Key,
     acceptor: Acceptor,
-    /// What stops it; nothing while it is only measured.
+    /// The source that stops the server; `None` while measuring.
     ctrl_c: Option<Key>,
     events: Events,
 }
@@ -57,7 +56,7 @@ impl Server {
         Ok(Self { epoll, listener, acceptor, ctrl_c: None, events })
     }
 
-    /// One round; says how long the wait was, or nothing if Ctrl-C ended it.
+    /// Runs one iteration; returns how long the wait took, or `None` if Ctrl-C ended it.
     fn round(&mut self) -> io::Result<Option<Duration>> {
         let Self { epoll, listener, acceptor, ctrl_c, events } = self;
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! What the client asks the server for, and what it is answered.
+//! The client's requests, and the server's answers.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -21,7 +21,8 @@ impl FtpClient {
         Frame::read(&*self.sockfd)?.ok_or_else(closed)
     }
 
-    /// Sends a request; what the answer promises, or `None` if it is no, which is printed.
+    /// Sends a request. Returns the size that the answer promises, or `None` after printing a
+    /// refusal.
     pub fn ask(&self, request: &Frame) -> io::Result<Option<u64>> {
         self.send(request)?;
         self.reply()
@@ -47,7 +48,7 @@ impl FtpClient {
         Ok(())
     }
 
-    /// Says whether all has come; why not has been printed.
+    /// Returns whether the whole file arrived; if not, the reason has been printed.
     pub fn receive_content(
         &self,
         size: u64,
@@ -71,7 +72,7 @@ impl FtpClient {
     }
 
     pub fn do_quit(&self) {
-        // Who leaves does not mind whether the server is still there.
+        // An error is ignored: the client is leaving anyway.
         let _ = self.send(&Frame::Quit);
         println!("谢谢使用");
     }

@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle of a command.
+//! Ctrl-C during a command.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +9,8 @@ use std::thread;
 
 use super::common;
 
-/// Ctrl-C ends the connection, and waits until the command in work has cleared away half a file.
+/// Ctrl-C closes the connection, and waits until the running command has removed its incomplete
+/// file.
 #[derive(Clone, Default)]
 pub struct CtrlC {
     came: Arc<AtomicBool>,

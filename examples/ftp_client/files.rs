@@ -1,4 +1,4 @@
-//! Files that come and go.
+//! Sending and receiving files.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use super::common::ftp::{Frame, NO_SUCH_FILE, cannot_store};
 
 impl FtpClient {
     pub fn do_get(&self, filename: &str) -> io::Result<()> {
-        // No server should be asked for a file that would be written elsewhere.
+        // A name that would be written elsewhere is not requested.
         if Path::new(filename).file_name().is_none_or(|name| name != filename) {
             println!("{NO_SUCH_FILE}");
             return Ok(());

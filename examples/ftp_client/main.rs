@@ -2,8 +2,8 @@
 //! `put FILE` and `quit` from the keyboard; blocking, one command after the other.
 //!
 //! The original takes a broken connection for the end of the file, or waits for ever; here a file
-//! appears under its name when all of it has come. It takes the last word for the name, so names
-//! with spaces do not work; here the name is all that follows the command.
+//! appears under its name once all of it has arrived. The original takes the last word for the
+//! name, so names with spaces do not work; here the name is everything after the command.
 //!
 //! ```text
 //! cargo run --example ftp_server -- LIBRARY

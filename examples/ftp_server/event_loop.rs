@@ -1,8 +1,8 @@
-//! All clients on one thread and one event loop: what a thread remembers by where it stands, is data
-//! here.
+//! All clients on one thread and one event loop: the state that a thread keeps in its call stack is
+//! data here.
 //!
-//! Disks are no sockets: reading and writing a file is never "not ready", and holds up the loop while
-//! it lasts. It lasts for a few frames, then the others have their turns.
+//! A file is always "ready": reading and writing it blocks the loop. That takes a few frames at
+//! most, then the other clients are served.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -18,7 +18,8 @@ use crate::library::{Library, Upload};
 struct State {
     library: Library,
     clients: HashMap<Key, Client>,
-    /// Others wait at the listener until one leaves: who has been let in can also open a file.
+    /// Above this number, clients wait in the listener's queue, so that each accepted one can open
+    /// a file.
     most_clients: usize,
     listener: Option<Key>,
 }
@@ -40,7 +41,7 @@ enum Task {
     Quit,
 }
 
-/// So many frames go out or come in before the others have their turns.
+/// The number of frames sent or received before the other clients are served.
 const FRAMES_A_TURN: usize = 16;
 
 impl Client {
@@ -54,7 +55,7 @@ impl Client {
         }
     }
 
-    /// Does what can be done in a turn. Returns what to wait for, or `None` at the end.
+    /// Runs one step. Returns the interest to wait for, or `None` at the end.
     fn go_on(
         &mut self,
         library: &Library,
@@ -78,11 +79,12 @@ impl Client {
                 };
             }
         }
-        // There is more to do; a socket that takes bytes says so at once.
+        // More frames remain; a socket with room is reported as writable at once.
         Ok(Some(Interest::WRITABLE))
     }
 
-    /// Reads no more than the longest frame: who sends faster than it is dealt with must wait.
+    /// Reads at most one frame ahead, so a client that sends faster than its frames are processed
+    /// has to wait.
     fn read(&mut self, mut conn: &TcpStream) -> io::Result<()> {
         let mut bytes = [0; PREFIX + LONGEST];
         let room = bytes.len() - self.input.len();
@@ -98,7 +100,7 @@ impl Client {
         Ok(())
     }
 
-    /// Deals with one frame, in or out; `false` if there is none.
+    /// Handles one frame, in or out; `false` if none is complete.
     fn step(&mut self, library: &Library) -> io::Result<bool> {
         if let Task::Sending(content) = &mut self.task {
             let frame = content.next_frame();

@@ -1,4 +1,4 @@
-//! The folder with the files, whoever asks for them.
+//! The folder with the files, for both models.
 
 use std::io::{self, Cursor};
 use std::path::{Component, Path, PathBuf};
@@ -13,8 +13,8 @@ use crate::common::ftp::{Frame, LIBRARY_IS_EMPTY, NO_SUCH_FILE, cannot_store};
 const BAD_NAME: &str = "文件名不合法";
 const FILE_EXISTS: &str = "文件已存在";
 
-/// Its plain files, without the hidden ones. A name with a folder in it is none, and a symbolic link
-/// that leads elsewhere leads nowhere.
+/// The regular files of a folder, without hidden ones. A name with a slash is rejected, and a
+/// symbolic link that leads out of the folder is not followed.
 pub struct Library {
     folder: PathBuf,
     dir: Dir,
@@ -33,7 +33,7 @@ impl Library {
         Ok(Self { folder: folder.canonicalize().map_err(cannot)?, dir })
     }
 
-    /// The names, a line each.
+    /// Returns the names, one per line.
     pub fn list(&self) -> Result<Content, String> {
         let names = self.names().map_err(|error| format!("文件库无法读取: {error}"))?;
         if names.is_empty() {
@@ -47,9 +47,9 @@ impl Library {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in self.dir.entries()? {
-            // Nobody could ask for a name that is not UTF-8.
+            // A client cannot request a name that is not UTF-8.
             let Ok(name) = entry?.file_name().into_string() else { continue };
-            // It follows links, and fails for those that lead out of the folder.
+            // `metadata` follows links, and fails for those that lead out of the folder.
             let is_file = |name: &str| self.dir.metadata(name).is_ok_and(|found| found.is_file());
             if is_name(&name) && is_file(&name) {
                 names.push(name);
@@ -70,7 +70,7 @@ impl Library {
             use cap_std::fs::OpenOptionsExt;
             use rustix::fs::OFlags;
 
-            // Opening a pipe would wait for a writer.
+            // Opening a pipe would block until it has a writer.
             options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
         }
         let opened = self.dir.open_with(name, &options).and_then(|file| {
@@ -99,7 +99,7 @@ impl Library {
     }
 }
 
-/// One name, not a path, and none that the list does not show.
+/// Whether it is a single name, not a path, and not hidden.
 fn is_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let is_plain = matches!(
@@ -120,11 +120,11 @@ impl Upload {
         self.file.write(bytes);
     }
 
-    /// Puts the file into the library. The answer for the client.
+    /// Puts the file into the library, and returns the answer for the client.
     pub fn finish(self) -> Frame {
         match self.file.keep(&self.path) {
             Ok(()) => Frame::Ok(0),
-            // Somebody else was faster.
+            // Another client stored a file of this name first.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Frame::Refused(FILE_EXISTS.into())
             }

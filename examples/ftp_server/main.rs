@@ -1,10 +1,10 @@
-//! The file server of document 003 (FTP, port 8080): clients list, get and put the files of a folder,
-//! and each has a thread of its own; `--model event-loop` serves them all on one thread.
+//! The file server of document 003 (FTP, port 8080): clients list, get and put the files of a
+//! folder; each client has its own thread, or `--model event-loop` serves all on one thread.
 //!
-//! The original tells one message from the next by sleeping in between, and the end of a file by
-//! `##`, which a file may contain; here all goes in frames that say how long they are. It had no
-//! `do_put`, gave `G ../../etc/passwd` away, and half a file looked like a whole one. Here a file
-//! appears in the library when all of it has come, and never takes the place of another.
+//! The original separates messages by sleeping in between, and marks the end of a file with `##`,
+//! which a file may contain; here everything is sent in frames with a length. It had no `do_put`,
+//! its `G ../../etc/passwd` left the folder, and an incomplete file looked like a complete one.
+//! Here a file appears in the library once all of it has arrived, and never replaces another.
 //!
 //! ```text
 //! cargo run --example ftp_server -- LIBRARY
@@ -35,7 +35,7 @@ struct Args {
     /// How several clients are served at once.
     #[arg(long, value_enum, default_value_t = Model::Threads)]
     model: Model,
-    /// The event loop's mechanism to wait with; without it, the best of this system.
+    /// The event loop's backend; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
     /// The folder with the files.
@@ -48,7 +48,7 @@ enum Model {
     EventLoop,
 }
 
-/// A client whose machine is gone without a word is noticed in the end.
+/// Detects clients whose machine vanished without closing the connection.
 fn prepare(conn: &TcpStream) -> io::Result<()> {
     conn.set_nodelay(true)?;
     SockRef::from(conn).set_keepalive(true)

@@ -1,4 +1,4 @@
-//! A thread for each client, as in the document: each waits for its own client, and for nobody else.
+//! A thread for each client, as in the document: each thread waits for its own client only.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -81,9 +81,9 @@ impl FtpServer {
     }
 }
 
-/// Who is being served, so that all can be sent away.
+/// The clients being served, so that the end of the server can disconnect them.
 struct Clients {
-    /// Who has been let in can also open a file.
+    /// The limit of clients, so that each accepted one can open a file.
     most: usize,
     present: Mutex<Present>,
     one_left: Condvar,
@@ -98,7 +98,7 @@ struct Present {
 
 impl Clients {
     fn new() -> Self {
-        // A socket, a file, and what it takes to open that: all may do so at once.
+        // A socket, a file, and the descriptors needed while opening that, all at the same time.
         let most = common::affordable_clients(3);
         Self { most, present: Mutex::default(), one_left: Condvar::new() }
     }
@@ -107,7 +107,7 @@ impl Clients {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is room; `None` after closing time.
+    /// Waits until a client may be accepted; `None` once the server is to stop.
     fn enter(&self, connfd: &Arc<TcpStream>) -> Option<u64> {
         let mut present = self.lock();
         while present.connections.len() >= self.most {
@@ -127,7 +127,7 @@ impl Clients {
         self.one_left.notify_all();
     }
 
-    /// Ends all connections, and waits for what the threads have to clear away.
+    /// Closes all connections, and waits until the threads have removed incomplete files.
     fn close(&self) {
         let mut present = self.lock();
         present.is_closed = true;
@@ -140,7 +140,7 @@ impl Clients {
     }
 }
 
-/// Leaves also when its thread panics.
+/// Removes the client also if its thread panics.
 struct Visit(Arc<Clients>, u64);
 
 impl Drop for Visit {
@@ -172,7 +172,8 @@ fn accept(listener: &TcpListener, library: &Arc<Library>, clients: &Arc<Clients>
             start(connfd, addr, library, clients)
         });
         if let Err(error) = started {
-            // Descriptors or threads have run out, most likely; whoever waits can wait a bit longer.
+            // Most likely out of descriptors or threads; clients in the queue can wait a bit
+            // longer.
             log::warn!("{error}");
             thread::sleep(REST);
         }
@@ -185,7 +186,7 @@ fn start(
     library: &Arc<Library>,
     clients: &Arc<Clients>,
 ) -> io::Result<()> {
-    // Not every system gives an accepted socket a mode of its own.
+    // On some systems an accepted socket inherits the listener's mode.
     connfd.set_nonblocking(false)?;
     crate::prepare(&connfd)?;
     let connfd = Arc::new(connfd);

@@ -1,4 +1,4 @@
-//! A connection: requests come in, responses go out, in the same order, and a bit in each turn.
+//! A connection: requests in, responses out in the same order, a bounded amount per iteration.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -11,11 +11,12 @@ use crate::request::{self, LONGEST_HEAD, Refusal, Request};
 use crate::response::{Body, Response};
 use crate::site::Site;
 
-/// So much of a file is read at once, and so often in a turn, for the others want their turns too.
+/// The bytes of a file that are read at once, and the number of reads per iteration, bounded so
+/// that other clients are served.
 const CHUNK: usize = 64 * 1024;
 const CHUNKS_A_TURN: usize = 4;
 
-/// How long the answer to a client that has not sent all of its request may take to be read.
+/// How long a client that has not sent its whole request may take to read the answer.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How long the server waits for clients.
@@ -32,8 +33,8 @@ enum WaitingFor {
     Request,
     RestOfHead,
     Reader,
-    /// All is said. What the client still sends is read and forgotten: closing with unread bytes
-    /// resets the connection, and the last response would be lost on its way.
+    /// The last response is sent. Further input is read and discarded: closing with unread bytes
+    /// resets the connection, and the last response could be lost.
     End,
 }
 
@@ -44,9 +45,9 @@ pub struct Connection {
     input: Vec<u8>,
     has_ended: bool,
     outgoing: WriteQueue,
-    /// What of the response is not in `outgoing` yet.
+    /// The part of the response that is not in `outgoing` yet.
     body: Body,
-    /// Whether the response in work is the last.
+    /// Whether the current response is the last.
     is_last: bool,
     waiting_for: WaitingFor,
     deadline: Instant,
@@ -75,7 +76,7 @@ impl Connection {
         self.deadline
     }
 
-    /// Does what can be done in a turn. Returns what to wait for, or `None` at the end.
+    /// Runs one step. Returns the interest to wait for, or `None` at the end.
     pub fn go_on(
         &mut self,
         site: &Site,
@@ -100,7 +101,7 @@ impl Connection {
         Ok(Some(self.wait(WaitingFor::Reader)))
     }
 
-    /// All that could be answered has been sent.
+    /// All complete requests are answered and sent.
     fn rest(&mut self, stream: &TcpStream) -> io::Result<Option<Interest>> {
         if self.has_ended {
             return Ok(None);
@@ -116,8 +117,8 @@ impl Connection {
         Ok(Some(self.wait(waiting_for)))
     }
 
-    /// The deadline has passed: says so to who has sent half a request. Returns what to wait for, or
-    /// `None` if there is nobody to wait for.
+    /// Handles an elapsed deadline: answers a client that has sent half a request. Returns the
+    /// interest to wait for, or `None` if the connection is to be closed.
     pub fn give_up(&mut self) -> Option<Interest> {
         if self.waiting_for != WaitingFor::RestOfHead {
             let does = match self.waiting_for {
@@ -134,7 +135,7 @@ impl Connection {
     }
 
     fn read(&mut self, mut stream: &TcpStream) -> io::Result<()> {
-        // More is read when what is here has been answered, so this is all that it ever takes.
+        // Nothing more is read until this is answered, which bounds the buffer.
         let mut bytes = [0; LONGEST_HEAD];
         let room = LONGEST_HEAD - self.input.len();
         if room == 0 {
@@ -149,7 +150,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers the requests that are complete, until there is enough to send.
+    /// Answers the complete requests, until there is enough to send.
     fn answer(&mut self, site: &Site) {
         while !self.is_sending_body() && !self.outgoing.is_high() && !self.is_last {
             // Some clients send an empty line after a request.
@@ -197,7 +198,7 @@ impl Connection {
         }
     }
 
-    /// Sends what is queued and a bit of the body; says whether the client took it all.
+    /// Sends the queue and a part of the body; returns whether the client took all of it.
     fn send(&mut self, stream: &TcpStream) -> io::Result<bool> {
         let before = self.outgoing.len() as u64 + self.body.len();
         if let Body::File(file, left) = &mut self.body
@@ -207,7 +208,7 @@ impl Connection {
             let most = usize::try_from(*left).map_or(CHUNK, |left| left.min(CHUNK));
             let n = file.read(&mut chunk[..most])?;
             if n == 0 && *left > 0 {
-                // The length has been promised, so only a broken connection tells the truth.
+                // The length has been sent, so only closing the connection can report the failure.
                 let message = format!("a file became {left} bytes shorter while it was sent");
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
             }
@@ -229,7 +230,7 @@ impl Connection {
         !matches!(self.body, Body::Nothing)
     }
 
-    /// Each kind of waiting has a deadline of its own, which begins with it.
+    /// Each kind of waiting has its own deadline, set when it begins.
     fn wait(&mut self, waiting_for: WaitingFor) -> Interest {
         if waiting_for != self.waiting_for {
             self.waiting_for = waiting_for;

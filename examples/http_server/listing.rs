@@ -1,4 +1,4 @@
-//! A page with the names in a folder.
+//! The page that lists a folder.
 
 use std::fmt::Write;
 use std::io;
@@ -8,10 +8,10 @@ use percent_encoding::percent_decode_str;
 
 use crate::path::encode;
 
-/// A longer listing is cut here, and says so: it is made in memory.
+/// The number of names after which a listing is cut, with a notice, because it is built in memory.
 const MOST_NAMES: usize = 10_000;
 
-/// The page of the folder at `uri`.
+/// Returns the page of the folder at `uri`.
 pub fn page(uri: &str, folder: ReadDir) -> io::Result<String> {
     let mut names = Vec::new();
     let mut is_cut = false;
@@ -35,7 +35,7 @@ pub fn page(uri: &str, folder: ReadDir) -> io::Result<String> {
     }
     for (name, slash) in names {
         let shown = escape(&name.to_string_lossy());
-        // The dot in front keeps a colon in the name from looking like the scheme of another address.
+        // With the leading dot, a colon in the name is not parsed as the end of a URL scheme.
         let link = encode(name.as_encoded_bytes());
         writeln!(page, "<li><a href=\"./{link}{slash}\">{shown}{slash}</a></li>")
             .expect("a string takes everything");

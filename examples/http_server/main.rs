@@ -1,11 +1,11 @@
-//! A file server over HTTP/1.1: what Python's `http.server` is, which document 001 names as the
-//! built-in way to serve HTTP (port 8000, as there). One thread on one event loop serves all clients:
-//! keep-alive, pipelining, HEAD, ranges, pages with the names in a folder.
+//! A file server over HTTP/1.1, as Python's `http.server`, which document 001 names as the built-in
+//! HTTP server (port 8000). One thread with one event loop serves all clients: keep-alive,
+//! pipelining, HEAD, ranges, folder listings.
 //!
-//! The document only names it; Python's own serves one client at a time, or one a thread, waits for
-//! slow clients for ever, and follows symbolic links to wherever they lead. Here a slow client costs
-//! a timer, a file goes out in chunks as the client reads them, and nothing outside the folder is
-//! reached.
+//! The document only names it. Python's serves one client at a time, or one per thread, waits for
+//! slow clients for ever, and follows symbolic links out of the folder. Here a slow client costs a
+//! timer, a file is sent in chunks as the client reads them, and files outside the folder are not
+//! served.
 //!
 //! ```text
 //! cargo run --example http_server -- .
@@ -14,7 +14,7 @@
 //! wrk -t 2 -c 100 -d 5 http://localhost:8000/README.md
 //! ```
 //!
-//! Disks are no sockets: reading a file is never "not ready", and holds up the loop while it lasts.
+//! A file is always "ready": reading it blocks the loop.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -43,13 +43,13 @@ struct Args {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8000")]
     addr: String,
-    /// The mechanism to wait with; without it, the best of this system.
+    /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
     /// How long a client may take for the head of a request.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     head_timeout: Duration,
-    /// How long a client may ask for nothing, or read nothing of what is sent to it.
+    /// How long a client may send no request, or read nothing of the response.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     idle_timeout: Duration,
     /// The folder to serve.
@@ -66,7 +66,8 @@ struct State {
     site: Site,
     patience: Patience,
     clients: HashMap<Key, Client>,
-    /// Others wait at the listener until one leaves: who has been let in can also open a file.
+    /// Above this number, clients wait in the listener's queue, so that each accepted one can open
+    /// a file.
     most_clients: usize,
     listener: Option<Key>,
 }
@@ -80,7 +81,7 @@ struct Client {
 type Server = EventLoop<State>;
 
 fn welcome(server: &mut Server, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-    // A response is pushed when it is complete; nothing is gained by waiting for more.
+    // A response is queued when it is complete; waiting for more gains nothing.
     stream.set_nodelay(true)?;
     let key = server.register(stream, Interest::READABLE, serve)?;
     let connection = Connection::new(peer, server.state.patience);
@@ -103,8 +104,8 @@ fn serve(server: &mut Server, stream: &TcpStream, event: Event) -> io::Result<Ne
     Ok(Next::Modify(interest))
 }
 
-/// A deadline that has moved on leaves its timer where it is, to look again when it runs: most
-/// deadlines move with every request, and few are reached.
+/// A later deadline does not move its timer, which checks the deadline when it runs: most deadlines
+/// move with every request, and few elapse.
 fn set_timer(server: &mut Server, key: Key) {
     let Some(client) = server.state.clients.get_mut(&key) else { return };
     let deadline = client.connection.deadline();

@@ -1,4 +1,4 @@
-//! The path of a request, from its encoded form to the names of folders and of a file.
+//! The path of a request, decoded to the names of folders and of a file.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,21 +8,21 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 
 use crate::request::Refusal;
 
-/// What is not encoded in a path, besides letters and digits.
+/// The characters that are not encoded in a path, besides letters and digits.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A path below the root, without `.` and `..`.
 #[derive(Debug)]
 pub struct RequestPath {
     names: Vec<OsString>,
-    /// It ends with a slash, or means the root.
+    /// Whether it ends with a slash, or is the root.
     pub is_folder: bool,
 }
 
 impl RequestPath {
     pub fn parse(path: &str) -> Result<Self, Refusal> {
         if !path.starts_with('/') {
-            return Err(bad("the request names no path"));
+            return Err(bad("the request has no path"));
         }
         let mut names = Vec::new();
         let mut is_folder = true;
@@ -37,9 +37,9 @@ impl RequestPath {
                         return Err(bad("the path leads out of the folder"));
                     }
                 }
-                // An encoded slash, which no name contains.
+                // An encoded slash, which cannot be part of a name.
                 bytes if bytes.contains(&b'/') => {
-                    return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such file"));
+                    return Err(Refusal::new(StatusCode::NOT_FOUND, "file not found"));
                 }
                 _ => names.push(name),
             }
@@ -52,7 +52,7 @@ impl RequestPath {
         if self.names.is_empty() { ".".into() } else { self.names.iter().collect() }
     }
 
-    /// Encoded again, as the path of a folder.
+    /// Encodes the path again, as that of a folder.
     pub fn to_folder_uri(&self) -> String {
         let mut uri = String::from("/");
         for name in &self.names {
@@ -87,7 +87,7 @@ fn decode(part: &str) -> Result<OsString, Refusal> {
 }
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere not every name is one")]
+#[expect(clippy::unnecessary_wraps, reason = "on other systems a name may be invalid")]
 fn to_name(bytes: Vec<u8>) -> Option<OsString> {
     use std::os::unix::ffi::OsStringExt;
 

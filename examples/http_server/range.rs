@@ -8,7 +8,7 @@ pub enum Range {
     Last(u64),
 }
 
-/// What a range selects of a file.
+/// The part of a file that a range selects.
 #[derive(Debug)]
 pub enum Selected {
     All,
@@ -17,7 +17,7 @@ pub enum Selected {
 }
 
 impl Range {
-    /// `None` for what is no single range, which means the whole file.
+    /// Returns `None` if it is not a single range; then the whole file is sent.
     pub fn parse(field: &str) -> Option<Self> {
         let (unit, range) = field.split_once('=')?;
         if !unit.trim().eq_ignore_ascii_case("bytes") {
@@ -48,7 +48,7 @@ impl Range {
     }
 }
 
-/// Digits alone; what is too large to count is larger than every file.
+/// Parses digits; a number that overflows is beyond the end of every file.
 fn number(digits: &str) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))

@@ -1,31 +1,31 @@
-//! Requests: where one ends in what has come, what it asks for, and what is no request.
+//! Requests: finds the end of one in the input, and parses or rejects it.
 
 use http::{Method, StatusCode, Uri};
 use httparse::Status;
 
-/// A request line longer than this is refused.
+/// The longest request line in bytes.
 pub const LONGEST_LINE: usize = 8 * 1024;
-/// So is a request head longer than this, or with more fields than that.
+/// The longest head in bytes, and the largest number of fields.
 pub const LONGEST_HEAD: usize = 16 * 1024;
 const MOST_FIELDS: usize = 64;
 
-/// A request that can be answered.
+/// A valid request.
 #[derive(Debug)]
 pub struct Request {
     pub method: Method,
     pub uri: Uri,
-    /// Whether the connection ends with the answer.
+    /// Whether the connection is closed after the response.
     pub closes: bool,
-    /// The client speaks HTTP/1.0, and must be told that the connection stays.
+    /// Whether the client speaks HTTP/1.0, which needs `Connection: keep-alive` in the response.
     pub is_old: bool,
     pub range: Option<String>,
     pub if_range: Option<String>,
     pub if_modified_since: Option<String>,
-    /// The first line as it came, for the log.
+    /// The request line as received; for the log.
     pub line: String,
 }
 
-/// Why there is no answer but an error.
+/// The reason for an error response.
 #[derive(Debug)]
 pub struct Refusal {
     pub status: StatusCode,
@@ -42,7 +42,8 @@ impl Refusal {
     }
 }
 
-/// The first request in `input`, and how many bytes it takes; `None` if it is not complete.
+/// Parses the first request of `input`, and returns the number of bytes it takes; `None` if it is
+/// not complete.
 pub fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
@@ -73,14 +74,14 @@ fn refuse(error: httparse::Error) -> Refusal {
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             "this server speaks HTTP/1.1 and HTTP/1.0",
         ),
-        _ => Refusal::bad("this is no HTTP request"),
+        _ => Refusal::bad("the request is not valid HTTP"),
     }
 }
 
 fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
-        return Err(Refusal::bad("this is no HTTP request"));
+        return Err(Refusal::bad("the request is not valid HTTP"));
     };
     let line = format!("{method} {target} HTTP/1.{minor}");
     let is_old = minor == 0;
@@ -100,7 +101,7 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
             }
             "content-length" => {
                 if value.is_empty() || !value.bytes().all(|digit| digit.is_ascii_digit()) {
-                    return Err(Refusal::bad("the Content-Length is no number"));
+                    return Err(Refusal::bad("the Content-Length is not a number"));
                 }
                 has_body |= value.bytes().any(|digit| digit != b'0');
             }
@@ -114,12 +115,12 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
     if hosts > 1 || (hosts == 0 && !is_old) {
         return Err(Refusal::bad("a request has one Host field"));
     }
-    let method = method.parse().map_err(|_| Refusal::bad("this is no HTTP request"))?;
-    let uri = target.parse().map_err(|_| Refusal::bad("the request names no path"))?;
+    let method = method.parse().map_err(|_| Refusal::bad("the request is not valid HTTP"))?;
+    let uri = target.parse().map_err(|_| Refusal::bad("the request has no path"))?;
     Ok(Request {
         method,
         uri,
-        // A body is not read, so what follows it cannot be found.
+        // A body is not read, so the request after it cannot be located.
         closes: has_body || wants_close || (is_old && !wants_more),
         is_old,
         range,

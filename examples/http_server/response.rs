@@ -1,4 +1,4 @@
-//! Responses, as they go out.
+//! Responses, ready to be sent.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -19,7 +19,7 @@ pub struct Response {
 pub enum Body {
     Nothing,
     Text(String),
-    /// So many bytes of a file, from where it stands.
+    /// The next bytes of a file, from its current offset.
     File(File, u64),
 }
 
@@ -47,7 +47,7 @@ impl Response {
         self
     }
 
-    /// The status line and the fields; `request` is none if what came was no request.
+    /// Returns the status line and the fields; `request` is `None` if the input was not a request.
     pub fn head(&self, request: Option<&Request>) -> String {
         let mut head = format!("HTTP/1.1 {}\r\n", self.status);
         let mut field = |name: &str, value: &str| {

@@ -1,4 +1,4 @@
-//! The folder that is served: what a request gets of it, and that nothing outside is reached.
+//! The folder that is served: maps requests to files, and never leaves the folder.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -16,8 +16,8 @@ use crate::range::{Range, Selected};
 use crate::request::{Refusal, Request};
 use crate::response::{Body, Response};
 
-/// A folder. Every path is looked up below it. A symbolic link that leads elsewhere leads nowhere, and
-/// so does an absolute one, wherever it leads.
+/// A folder. Every path is resolved below it; a symbolic link that is absolute or leads out of it
+/// is not followed.
 pub struct Site(Dir);
 
 impl Site {
@@ -42,14 +42,15 @@ impl Site {
         let file_path = path.to_path();
         let metadata = self.0.metadata(&file_path).map_err(|error| refuse(&error))?;
         if !metadata.is_dir() {
-            // What is no plain file may not even be opened, a socket for one.
+            // Other kinds of files, such as sockets, may not even be opened.
             if path.is_folder || !metadata.is_file() {
-                return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such file"));
+                return Err(Refusal::new(StatusCode::NOT_FOUND, "file not found"));
             }
             return self.file(&file_path, request);
         }
         if !path.is_folder {
-            // Without the slash the browser would look for what the page names a folder higher.
+            // Without the slash a browser would resolve the links of the page against the parent
+            // folder.
             let response = Response::new(StatusCode::MOVED_PERMANENTLY, Body::Nothing);
             return Ok(response.with("Location", path.to_folder_uri()));
         }
@@ -67,14 +68,14 @@ impl Site {
         let changed = httpdate::fmt_http_date(modified);
         let is_known = |date: &Option<String>| {
             let date = date.as_deref().and_then(|date| httpdate::parse_http_date(date).ok());
-            // The date in a field knows no fractions.
+            // The date in a field has no fractions of a second.
             date.is_some_and(|date| httpdate::parse_http_date(&changed).is_ok_and(|at| at <= date))
         };
         if is_known(&request.if_modified_since) && request.range.is_none() {
             let response = Response::new(StatusCode::NOT_MODIFIED, Body::Nothing);
             return Ok(response.with("Last-Modified", changed));
         }
-        // Who has a part of another version gets the whole of this one.
+        // A client that has a part of another version gets the whole file.
         let is_same = request.if_range.as_ref().is_none_or(|date| *date == changed);
         let range = request.range.as_deref().filter(|_| is_same && request.method == Method::GET);
         let selected =
@@ -108,13 +109,13 @@ impl Site {
             use cap_std::fs::OpenOptionsExt;
             use rustix::fs::OFlags;
 
-            // Opening a pipe would wait for a writer.
+            // Opening a pipe would block until it has a writer.
             options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
         }
         let file = self.0.open_with(path, &options)?.into_std();
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "no plain file"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "not a regular file"));
         }
         Ok((file, metadata.len(), metadata.modified()?))
     }
@@ -127,13 +128,13 @@ fn content_type(path: &Path) -> String {
 }
 
 fn refuse(error: &io::Error) -> Refusal {
-    let nothing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such file");
+    let nothing = || Refusal::new(StatusCode::NOT_FOUND, "file not found");
     match error.kind() {
         _ if is_out_of_descriptors(error) => {
             log::warn!("a file cannot be opened: {error}");
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this server is busy; try again")
         }
-        // Also a link that leads out of the folder: nobody learns what is there.
+        // The answer for a link that leads out of the folder too, so that it reveals nothing.
         io::ErrorKind::NotFound
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::PermissionDenied

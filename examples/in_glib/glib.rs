@@ -13,7 +13,7 @@ pub(crate) type MainLoop = *mut c_void;
 /// A callback of glib, which returns whether it stays.
 pub(crate) type OnEvent = unsafe extern "C" fn(*mut c_void) -> c_int;
 
-/// A `GSource`: all of its fields are glib's. What a program adds comes behind them.
+/// A `GSource`, whose fields belong to glib. A program's own fields follow them.
 #[repr(C)]
 pub(crate) struct Source {
     _callback: [*mut c_void; 3],
@@ -28,13 +28,14 @@ pub(crate) struct Source {
 /// A `GSourceFuncs`.
 #[repr(C)]
 pub(crate) struct SourceFunctions<S> {
-    /// Before a wait: sets how long it may take in milliseconds, -1 for ever, and returns whether to skip it.
+    /// Before a wait: sets the longest time it may take in milliseconds, -1 for no limit, and
+    /// returns whether to skip it.
     pub(crate) prepare: unsafe extern "C" fn(*mut S, *mut c_int) -> c_int,
     /// After a wait: returns whether to call `dispatch`.
     pub(crate) check: unsafe extern "C" fn(*mut S) -> c_int,
     /// Returns whether the source stays.
     pub(crate) dispatch: unsafe extern "C" fn(*mut S, *mut c_void, *mut c_void) -> c_int,
-    /// None of it is used.
+    /// Not used.
     pub(crate) rest: [*mut c_void; 3],
 }
 

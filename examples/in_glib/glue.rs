@@ -50,7 +50,7 @@ impl<T: Clone + 'static> Program<T> {
         Ok(Self { glib, main_loop, event_loop, result: Cell::new(Ok(())), state })
     }
 
-    /// Calls a function every so many seconds.
+    /// Calls a function every `seconds`.
     pub(crate) fn every(&self, seconds: u32, function: OnEvent) {
         // SAFETY: the function takes a program, which lives for longer than the loop runs.
         unsafe { (self.glib.timeout_add_seconds)(seconds, function, ptr::from_ref(self).cast()) };
@@ -90,7 +90,8 @@ impl<T: 'static> Program<T> {
         unsafe { (self.glib.main_loop_quit)(self.main_loop) };
     }
 
-    /// How long a wait may take. Callbacks of glib may have queued calls, so it is asked before each.
+    /// Returns the timeout of the next wait. It is computed before each, because callbacks of glib
+    /// may have queued calls.
     fn timeout(&self) -> Option<Duration> {
         let deadline = self.event_loop.borrow_mut().next_deadline()?;
         Some(deadline.saturating_duration_since(Instant::now()))
@@ -99,7 +100,7 @@ impl<T: 'static> Program<T> {
 
 impl<T> Drop for Program<T> {
     fn drop(&mut self) {
-        // SAFETY: nothing else has a reference to it.
+        // SAFETY: no other reference to it exists.
         unsafe { (self.glib.main_loop_unref)(self.main_loop) };
     }
 }
@@ -126,7 +127,7 @@ unsafe extern "C" fn check<T: 'static>(source: *mut LoopSource<T>) -> c_int {
     c_int::from(ready != 0 || program.timeout() == Some(Duration::ZERO))
 }
 
-/// A panic of a callback ends the process here, because it cannot go on through C.
+/// A panic of a callback aborts the process here, because it cannot unwind through C.
 unsafe extern "C" fn dispatch<T: 'static>(
     source: *mut LoopSource<T>,
     _: *mut c_void,

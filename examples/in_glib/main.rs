@@ -1,5 +1,6 @@
-//! An `EventLoop` inside glib's main loop, as a program with GTK has one. The documents have none. Coroutines echo on the
-//! inner loop; a timer of glib reports every second how much, and glib handles Ctrl-C. `glue.rs` is what it takes.
+//! An `EventLoop` inside glib's main loop, as in a GTK program. Not in the documents. Tasks echo on
+//! the inner loop; a timer of glib reports the bytes every second, and glib handles Ctrl-C.
+//! `glue.rs` holds all the integration code.
 //!
 //! ```text
 //! cargo run --features async --example in_glib

@@ -45,7 +45,7 @@ impl Downloads {
         Ok(Self { curl, multi, transfers, failures: 0, sources, timer: None, local: None })
     }
 
-    /// Lets libcurl use the loop.
+    /// Connects libcurl to the loop.
     pub(crate) fn connect(event_loop: &mut EventLoop<Self>) -> io::Result<()> {
         let local = Box::new(event_loop.local());
         let this = &mut event_loop.state;
@@ -93,7 +93,7 @@ impl Downloads {
         check(result, self.curl.multi_strerror)
     }
 
-    /// Lets libcurl read, write, or look at its timeouts, and ends the transfers that are complete.
+    /// Lets libcurl read, write or check its timeouts, and finishes the complete transfers.
     pub(crate) fn act(
         event_loop: &mut EventLoop<Self>,
         socket: c_int,
@@ -111,7 +111,7 @@ impl Downloads {
         Ok(())
     }
 
-    /// Lets libcurl look at its timeouts.
+    /// Lets libcurl check its timeouts.
     pub(crate) fn act_in_time(event_loop: &mut EventLoop<Self>) {
         event_loop.state.timer = None;
         if let Err(error) = Self::act(event_loop, libcurl::SOCKET_TIMEOUT, 0) {
@@ -163,7 +163,7 @@ impl Drop for Downloads {
     }
 }
 
-/// Writes what has come. Another number than `size * count` ends the transfer.
+/// Writes received data. A result other than `size * count` ends the transfer.
 unsafe extern "C" fn on_data(
     bytes: *const u8,
     size: usize,

@@ -1,5 +1,5 @@
-//! libcurl's multi interface on an event loop. libcurl calls these functions inside its own, where no loop is at hand: a
-//! `Local` queues the work.
+//! libcurl's multi interface on an event loop. libcurl calls these functions from inside its own,
+//! where the loop cannot be borrowed: a `Local` queues the work.
 
 #![allow(unsafe_code, clippy::multiple_unsafe_ops_per_block)] // Callbacks of C.
 
@@ -12,7 +12,8 @@ use polyselect::{Interest, Local, Next};
 use crate::downloads::Downloads;
 use crate::libcurl::{self, Handle};
 
-/// Changes what a socket is watched for. libcurl may close it after this call, so a duplicate is registered.
+/// Changes the interest of a socket. libcurl may close it after this call, so a duplicate is
+/// registered.
 pub(crate) unsafe extern "C" fn on_socket(
     _: Handle,
     socket: c_int,

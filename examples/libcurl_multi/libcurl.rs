@@ -10,14 +10,14 @@ use crate::library::functions;
 /// A `CURL *` or a `CURLM *`.
 pub(crate) type Handle = *mut c_void;
 
-/// A callback for sockets: the transfer, the socket, what to do, and two pointers of the user's.
+/// A callback for sockets: the transfer, the socket, the action, and two user pointers.
 pub(crate) type OnSocket =
     unsafe extern "C" fn(Handle, c_int, c_int, *mut c_void, *mut c_void) -> c_int;
 
-/// A callback for the timer: its time in milliseconds, -1 for none, and a pointer of the user's.
+/// A callback for the timer: its time in milliseconds, -1 for none, and a user pointer.
 pub(crate) type OnTimer = unsafe extern "C" fn(Handle, c_long, *mut c_void) -> c_int;
 
-/// A callback for data: `fwrite` with a pointer of the user's.
+/// A callback for data: `fwrite` with a user pointer.
 pub(crate) type OnData = unsafe extern "C" fn(*const u8, usize, usize, *mut c_void) -> usize;
 
 /// A `CURLMsg`.

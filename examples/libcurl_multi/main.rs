@@ -1,6 +1,7 @@
-//! Downloads by libcurl's multi interface on the event loop, all at the same time. The documents have none. It shows how
-//! a C library with callbacks uses a loop that it cannot borrow: `glue.rs` is all that libcurl needs. Other libraries that
-//! leave sockets and a timer to the program are connected in the same way.
+//! Concurrent downloads by libcurl's multi interface on the event loop. Not in the documents. It
+//! shows how a C library with callbacks uses a loop that it cannot borrow: `glue.rs` is all that
+//! libcurl needs. Other libraries that leave sockets and a timer to the program are integrated in
+//! the same way.
 //!
 //! ```text
 //! cargo run --example libcurl_multi -- --into /tmp http://localhost:8000/README.md http://localhost:8000/Cargo.toml

@@ -1,4 +1,4 @@
-//! All clients, in one selector.
+//! All clients on one selector.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub(crate) struct Exchange<'a> {
 
 struct Client {
     is_connected: bool,
-    /// When it began to connect, or to send.
+    /// When connecting, or sending the message, began.
     since: Instant,
     sending: WriteQueue,
     received: usize,
@@ -39,7 +39,7 @@ impl Client {
         Self { is_connected: false, since: Instant::now(), sending: WriteQueue::new(), received: 0 }
     }
 
-    /// Begins to send a message; returns what to wait for.
+    /// Starts to send a message; returns the interest to wait for.
     fn send(&mut self, s: &Socket, message: &[u8]) -> io::Result<Interest> {
         log::debug!("{}: sending \"{}\"", common::local(s), message.escape_ascii());
         (self.since, self.received) = (Instant::now(), 0);
@@ -47,8 +47,8 @@ impl Client {
         Ok(if all_sent { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE })
     }
 
-    /// Sends what is left of the message, takes what has come of the reply, and says what to wait
-    /// for; for nothing when all has come.
+    /// Sends the rest of the message, reads the reply, and returns the interest to wait for; empty
+    /// once the reply is complete.
     fn exchange(&mut self, mut s: &Socket, reply: &[u8]) -> io::Result<Interest> {
         let all_sent = self.sending.flush(s)?;
         let mut data = [0; 1024];
@@ -183,7 +183,7 @@ impl Crowd {
         }
     }
 
-    /// Who is ready; an error if nobody is for too long, or somebody presses Ctrl-C.
+    /// Waits for ready clients; fails if none is for too long, or at Ctrl-C.
     fn wait(&mut self, waiting: usize) -> io::Result<Vec<Key>> {
         if self.selector.select(&mut self.events, self.patience)? == 0 {
             let message = format!(
@@ -210,14 +210,14 @@ impl Crowd {
         Ok(())
     }
 
-    /// Closes all connections, and tells how it went.
+    /// Closes all connections, and returns the report.
     pub(crate) fn finish(self) -> Report {
         self.progress.finish_and_clear();
         self.report
     }
 }
 
-/// Whether a connection is being opened, which for a socket that does not block is no error.
+/// Whether the error means that a non-blocking `connect` is still in progress.
 fn is_under_way(error: &io::Error) -> bool {
     #[cfg(unix)]
     return error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error());

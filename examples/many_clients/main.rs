@@ -1,12 +1,13 @@
-//! The client of document 002: opens 10,000 connections, sends a message in three parts, each part on
-//! all of them, and reads and verifies every reply. For any server that echoes, and with `--upper`
-//! for `select_queue`. One thread and one selector do it all.
+//! The client of document 002: opens 10,000 connections, sends a message in three parts, each part
+//! on all of them, and reads and verifies every reply. For any server that echoes, and with
+//! `--upper` for `select_queue`. One thread and one selector do all of it.
 //!
-//! The original takes whatever one `recv` gives for the whole reply, looks at none of it, writes the
-//! name of standard error instead of writing to it, and never closes. Here each byte is compared, a
-//! client that fails is counted and closed while the others go on, and the exit code reports it. The original
-//! opens all connections before it sends; here the first part is sent on each as soon as it is open, and
-//! the next connection waits for an answer, so that the server's accept queue does not overflow.
+//! The original takes the result of one `recv` for the whole reply, verifies none of it, prints the
+//! name of standard error instead of writing to it, and closes nothing. Here each byte is compared,
+//! a client that fails is counted and closed while the others go on, and the exit code reports it.
+//! The original opens all connections before it sends; here the first part is sent on each as soon
+//! as it is open, and the next connection waits for an answer, so that the server's accept queue
+//! does not overflow.
 //!
 //! ```text
 //! ulimit -n 20000
@@ -39,17 +40,17 @@ struct Args {
     /// How many connections to open.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     clients: u32,
-    /// How many connections may wait for their first answer, without which they may not have been accepted.
-    /// More than the listener's queue holds would be reset.
+    /// How many connections may wait for their first answer, and so may not be accepted yet. More
+    /// of them than the listener's queue holds would be reset.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     at_once: u32,
     /// Expect replies in UPPER CASE.
     #[arg(long)]
     upper: bool,
-    /// Give up when nothing at all has happened for so many seconds.
+    /// Give up after this many seconds without any progress.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     patience: u32,
-    /// The mechanism to wait with; without it, the best of this system.
+    /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
 }
@@ -87,7 +88,7 @@ fn talk(crowd: &mut Crowd, clients: u32, args: &Args) -> io::Result<()> {
     crowd.exchange(&third)
 }
 
-/// Shown where somebody looks at it.
+/// Shown if standard output is a terminal.
 fn progress(steps: u64) -> ProgressBar {
     let target = if io::stdout().is_terminal() {
         ProgressDrawTarget::stdout()
@@ -99,9 +100,9 @@ fn progress(steps: u64) -> ProgressBar {
         .with_style(style.expect("a template without mistakes"))
 }
 
-/// How many of so many clients the limit on descriptors allows.
+/// The number of clients that the limit on descriptors allows, at most `clients`.
 fn affordable(clients: u32) -> u32 {
-    /// Standard streams, the selector, Ctrl-C, and some to spare.
+    /// Standard streams, the selector, Ctrl-C, and some in reserve.
     const OTHERS: u32 = 32;
 
     let Some(limit) = common::descriptor_limit() else { return clients };

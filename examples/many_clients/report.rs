@@ -1,16 +1,16 @@
-//! How it went.
+//! The results.
 
 use std::io;
 use std::time::{Duration, Instant};
 use std::{fmt, fmt::Display};
 
-/// How many failures are shown; they tend to be alike.
+/// The number of failures that are printed; they tend to be alike.
 const SHOWN: u64 = 10;
 
 pub(crate) struct Report {
-    /// How long each connection took to open.
+    /// The time that each connection took to open.
     pub(crate) connects: Vec<Duration>,
-    /// How long each reply took, from when its message was sent.
+    /// The time from sending each message to its reply.
     pub(crate) replies: Vec<Duration>,
     failures: u64,
     since: Instant,
@@ -63,7 +63,7 @@ impl Display for Report {
     }
 }
 
-/// The smallest of these sorted times that so many percent do not exceed.
+/// The smallest of the sorted times that at least this percentage do not exceed.
 fn percentile(times: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (times.len() * percent).div_ceil(100);
     times.get(rank.saturating_sub(1)).copied()

@@ -1,10 +1,10 @@
-//! An echo server with an event loop for each processor: a connection is served by one loop from its beginning to
-//! its end, so nothing that belongs to it is locked. The documents have none.
+//! An echo server with an event loop per processor: a connection stays on one loop, so none of its
+//! state needs a lock. Not in the documents.
 //!
-//! Each loop has a listener of its own, among which Linux divides the connections (`SO_REUSEPORT`). With
-//! `--hand-over`, and on other systems, the first loop accepts for all, and hands connections over through
-//! `Remote`. On Ctrl-C the loops accept nothing more, answer what has arrived, and close. `server.rs` is what a loop
-//! does.
+//! Each loop has its own listener, and Linux distributes the connections among them
+//! (`SO_REUSEPORT`). With `--hand-over`, and on other systems, the first loop accepts for all and
+//! hands connections over through `Remote`. On Ctrl-C the loops stop accepting, answer everything
+//! that has arrived, and close. `server.rs` is the server of one loop.
 //!
 //! ```text
 //! cargo run --release --example per_core_echo -- --cores 4
@@ -43,7 +43,7 @@ struct Args {
     hand_over: bool,
 }
 
-/// A listening socket, one of several at the same address if `is_one_of_several`.
+/// Opens a listener; one of several at the same address if `is_one_of_several`.
 fn listen(addr: &str, is_one_of_several: bool) -> io::Result<TcpListener> {
     let address = common::resolve(addr)?;
     let socket = common::tcp_socket(&address)?;
@@ -54,7 +54,7 @@ fn listen(addr: &str, is_one_of_several: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The name of a loop's thread.
+/// Returns the thread name of a loop.
 fn name(number: usize) -> String {
     format!("core {number}")
 }
@@ -79,12 +79,12 @@ fn start(
     })?;
     match receiver.recv() {
         Ok(remote) => Ok((remote, thread)),
-        // The thread has ended, with an error.
+        // The thread has failed.
         Err(_) => Err(thread.join().expect("does not panic").expect_err("sends otherwise")),
     }
 }
 
-/// Accepts for this loop and for the others, by turns.
+/// Accepts for all loops, and hands connections out in turn.
 fn accept(core: &mut Core, listener: TcpListener, others: Vec<Remote<State>>) -> io::Result<()> {
     let mut turn = 0;
     let key = core.accept(listener, move |core, conn, _address: SocketAddr| {

@@ -35,7 +35,7 @@ pub(crate) fn open(name: &str, backend: Option<Backend>) -> io::Result<Core> {
     Ok(core)
 }
 
-/// Serves a connection from now on.
+/// Registers a connection with this loop.
 pub(crate) fn welcome(core: &mut Core, conn: TcpStream) -> io::Result<()> {
     conn.set_nodelay(true)?;
     let mut outgoing = WriteQueue::new();
@@ -70,7 +70,7 @@ fn echo(
             Next::Remove
         }
         (true, false) => Next::Modify(Interest::READABLE),
-        // The end is read again when all is sent.
+        // The end of the stream is read again once everything is sent.
         (false, true) => Next::Modify(Interest::WRITABLE),
         // A peer that does not read its answers is not read from.
         (false, false) if outgoing.is_high() => Next::Modify(Interest::WRITABLE),
@@ -85,15 +85,15 @@ fn leave(core: &mut Core, key: Key) {
     }
 }
 
-/// Accepts nothing more, and ends the loop when everything that has arrived is answered.
+/// Stops accepting, and ends the loop when everything that has arrived is answered.
 pub(crate) fn stop(core: &mut Core) {
     core.state.is_stopping = true;
     if let Some(listener) = core.state.listener.take() {
         core.unregister(listener).expect("it was registered until now");
     }
     for &key in &core.state.connections {
-        // What has arrived can still be read, and then the end. It fails if the peer has reset the connection, which
-        // is an event by itself.
+        // Data that has arrived can still be read, and then the end of the stream. `shutdown` fails
+        // if the peer has reset the connection, which causes an event by itself.
         if let Some(conn) = core.get::<TcpStream>(key) {
             let _ = conn.shutdown(Shutdown::Read);
         }

@@ -1,9 +1,9 @@
-//! Python's `socketserver` (document 001): a class library over the models. A handler says what to do
-//! with a request; a server says what a request is (a connection or a datagram, over the network or
-//! within the machine); a mix-in says who does it (the server, a thread, a process). Any handler goes
-//! with any server and any mix-in.
+//! Python's `socketserver` (document 001): a class library over the models. A handler processes a
+//! request; a server defines the kind of request (a connection or a datagram, over the network or
+//! within the machine); a mix-in defines where it runs (in the server, a thread, a process). Any
+//! handler works with any server and any mix-in.
 //!
-//! The original breaks out of a loop that it does not have; here a connection is served until its end.
+//! The original has a `break` outside a loop; here a connection is served until its end.
 //!
 //! ```text
 //! cargo run --example socketserver                        # ThreadingTCPServer
@@ -50,17 +50,17 @@ mod document {
 
     #[derive(Parser)]
     struct Args {
-        /// Where the network's kinds listen; port 0 lets the system choose.
+        /// Where the kinds of the network listen; port 0 lets the system choose.
         #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8089")]
         addr: String,
-        /// Where those within the machine listen; the file must not exist yet.
+        /// Where the Unix kinds listen; the file must not exist yet.
         #[arg(long, value_name = "FILE", required_if_eq_any([("kind", "unix-stream"), ("kind", "unix-datagram")]))]
         path: Option<PathBuf>,
         #[arg(long, value_enum, default_value = "tcp")]
         kind: Kind,
         #[arg(long, value_enum, default_value = "threading")]
         mixin: Mixin,
-        /// The mechanism to wait with; without it, the best of this system.
+        /// The backend to wait with; without it, the best of this system.
         #[arg(long)]
         backend: Option<Backend>,
     }
@@ -78,7 +78,8 @@ mod document {
                 if data.is_empty() {
                     return Ok(());
                 }
-                // As bytes: a character that the network cut in two is whole again at the other end.
+                // As bytes, so that a character split by the network is whole again at the other
+                // end.
                 let message = String::from_utf8_lossy(&data);
                 log::info!("Received data from {}: {message}", request.client_address());
                 request.send_all(&[b"Server received your message:", &*data].concat())?;

@@ -1,4 +1,4 @@
-//! The mix-ins: who does the work of a request.
+//! The mix-ins: where a request is processed.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -9,18 +9,18 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use super::common::blocking::CtrlC;
 use super::common::forking::fork;
 
-/// Python's `ThreadingMixIn` and `ForkingMixIn`, and neither.
+/// Python's `ThreadingMixIn` and `ForkingMixIn`, or neither.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Mixin {
-    /// The server itself, one request after the other.
+    /// In the server, one request after the other.
     Plain,
-    /// A thread for each request.
+    /// In a thread for each request.
     Threading,
-    /// A process for each request.
+    /// In a process for each request.
     Forking,
 }
 
-/// The requests in hand.
+/// The requests in progress.
 pub struct Work {
     mixin: Mixin,
     ctrl_c: CtrlC,
@@ -55,17 +55,17 @@ impl Work {
         }
     }
 
-    /// Forgets threads that have ended, and reaps children.
+    /// Removes threads that have ended, and reaps children.
     pub fn collect(&mut self) {
         self.threads.retain(|thread| !thread.is_finished());
         self.children
             .retain(|&child| matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None)));
     }
 
-    /// Waits for all that is in hand.
+    /// Waits for all requests in progress.
     pub fn finish(self) -> io::Result<()> {
         for thread in self.threads {
-            let _ = thread.join(); // A handler that panicked has said so.
+            let _ = thread.join(); // The panic hook has printed a handler's panic.
         }
         for child in self.children {
             waitpid(Some(child), WaitOptions::empty())?;

@@ -1,4 +1,4 @@
-//! What a handler gets to see of a request.
+//! A request as a handler sees it.
 
 use std::fmt;
 use std::io;
@@ -18,27 +18,27 @@ pub trait Handler {
 
     /// # Errors
     ///
-    /// What went wrong with this client; the server goes on.
+    /// Returns the client's error; the server goes on.
     fn handle(&mut self, request: &mut Request) -> io::Result<()>;
 
     fn finish(&mut self, _request: &mut Request) {}
 }
 
-/// What a handler has to do with: a connection, or a datagram and the socket to answer from.
+/// The request: a connection, or a datagram and the socket to answer from.
 pub struct Request {
     pub what: What,
     pub ctrl_c: CtrlC,
 }
 
-/// What a client asks with.
+/// The input of a request.
 pub enum What {
     Connection(Socket, SockAddr),
-    /// The bytes are there until the handler has taken them.
+    /// The bytes, until the handler has taken them.
     Datagram(Arc<Socket>, SocketAddrAny, Option<Vec<u8>>),
 }
 
 impl Request {
-    /// Who asks, as it is shown to people.
+    /// Formats the client's address.
     pub fn client_address(&self) -> impl fmt::Display + use<> {
         let name = |path: Option<&Path>| {
             path.map_or("a socket without a name".into(), |path| path.display().to_string())
@@ -59,7 +59,7 @@ impl Request {
         }
     }
 
-    /// What the client said; nothing when that was all, or when the server is to stop.
+    /// Reads from the client; nothing at the end, or when the server is to stop.
     pub fn recv(&mut self) -> io::Result<Vec<u8>> {
         match &mut self.what {
             What::Datagram(.., data) => Ok(data.take().unwrap_or_default()),
@@ -77,7 +77,7 @@ impl Request {
         }
     }
 
-    /// Waits until all of it is on its way, unless the server is to stop.
+    /// Waits until everything is sent, unless the server is to stop.
     pub fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         match &mut self.what {
             What::Connection(conn, _) => self.ctrl_c.send_all(&*conn, data),

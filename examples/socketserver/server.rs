@@ -1,4 +1,4 @@
-//! The servers: where requests come from.
+//! The servers: the sources of requests.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,7 @@ pub enum Kind {
     UnixDatagram,
 }
 
-/// Python's `TCPServer` and its like.
+/// Python's `TCPServer` and its siblings.
 pub struct Server<F> {
     socket: Arc<Socket>,
     is_stream: bool,
@@ -63,7 +63,7 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
         Ok(Self { socket: Arc::new(socket), is_stream, path, make_handler })
     }
 
-    /// Serves until Ctrl-C, and until what is in hand is done.
+    /// Serves until Ctrl-C, then until the requests in progress are done.
     pub fn serve_forever(&mut self, mixin: Mixin, backend: Option<Backend>) -> io::Result<()> {
         let mut selector = backend.map_or_else(Selector::new, Selector::with_backend)?;
         let ctrl_c = CtrlC::new()?;
@@ -77,7 +77,7 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
         let mut work = Work::new(mixin, ctrl_c);
         let mut events = Events::with_capacity(2);
         loop {
-            // As often as Python's, it looks after processes and threads that have ended.
+            // The interval at which Python's also reaps threads and processes.
             selector.select(&mut events, Duration::from_millis(500))?;
             work.collect();
             if events.iter().any(|event| event.key == stop) {
@@ -86,7 +86,8 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
             if events.is_empty() {
                 continue;
             }
-            // One request a wait, as in Python's, so that a plain server can be stopped between two.
+            // One request per wait, as in Python's, so that a plain server can be stopped between
+            // two.
             match Batch::with_limit(1).next(|| self.get_request()) {
                 Ok(Some(what)) => self.process_request(what, &mut work),
                 Ok(None) => {}
@@ -100,7 +101,7 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
     }
 
     fn get_request(&self) -> io::Result<What> {
-        /// No datagram is longer.
+        /// The longest datagram.
         const LONGEST: usize = 65_536;
 
         if self.is_stream {
@@ -111,8 +112,9 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
         let mut data = vec![0; LONGEST];
         let (length, _, client) = recvfrom(&*self.socket, &mut data, RecvFlags::empty())?;
         data.truncate(length);
-        let nobody = || io::Error::new(io::ErrorKind::InvalidData, "a datagram from nobody");
-        Ok(What::Datagram(Arc::clone(&self.socket), client.ok_or_else(nobody)?, Some(data)))
+        let unnamed =
+            || io::Error::new(io::ErrorKind::InvalidData, "a datagram without an address");
+        Ok(What::Datagram(Arc::clone(&self.socket), client.ok_or_else(unnamed)?, Some(data)))
     }
 
     fn process_request(&self, what: What, work: &mut Work) {

@@ -1,4 +1,5 @@
-//! hyper's pool of connections on this reactor: a connector, a stream and an executor, all of them `Send`.
+//! hyper's connection pool on this reactor: a connector, a stream and an executor, all of them
+//! `Send`.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -60,7 +61,7 @@ pub(crate) async fn fetch(
     Ok(())
 }
 
-/// Lets hyper start tasks.
+/// Lets hyper spawn tasks.
 #[derive(Clone)]
 struct Spawn(Arc<Executor<'static>>);
 
@@ -128,7 +129,7 @@ fn is_under_way(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// A connection, with hyper's traits in the place of those of futures-io.
+/// A connection, with hyper's traits instead of those of futures-io.
 struct Stream(Async<Socket>);
 
 impl Connection for Stream {

@@ -1,9 +1,9 @@
-//! A reactor for the tasks of several threads, on a `SharedSelector`: `Async<T>` is `Send`, so it works with the
-//! executors and the libraries that need that. `reactor.rs` is the reactor; the threads in `worker.rs` run the tasks
-//! of an executor, async-executor's, and take turns in waiting.
+//! A reactor for tasks on several threads, on a `SharedSelector`: `Async<T>` is `Send`, so it works
+//! with executors and libraries that require that. `reactor.rs` is the reactor; the threads in
+//! `worker.rs` run the tasks of async-executor, and wait in turn.
 //!
-//! The documents have none. With `--get` it is an HTTP client: hyper's pool of connections, whose futures must
-//! be `Send`. Else it echoes, and closes connections that are silent for too long.
+//! Not in the documents. With `--get` it is an HTTP client: hyper's connection pool, whose futures
+//! must be `Send`. Otherwise it echoes, and closes connections that are silent for too long.
 //!
 //! ```text
 //! cargo run --example thread_reactor
@@ -47,10 +47,10 @@ struct Args {
     /// Seconds of silence after which a connection is closed.
     #[arg(long, default_value_t = 60.0)]
     patience: f64,
-    /// Fetch a page instead.
+    /// Fetch this page instead.
     #[arg(long, value_name = "URL")]
     get: Option<hyper::Uri>,
-    /// How often.
+    /// The number of fetches.
     #[arg(long, default_value_t = 10)]
     times: usize,
 }

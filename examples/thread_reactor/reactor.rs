@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_io::{AsyncRead, AsyncWrite};
 use polyselect::{Backend, Events, Interest, Key, SharedSelector, Source};
 
-/// A source of any type. A task uses it at the same time, without a lock.
+/// A source of any type. Its task may use it at the same time, without a lock.
 type AnySource = Arc<dyn Source + Send + Sync>;
 
 /// The reactor of the process.
@@ -184,7 +184,7 @@ impl<T> Async<T> {
             let result = operation(&self.source);
             let error = result.as_ref().err().map(io::Error::kind);
             if error != Some(io::ErrorKind::WouldBlock) {
-                // There may be more, which is reported only once.
+                // There may be more data, and its edge is reported only once.
                 self.directions.is_ready[direction].store(true, Ordering::Release);
                 if error != Some(io::ErrorKind::Interrupted) {
                     return Poll::Ready(result);
@@ -244,7 +244,7 @@ where
     /// Sends the end of the stream.
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         match socket2::SockRef::from(&*self.source).shutdown(Shutdown::Write) {
-            // The peer was quicker.
+            // The peer closed first.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             result => Poll::Ready(result),
         }
@@ -272,7 +272,7 @@ impl Future for Timer {
         let mut timers = lock(&reactor.timers);
         let before = timers.insert(name, context.waker().clone());
         let is_first = timers.first_key_value().is_some_and(|(&first, _)| first == name);
-        // Before the waker of the last poll, which may call the executor.
+        // Dropped before the last poll's waker, which may call the executor.
         drop(timers);
         if is_first && before.is_none() {
             reactor.wake_waiting_thread();

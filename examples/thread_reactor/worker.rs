@@ -1,4 +1,5 @@
-//! A thread that runs tasks, and waits in the reactor when there are none. Several take turns in waiting.
+//! A thread that runs tasks, and waits in the reactor when none is ready. Several threads wait in
+//! turn.
 
 use std::future::Future;
 use std::io;
@@ -13,14 +14,15 @@ use polyselect::Events;
 
 use crate::reactor::{Reactor, lock};
 
-/// How many tasks are polled before the future of `block_on` and the sources have their turn.
+/// The number of tasks polled before the future of `block_on` and the sources.
 const TASKS: usize = 64;
 
-/// With more events than this at a time, another thread helps.
+/// Above this number of events per wait, another thread helps.
 const FEW: usize = 1000;
 
-/// A spare thread looks this often whether another one still waits for the sources, because a task may keep
-/// that thread. When nothing happens for as long, it sleeps until something does.
+/// The interval at which a spare thread checks that another one still waits for the sources,
+/// because a task may keep that thread. After an interval without events it sleeps until there is
+/// one.
 const PATROL: Duration = Duration::from_millis(5);
 
 /// The threads that neither run tasks nor wait for the sources.
@@ -53,7 +55,7 @@ impl Wake for Notify {
         if self.is_waiting.load(Ordering::SeqCst) {
             Reactor::get().wake_waiting_thread();
         } else {
-            // A thread that has looked at the flag under the lock is notified.
+            // A thread that has checked the flag under the lock is notified.
             drop(lock(&SPARE));
             NEWS.notify_all();
         }
@@ -77,7 +79,7 @@ pub(crate) fn block_on<R>(executor: &Executor<'_>, future: impl Future<Output = 
         let result = if (0..TASKS).all(|_| executor.try_tick()) {
             reactor.select(&mut events, Some(Duration::ZERO))
         } else {
-            // The executor notifies a thread that has asked for a task in vain.
+            // The executor notifies a thread that found no task.
             let mut next_task = pin!(executor.tick());
             notify.is_waiting.store(true, Ordering::SeqCst);
             let is_idle = next_task.as_mut().poll(&mut context).is_pending()
@@ -102,7 +104,7 @@ pub(crate) fn block_on<R>(executor: &Executor<'_>, future: impl Future<Output = 
 }
 
 impl Notify {
-    /// Another thread waits for the sources: rests until this one may be needed.
+    /// Another thread waits for the sources: sleeps until this one may be needed.
     fn patrol(&self) {
         let spare = lock(&SPARE);
         if self.is_notified.load(Ordering::SeqCst) {

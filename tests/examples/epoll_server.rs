@@ -22,7 +22,7 @@ fn measures_each_mechanism() -> Result<(), Failed> {
     let out = String::from_utf8(output.stdout)?;
     assert!(output.status.success(), "{out}");
     for active in ["1", "100"] {
-        let title = format!("microseconds for a wait that finds {active} active beside so many");
+        let title = format!("microseconds for a wait with {active} active connections, by idle");
         let mut lines = out.lines().skip_while(|line| !line.starts_with(&title)).skip(1);
         let idle: Vec<_> = lines.next().ok_or("no idle")?.split_whitespace().collect();
         assert_eq!(idle, ["1", "10", "100"]);

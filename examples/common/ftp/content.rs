@@ -1,4 +1,4 @@
-//! What one side sends of a file, frame by frame.
+//! The sending side of a file, frame by frame.
 
 use std::io::Read;
 
@@ -11,17 +11,18 @@ pub struct Content {
 }
 
 impl Content {
-    /// So many bytes of `source`, which should have them.
+    /// The first `size` bytes of `source`, which should have that many.
     pub fn new(source: impl Read + Send + 'static, size: u64) -> Self {
         Self { source: Box::new(source), left: size }
     }
 
-    /// How many bytes have not been given out.
+    /// The number of bytes that are not in a frame yet.
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// `Data`, at the end `End`; `Refused` if the source fails or has become shorter.
+    /// Returns the next `Data`, at the end `End`; `Refused` if the source fails or has become
+    /// shorter.
     pub fn next_frame(&mut self) -> Frame {
         if self.left == 0 {
             return Frame::End;

@@ -1,20 +1,21 @@
-//! What one side has got of a file.
+//! The receiving side of a file.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use tempfile::{NamedTempFile, PersistError};
 
-/// A file on its way in. It has a hidden name of its own until it gets the right one, and is removed
-/// if it never does: half a file is none.
+/// A file on its way in. It has a hidden name until it is complete and gets its own; if it never
+/// is, it is removed.
 #[derive(Debug)]
 pub struct Incoming {
-    /// An error is kept until the end: the other side speaks until then, and does not listen.
+    /// An error is kept until the end, because the other side does not read until it has sent
+    /// everything.
     file: io::Result<NamedTempFile>,
 }
 
 impl Incoming {
-    /// A file in the folder where it will be at the end, so that renaming it is one step.
+    /// A file in the destination folder, so that renaming it is one step.
     pub fn create(folder: &Path) -> io::Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".").suffix(".part");
@@ -23,7 +24,8 @@ impl Incoming {
             use std::fs::Permissions;
             use std::os::unix::fs::PermissionsExt;
 
-            // As for any new file, less the umask: tempfile lets nobody else read what it creates.
+            // The mode of any new file, less the umask: tempfile creates files that only their
+            // owner can read.
             builder.permissions(Permissions::from_mode(0o666));
         }
         Ok(Self { file: Ok(builder.tempfile_in(folder)?) })
@@ -37,12 +39,12 @@ impl Incoming {
         }
     }
 
-    /// Gives the file its name, in the place of one that has it.
+    /// Gives the file its name, and replaces a file that has it.
     pub fn replace(self, path: &Path) -> io::Result<()> {
         self.file?.persist(path).map(drop).map_err(|PersistError { error, .. }| error)
     }
 
-    /// Gives the file its name; `AlreadyExists` if there is one.
+    /// Gives the file its name; `AlreadyExists` if another file has it.
     pub fn keep(self, path: &Path) -> io::Result<()> {
         self.file?.persist_noclobber(path).map(drop).map_err(|PersistError { error, .. }| error)
     }
