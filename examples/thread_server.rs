@@ -2,7 +2,6 @@
 //! one process with shared memory.
 //!
 //! In the original a client's error ends its thread with a traceback.
-//! until the socket is collected.
 //!
 //! ```text
 //! cargo run --example thread_server

@@ -12,8 +12,7 @@ use polyselect::{Interest, Local, Next};
 use crate::downloads::Downloads;
 use crate::libcurl::{self, Handle};
 
-/// Changes the interest of a socket. libcurl may close it after this call, so a duplicate is
-/// registered.
+/// Changes the interest of a socket, by a duplicate, because libcurl may close it after this call.
 pub(crate) unsafe extern "C" fn on_socket(
     _: Handle,
     socket: c_int,

@@ -1,4 +1,4 @@
-//! What cannot be reached, or listened on, is named.
+//! Errors name the address that cannot be reached or listened on.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
@@ -45,7 +45,7 @@ pub fn trials() -> Vec<Trial> {
             cannot_listen("udp_server", taken.local_addr()?)
         }),
         Trial::test("udp_client::says_whom_it_cannot_reach", || {
-            // Nobody may send to everybody without having asked for it; and one without a port.
+            // Broadcast needs a socket option; the second address has no port.
             complains(example("udp_client").arg("255.255.255.255:9"), "255.255.255.255:9")?;
             complains(example("udp_client").arg("127.0.0.1"), "127.0.0.1: ")
         }),
@@ -77,7 +77,7 @@ fn cannot_listen(name: &str, taken: SocketAddr) -> Result<(), Failed> {
 }
 
 fn cannot_reach(name: &str) -> Result<(), Failed> {
-    // Bound, so that nobody else gets the port, but not listening.
+    // Bound but not listening, so that no other program gets the port.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     let address = socket.local_addr()?.as_socket().ok_or("an address")?;

@@ -16,7 +16,7 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// Also by the one that does the same without an executor of its own.
+/// Run for `asyncio_start_server` too, which behaves the same.
 pub fn says_what_it_does(subject: &Subject) -> Result<(), Failed> {
     let server = subject.start(Backend::Poll);
     server.expect_line(&format!("Serving on {}", server.address));

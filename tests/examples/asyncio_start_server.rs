@@ -35,7 +35,7 @@ fn lets_clients_finish(backend: Backend) -> Result<(), Failed> {
     let address = server.address;
     let stopping = thread::spawn(move || server.stop());
     crate::support::wait_until(|| connect(address).is_err());
-    // One goes on for as long as it may, the other ends in its own time.
+    // One goes on until the limit of the stop, the other ends before.
     let [mut lasting, ending] = clients;
     SUBJECT.talk(&ending, b"last words")?;
     drop(ending);
@@ -53,7 +53,7 @@ fn ten_thousand_clients() -> Result<(), Failed> {
     let server = SUBJECT.start_quietly(Backend::available().next().expect("one at least"));
     let output = example("many_clients").arg(server.address.to_string()).output()?;
     let out = String::from_utf8(output.stdout)?;
-    // Fewer where the system does not allow so many descriptors, and then it says how many.
+    // If the system allows fewer descriptors, `many_clients` prints how many clients it opened.
     let (clients, _) = out.split_once(" clients connected, ").ok_or_else(|| out.clone())?;
     let clients: u64 = clients.rsplit('\n').next().unwrap_or_default().parse()?;
     let replies = format!("{} replies verified, 0 clients failed", 3 * clients);

@@ -1,4 +1,4 @@
-//! blocking_modes: each mode is told apart by what it gives, not by how fast it is.
+//! blocking_modes: each mode is recognized by its result, not by its speed.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -13,17 +13,18 @@ pub fn trials() -> Vec<Trial> {
 
 fn shows_the_three() -> Result<(), Failed> {
     let mut child = example("blocking_modes").stdout(Stdio::piped()).spawn()?;
-    // Nothing is sent before the third read: if one of the first two blocked, there would be no end.
+    // Nothing is sent before the third read: if one of the first two blocked, the program would
+    // hang.
     let status = wait(&mut child);
     let output = BufReader::new(child.stdout.take().ok_or("a pipe")?);
     let lines = output.lines().collect::<Result<Vec<_>, _>>()?;
     assert!(status.success(), "{lines:?}");
     let [_, non_blocking, timeout, blocking] = &lines[..] else { return Err("four lines".into()) };
     milliseconds(non_blocking, "non-blocking: WouldBlock after ")?;
-    // The timeout is 200 ms, of which some systems take off what has passed of a tick.
+    // The timeout is 200 ms, which some systems shorten by the elapsed part of a tick.
     let waited = milliseconds(timeout, "timeout: WouldBlock after ")?;
     assert!(waited >= 150, "{timeout}");
-    // What comes is sent later than the timeout would allow.
+    // The data is sent after the timeout would have elapsed.
     milliseconds(blocking, "blocking: \"hello\" after ")?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::support::subject::reset;
 use crate::support::{SURELY, Server, children_of, example, is_running, wait_until};
 
-/// Those that print what their clients say (document 000).
+/// The servers that print what their clients send (document 000).
 const PRINTING: [&str; 5] = [
     "blocking_server",
     "process_pool_server",
@@ -17,7 +17,7 @@ const PRINTING: [&str; 5] = [
     "nonblocking_server",
 ];
 
-/// Those that answer, and what (documents 001 and 003).
+/// The servers that answer, and their answers (documents 001 and 003).
 const ANSWERING: [(&str, &[u8]); 3] = [
     ("fork_server", b"OK"),
     ("thread_ok_server", b"OK"),
@@ -104,7 +104,7 @@ fn one_after_the_other() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Three who keep their connection, all of whom are heard.
+/// Three clients that stay connected are served at the same time.
 fn many_at_once(name: &str) -> Result<(), Failed> {
     let server = start(name);
     let mut clients = Vec::new();
@@ -155,7 +155,7 @@ fn welcomes(name: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// So many that some come at each moment between the server's looking and its going to sleep.
+/// Enough clients that some arrive between the server's check and its sleep.
 fn whenever_they_come(name: &str) -> Result<(), Failed> {
     let server = start(name);
     let address = server.address;
@@ -187,7 +187,7 @@ fn bears_resets_and_stops_with_idle_clients(name: &str) -> Result<(), Failed> {
         client.write_all(b"still there?")?;
         server.expect_line("still there?");
     }
-    // It is still connected, and does not keep the server from stopping.
+    // The client is still connected, and does not keep the server from stopping.
     let children = children_of(server.id());
     server.stop();
     wait_until(|| !children.iter().any(|&child| is_running(child)));
@@ -201,7 +201,7 @@ fn says_what_it_cost() -> Result<(), Failed> {
     server.expect_line("b\"x\"");
     let lines = server.stop_and_read();
     let cost = lines.iter().find(|line| line.contains(" looks, ")).ok_or("says nothing")?;
-    // The connection and its word were worth a look; the others were in vain.
+    // The connection and its message are the two successes; all other attempts find nothing.
     let numbers: Vec<u64> = cost.split(' ').filter_map(|word| word.parse().ok()).collect();
     assert_eq!(numbers[0] - numbers[1], 2, "{cost}");
     Ok(())
@@ -231,13 +231,13 @@ fn stops_beside_the_deaf() -> Result<(), Failed> {
     let server = start("keepalive_server");
     let mut deaf = TcpStream::connect(server.address)?;
     deaf.set_write_timeout(Some(std::time::Duration::from_millis(200)))?;
-    // Until its answers do not fit any more, and its questions neither.
+    // Until neither its answers nor its requests fit any more.
     while deaf.write(&[b'x'; 1024]).is_ok() {}
     server.stop();
     Ok(())
 }
 
-/// Five keep the threads; what the sixth said before the stop is answered all the same.
+/// Five clients occupy the threads; a message of the sixth before the stop is still answered.
 fn answers_what_came() -> Result<(), Failed> {
     let server = start("keepalive_server");
     let mut clients = Vec::new();

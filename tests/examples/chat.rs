@@ -72,7 +72,7 @@ fn everybody_hears_the_others(backend: Backend) -> Result<Completion, Failed> {
     three.0.get_ref().shutdown(Shutdown::Both)?;
     one.hears(&format!("* {gone} left\n"))?;
     two.hears(&format!("* {gone} left\n"))?;
-    // What somebody says reaches the others, not themselves.
+    // A line is sent to the other clients, not to its sender.
     two.say("bye\n")?;
     one.hears(&format!("{}: bye\n", two.name()?))?;
     one.say("bye\n")?;
@@ -94,7 +94,7 @@ fn who_does_not_read_is_dropped(backend: Backend) -> Result<Completion, Failed> 
         talker.say(&line)?;
     }
     listener.join().expect("heard").map_err(|()| "no notice")?;
-    // The server is still there for others.
+    // The server still accepts new clients.
     let newcomer = Client::connect(&server)?;
     talker.hears(&format!("* {} came\n", newcomer.name()?))?;
     server.stop();

@@ -28,7 +28,7 @@ fn start(name: &str) -> Server {
     Server::start(name, &[])
 }
 
-/// What keepalive_client prints when these lines are typed.
+/// The output of keepalive_client for these input lines.
 fn typed(address: &str, lines: &str) -> Result<String, Failed> {
     let mut client = example("keepalive_client");
     client.arg(address).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -56,7 +56,7 @@ fn ends_with_its_input() -> Result<(), Failed> {
     assert!(output.status.success());
     server.stop();
     let output = example("keepalive_client").arg(&address).stdin(Stdio::null()).output()?;
-    assert!(!output.status.success(), "nobody listens there any more");
+    assert!(!output.status.success(), "the server has stopped");
     Ok(())
 }
 
@@ -78,14 +78,14 @@ fn prints_each_datagram() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The answers to a long line do not come for the lines after it.
+/// The answers to a long line are not taken for those of the lines after it.
 fn several_answers() -> Result<(), Failed> {
     let server = start("keepalive_server");
     let long = "x".repeat(5000);
     let output = typed(&server.address.to_string(), &format!("{long}\nshort\nexit\n"))?;
     let lines: Vec<_> = output.lines().collect();
     let [of_the_long, of_the_short, ">"] = lines[..] else { return Err(output.into()) };
-    // The server reads 1024 at a time.
+    // The server reads 1024 bytes at a time.
     assert!(of_the_long.starts_with(&format!(">{}", ANSWER.repeat(5))), "{output}");
     assert_eq!(of_the_short, format!(">{ANSWER}"));
     server.expect_line(": short");
@@ -104,7 +104,7 @@ fn the_whole_answer() -> Result<(), Failed> {
             assert_eq!(read, message.as_bytes());
             let (head, tail) = ANSWER.split_at(10);
             conn.write_all(head.as_bytes())?;
-            // Long enough for a client that does not wait to print what it has.
+            // Long enough for a client that does not wait to print its output.
             thread::sleep(Duration::from_millis(100));
             conn.write_all(tail.as_bytes())?;
         }
@@ -133,7 +133,7 @@ fn says_what_is_too_long() -> Result<(), Failed> {
     for part in [&*address, "65508 bytes", "too long for a datagram", "65507"] {
         assert!(error.contains(part), "{error}");
     }
-    // Other systems have a lower limit, which can be set.
+    // Other systems have a lower limit, which is configurable.
     if cfg!(target_os = "linux") {
         let longest = "y".repeat(65_507);
         assert!(example("udp_client").args([&address, &longest]).status()?.success());

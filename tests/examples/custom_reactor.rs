@@ -28,7 +28,8 @@ fn echoes(backend: Backend) -> Result<Completion, Failed> {
         client.read_exact(&mut reply)?;
         assert_eq!(reply, *format!("hello {number:2}").as_bytes());
     }
-    // More than fits into the sockets on the way, and a client that sends everything first.
+    // More than the sockets on the way can hold, from a client that sends everything before it
+    // reads.
     let mut client = clients.pop().ok_or("a client")?;
     let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
     let sender = {

@@ -1,4 +1,4 @@
-//! The servers without a selector, when there are more clients than descriptors.
+//! The servers without a selector, with more clients than descriptors.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::support::subject::connect;
 use crate::support::{Server, children_of, example, wait_until, with_descriptors};
 
-/// Those that hold the connections of all their clients, and what they answer.
+/// The servers that hold the connections of all clients, and their answers.
 const HOLDING: [(&str, &[&str], &str); 4] = [
     ("thread_server", &[], ""),
     ("thread_ok_server", &[], "OK"),
@@ -18,7 +18,7 @@ const HOLDING: [(&str, &[&str], &str); 4] = [
     ("socketserver", &["--mixin", "threading"], "Server received your message:hello"),
 ];
 
-/// Those whose processes hold them, each its own.
+/// The servers with a process per connection.
 const HANDING_ON: [(&str, &[&str]); 3] =
     [("process_server", &[]), ("fork_server", &[]), ("socketserver", &["--mixin", "forking"])];
 
@@ -48,7 +48,7 @@ fn start(name: &str, arguments: &[&str]) -> Server {
     Server::start_with(with_descriptors(LIMIT, &server))
 }
 
-/// Clients that have said hello.
+/// Clients that have sent a message.
 fn crowd(server: &Server) -> Result<Vec<TcpStream>, Failed> {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
@@ -65,7 +65,7 @@ fn runs_out(name: &str, arguments: &[&str], answer: &str) -> Result<(), Failed> 
     server.expect_line("to wait: ");
     let [first, .., last] = &clients[..] else { return Err("many clients".into()) };
 
-    // It waits for descriptors without asking for them all the time.
+    // The server waits for a free descriptor without polling.
     let interval = Duration::from_millis(500);
     if let Some(before) = processor_ticks(server.id()) {
         thread::sleep(interval);
@@ -74,14 +74,14 @@ fn runs_out(name: &str, arguments: &[&str], answer: &str) -> Result<(), Failed> 
         assert!(used <= most, "{used} ticks of the processor in {interval:?}");
     }
 
-    // Who has a connection is served, who has none waits.
+    // Accepted clients are served, the others wait.
     hear(first, answer)?;
     talk(&server, first, answer, "I am in")?;
     last.set_nonblocking(true)?;
     assert!(last.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
     last.set_nonblocking(false)?;
 
-    // As they leave, the others get their turn.
+    // As they disconnect, the others are served.
     let mut clients = clients.into_iter();
     clients.next();
     for (number, client) in clients.enumerate() {
@@ -92,7 +92,7 @@ fn runs_out(name: &str, arguments: &[&str], answer: &str) -> Result<(), Failed> 
     Ok(())
 }
 
-/// The answer to what was said; there may be none.
+/// Reads the answer to a message, if the server has one.
 fn hear(mut client: &TcpStream, answer: &str) -> Result<(), Failed> {
     let mut heard = vec![0; answer.len()];
     client.read_exact(&mut heard)?;
@@ -124,11 +124,11 @@ fn does_not_run_out(name: &str, arguments: &[&str]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What the process has used of the processor, where the system has `/proc`.
+/// The processor time of a process, if the system has `/proc`.
 fn processor_ticks(process: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
-    // Of the process, and of the system for it; the state is the first after the name.
+    // User and system time; the state is the first field after the name.
     let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().ok());
     ticks.sum()
 }

@@ -56,9 +56,9 @@ fn says_what_it_does() -> Result<(), Failed> {
     Ok(())
 }
 
-/// It serves on when the pipe is full, and Ctrl-C still stops it.
+/// The server goes on when the pipe is full, and Ctrl-C still stops it.
 fn ends_with_unread_output() -> Result<(), Failed> {
-    /// More than a pipe holds, and than the server keeps in memory.
+    /// More than a pipe holds and the server buffers.
     const OUTPUT: usize = 4 << 20;
 
     let server = Server::start_unread(SUBJECT.command(Backend::available().next().ok_or("one")?));
@@ -101,7 +101,7 @@ fn a_thousand_python_clients(backend: Backend) -> Result<Completion, Failed> {
     talk_with_python("echo.py", || start(backend), 1000, 65_536)
 }
 
-/// Neither they nor a client that never reads keep the others from being served.
+/// Neither broken clients nor one that never reads keep the server from serving others.
 fn clients_that_reset_or_read_nothing(backend: Backend) -> Result<Completion, Failed> {
     let server = start(backend);
     let deaf = TcpStream::connect(server.address)?;
@@ -124,8 +124,8 @@ fn clients_that_reset_or_read_nothing(backend: Backend) -> Result<Completion, Fa
     Ok(Completion::Completed)
 }
 
-/// With room for a few descriptors only, those that are served go on, and the others get their turn
-/// when a place is free.
+/// With few free descriptors, accepted clients are served, and the others are accepted when a
+/// descriptor is free.
 fn runs_out_of_descriptors_and_goes_on(backend: Backend) -> Result<Completion, Failed> {
     let mut command = Command::new("sh");
     let server = example("echo_selector");

@@ -21,9 +21,9 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// Other mechanisms than epoll may tell of an edge more than once.
+/// Other backends than epoll may report an edge more than once.
 fn says_once_that_there_is_work() -> Result<(), Failed> {
-    let server = SUBJECT.start(Backend::available().next().ok_or("no mechanism")?);
+    let server = SUBJECT.start(Backend::available().next().ok_or("no backend")?);
     let client = connect(server.address)?;
     for _ in 0..3 {
         SUBJECT.talk(&client, b"hello")?;
@@ -43,14 +43,15 @@ fn says_once_that_there_is_work() -> Result<(), Failed> {
     Ok(())
 }
 
-/// More than is read in one turn, and sent before the server looks.
+/// More than is read in one iteration, sent before the server reads.
 fn one_edge_is_drained(backend: Backend) -> Result<(), Failed> {
     const SIZE: usize = 300 * 1024;
 
     let server = SUBJECT.start(backend);
     let mut client = connect(server.address)?;
     client.write_all(&[b'x'; SIZE])?;
-    // Who asks and waits gets an answer for each piece, without sending or closing anything more.
+    // A client that waits for each answer gets one for each piece, without sending or closing
+    // anything more.
     let mut answers = vec![0; 2 * SIZE / 1024];
     client.read_exact(&mut answers)?;
     assert!(answers.chunks(2).all(|answer| answer == b"OK"));

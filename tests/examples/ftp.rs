@@ -2,7 +2,7 @@
 
 mod breaking_off;
 mod client;
-// rustix does not tell the name of a new terminal on these systems.
+// rustix cannot return the name of a new terminal on these systems.
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 mod progress;
 mod sessions;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::support::subject::connect;
 use crate::support::{Server, example};
 
-/// How the server serves several clients at once.
+/// The model of the server.
 #[derive(Clone, Copy)]
 enum Model {
     Threads,
@@ -57,7 +57,7 @@ fn command(model: Model, folder: &Path) -> Command {
     command
 }
 
-/// A server, and its files.
+/// A server and its folder.
 struct Library {
     folder: TempDir,
     server: Server,
@@ -78,12 +78,12 @@ impl Library {
         connect(self.server.address)
     }
 
-    /// What is in the folder, hidden or not.
+    /// The names in the folder, hidden or not.
     fn names(&self) -> io::Result<Vec<String>> {
         names(self.folder.path())
     }
 
-    /// The client, with this from the keyboard.
+    /// Starts the client with this keyboard input.
     fn client(&self, folder: &Path, keyboard: &str) -> io::Result<Output> {
         run_client(&self.server.address.to_string(), folder, keyboard)
     }
@@ -100,7 +100,7 @@ fn run_client(address: &str, folder: &Path, keyboard: &str) -> io::Result<Output
     let mut command = example("ftp_client");
     command.arg(address).current_dir(folder).stdin(Stdio::piped());
     let mut client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    // A client that ends early does not read it all.
+    // A client that ends early does not read all of it.
     let _ = client.stdin.take().expect("is a pipe").write_all(keyboard.as_bytes());
     client.wait_with_output()
 }
@@ -135,7 +135,7 @@ fn read_frame(source: &mut impl Read) -> io::Result<(char, Vec<u8>)> {
     Ok((letter.into(), bytes))
 }
 
-/// Reads as much as is expected, and fails if it is something else.
+/// Reads as many bytes as expected, and fails if they differ.
 fn expect(client: &mut TcpStream, expected: &[u8]) -> Result<(), Failed> {
     let mut answer = vec![0; expected.len()];
     client.read_exact(&mut answer)?;
@@ -143,7 +143,7 @@ fn expect(client: &mut TcpStream, expected: &[u8]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A file that is larger than memory, and takes no place.
+/// Creates a sparse file, larger than memory.
 fn create_huge_file(path: &Path) -> io::Result<()> {
     fs::File::create(path)?.set_len(HUGE)
 }

@@ -1,4 +1,4 @@
-//! What a reader finds at the top of each example.
+//! The header comment of each example.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The examples: each one's name, and the file that it starts in.
+/// The name of each example, and its main file.
 fn examples() -> Result<Vec<(String, PathBuf)>, Failed> {
     let mut examples = Vec::new();
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples"))? {
         let path = entry?.path();
         let main = if path.is_dir() { path.join("main.rs") } else { path.clone() };
-        // The folder of what they share starts nowhere.
+        // The folder of shared modules has no main file.
         if main.extension().is_some_and(|it| it == "rs") && main.exists() {
             examples.push((path.file_stem().ok_or("a name")?.display().to_string(), main));
         }
@@ -44,7 +44,10 @@ fn document_and_commands() -> Result<(), Failed> {
         assert!(commands.iter().any(|line| runs(line)), "{name}: how is it run?");
         // A server needs a client, and a client a server.
         let speaks = source.contains("HOST:PORT") && name != "blocking_modes";
-        assert!(!speaks || !commands.iter().all(|line| runs(line)), "{name}: who talks to it?");
+        assert!(
+            !speaks || !commands.iter().all(|line| runs(line)),
+            "{name}: the commands lack its client or server"
+        );
     }
     Ok(())
 }

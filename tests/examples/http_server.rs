@@ -1,4 +1,4 @@
-//! A file server, and what clients do to it.
+//! The file server, and its clients.
 
 mod files;
 mod refusals;
@@ -29,10 +29,10 @@ pub fn trials() -> Vec<Trial> {
     Backend::available().flat_map(on).collect()
 }
 
-/// When all files of a site have been changed, as the fields of a response say it.
+/// The modification time of all files of a site, as in the fields of a response.
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-/// A folder that is served.
+/// The folder that is served.
 struct Site {
     folder: TempDir,
     server: Server,
@@ -63,7 +63,7 @@ impl Site {
         connect(self.server.address)
     }
 
-    /// All that comes for these bytes on a connection that the server closes.
+    /// Sends these bytes on one connection, and reads until the server closes it.
     fn ask(&self, request: &[u8]) -> Result<String, Failed> {
         let mut client = self.connect()?;
         client.write_all(request)?;
@@ -90,14 +90,14 @@ fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::File::options().write(true).open(path)?.set_modified(modified)
 }
 
-/// The only line that is not known before.
+/// The only line that is not predictable.
 fn without_dates(answer: &[u8]) -> String {
     let answer = String::from_utf8_lossy(answer);
     let lines = answer.split_inclusive("\r\n").filter(|line| !line.starts_with("Date: "));
     lines.collect()
 }
 
-/// The next response on a connection: as long as it says, or as long as the head if that is `HEAD`'s.
+/// Reads the next response of a connection; only its head if that is the answer to `HEAD`.
 fn read_response(client: &mut impl Read, is_to_head: bool) -> Result<String, Failed> {
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
@@ -115,7 +115,7 @@ fn read_response(client: &mut impl Read, is_to_head: bool) -> Result<String, Fai
     Ok(without_dates(&answer))
 }
 
-/// The response for a whole file.
+/// Returns the response for a whole file.
 fn whole(content_type: &str, content: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nLast-Modified: {MODIFIED}\r\n\
@@ -124,7 +124,7 @@ fn whole(content_type: &str, content: &str) -> String {
     )
 }
 
-/// A file that is larger than memory, and takes no place.
+/// Creates a sparse file, larger than memory.
 fn create_huge_file(path: &Path) -> io::Result<()> {
     fs::File::create(path)?.set_len(HUGE)
 }

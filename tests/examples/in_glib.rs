@@ -21,7 +21,7 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The inner loop always has something to do, and glib's timer expires all the same.
+/// The inner loop is always busy, and glib's timer still expires.
 fn callbacks_take_turns(backend: Backend) -> Result<(), Failed> {
     let server = SUBJECT.start(backend);
     let busy = Busy::connect(server.address)?;

@@ -6,8 +6,8 @@ use crate::support::subject::{Busy, Subject};
 
 static SUBJECT: Subject = Subject { example: "in_tokio", answer: <[u8]>::to_vec };
 
-/// The backends with a descriptor. The outer loop waits on the real kernel, which does not see all that happens in a
-/// simulated one.
+/// The backends with a descriptor. The outer loop waits on the real kernel, which does not see all
+/// events of a simulated one.
 pub(crate) fn nesting() -> impl Iterator<Item = Backend> {
     let is_simulated = |backend| cfg!(kqueue_sim) && backend == Backend::Kqueue;
     Backend::available()
@@ -23,7 +23,7 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The loop always has something to do, and the runtime's timer expires all the same.
+/// The loop is always busy, and the runtime's timer still expires.
 fn callbacks_and_tasks_take_turns(backend: Backend) -> Result<(), Failed> {
     let server = SUBJECT.start(backend);
     let busy = Busy::connect(server.address)?;

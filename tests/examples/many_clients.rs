@@ -96,7 +96,7 @@ fn gives_up_in_the_end() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A connection that is not answered may still be in the accept queue.
+/// A connection without an answer may still be in the accept queue.
 fn bounds_the_unanswered() -> Result<(), Failed> {
     let silent = TcpListener::bind(("127.0.0.1", 0))?;
     let arguments = ["--clients", "1000", "--at-once", "100", "--patience", "1"];

@@ -38,7 +38,7 @@ fn start(backend: Backend, cores: usize, hand_over: bool) -> Server {
     Server::start_with(command)
 }
 
-/// Clients that have been answered.
+/// Connects clients, and waits until each is answered.
 fn clients(server: &Server) -> Result<Vec<TcpStream>, Failed> {
     let clients = (0..8).map(|_| connect(server.address)).collect::<Result<Vec<_>, _>>()?;
     for (number, client) in clients.iter().enumerate() {
@@ -85,7 +85,7 @@ fn a_reset_ends_its_connection_alone(server: Server) -> Result<(), Failed> {
     Ok(())
 }
 
-/// By turns, so it can be counted.
+/// Connections are handed out in turn, so the number is exact.
 fn hand_over_uses_every_loop() -> Result<(), Failed> {
     let server = start(Backend::Poll, 3, true);
     let mut clients = Vec::new();

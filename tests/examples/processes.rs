@@ -1,4 +1,4 @@
-//! What becomes of the processes of process_server, fork_server and process_pool_server.
+//! The processes of process_server, fork_server and process_pool_server, and how they end.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -37,14 +37,14 @@ fn reaps(name: &str) -> Result<(), Failed> {
     for _ in 0..20 {
         let mut client = TcpStream::connect(server.address)?;
         client.write_all(b"x")?;
-        // It has a process by now.
+        // The client's process exists by now.
         if name == "fork_server" {
             client.read_exact(&mut [0; 2])?;
         } else {
             server.expect_line("b\"x\"");
         }
     }
-    // With nobody else coming, all of them end, and none stays as a zombie.
+    // All processes end without another client connecting, and none stays a zombie.
     wait_until(|| children_of(server.id()).is_empty());
     server.stop();
     Ok(())
@@ -60,7 +60,7 @@ fn pre_started() -> Result<(), Failed> {
         server.expect_line(&format!("b\"client {number}\""));
         clients.push(client);
     }
-    // The pool is full: who comes now waits until one has gone.
+    // The pool is full: the next client waits until one has disconnected.
     let mut waiting = TcpStream::connect(server.address)?;
     waiting.write_all(b"has waited")?;
     clients[0].write_all(b"is served")?;
@@ -86,7 +86,7 @@ fn replaced(signal: Signal) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A process that is stopped in the terminal's sense. Dropping it lets it go on.
+/// A stopped process, as by Ctrl-Z. Dropping it continues the process.
 struct Paused(u32);
 
 impl Paused {
@@ -111,7 +111,7 @@ fn status_of(process: u32, name: &str) -> String {
     value.unwrap_or_default().trim().to_owned()
 }
 
-/// With the server killed and a child that cannot have noticed, another server takes the port.
+/// If the server is killed and a child cannot have noticed, another server can take the port.
 fn the_port_is_free() -> Result<(), Failed> {
     let mut server = start("fork_server");
     let mut client = TcpStream::connect(server.address)?;
@@ -124,19 +124,19 @@ fn the_port_is_free() -> Result<(), Failed> {
     assert!(is_running(child));
     let bound = TcpListener::bind(server.address);
     drop(paused);
-    // It stops with its parent.
+    // A child stops with its parent.
     client.read_to_end(&mut Vec::new())?;
     wait_until(|| !is_running(child));
     bound?;
     Ok(())
 }
 
-/// SIGCHLD comes when a worker is stopped, and again when it goes on.
+/// SIGCHLD arrives when a worker is stopped, and again when it is continued.
 fn pauses() -> Result<(), Failed> {
     let server = Server::start("process_pool_server", &["--workers", "2"]);
     wait_until(|| children_of(server.id()).len() == 2);
     let workers = children_of(server.id());
-    // How often the server has gone to sleep: after each signal it does so once more.
+    // The number of times the server has gone to sleep: once more after each signal.
     let sleeps = || status_of(server.id(), "voluntary_ctxt_switches:");
     let is_asleep = || status_of(server.id(), "State:").starts_with('S');
     wait_until(is_asleep);

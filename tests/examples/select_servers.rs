@@ -46,7 +46,7 @@ fn echo_says_what_it_does() -> Result<(), Failed> {
     Ok(())
 }
 
-/// It goes on with the client, and does not find the same data for ever.
+/// The client stays connected, and the byte is not reported for ever.
 fn out_of_band_data_is_taken(backend: Backend) -> Result<(), Failed> {
     let server = ECHO.start(backend);
     let client = connect(server.address)?;
@@ -80,7 +80,7 @@ fn out_of_band_data_closes(backend: Backend) -> Result<(), Failed> {
     QUEUE.talk(&exceptional, b"before")?;
     SockRef::from(&exceptional).send_out_of_band(b"!")?;
     server.expect_line("handling exception for 127.0.0.1:");
-    // A byte that was not read makes the close a reset.
+    // Closing with an unread byte causes a reset.
     let end = (&exceptional).read(&mut [0; 8]);
     assert!(
         matches!(&end, Ok(0))

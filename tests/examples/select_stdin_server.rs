@@ -37,7 +37,7 @@ fn a_line_stops_it(backend: Backend) -> Result<(), Failed> {
     let (stdin, mut keyboard) = io::pipe()?;
     let mut server = start(backend, stdin);
     let client = connect(server.address)?;
-    // Half a line keeps nobody waiting, and stops nothing.
+    // Half a line blocks no client, and does not stop the server.
     keyboard.write_all(b"enou")?;
     for _ in 0..3 {
         SUBJECT.talk(&client, b"hello")?;
@@ -69,7 +69,7 @@ fn a_file_is_read_like_a_keyboard(backend: Backend) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Nor does it make the server spin.
+/// Nor does the server spin.
 fn the_end_of_the_input_does_not_stop_it(backend: Backend) -> Result<(), Failed> {
     let closed_pipe = io::pipe()?.0;
     let mut no_stdin = Command::new("sh");
@@ -93,7 +93,7 @@ fn the_end_of_the_input_does_not_stop_it(backend: Backend) -> Result<(), Failed>
     Ok(())
 }
 
-/// A process that spins never does.
+/// Waits until the process sleeps; a process that spins never does.
 fn wait_until_it_sleeps(server: &Server) -> Result<(), Failed> {
     let deadline = Instant::now() + SURELY;
     loop {
@@ -107,7 +107,7 @@ fn wait_until_it_sleeps(server: &Server) -> Result<(), Failed> {
     }
 }
 
-/// The ceiling belongs to C's `fd_set`, not to the system.
+/// The limit of 1024 belongs to C's `fd_set`, not to the system.
 fn more_than_1024_clients() -> Result<(), Failed> {
     const CLIENTS: usize = 1100;
 

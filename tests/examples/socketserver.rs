@@ -104,7 +104,7 @@ fn reply_to(message: &[u8]) -> Vec<u8> {
 }
 
 fn converse(mut stream: impl Read + Write + Close) -> Result<(), Failed> {
-    // A character in two pieces among them.
+    // Includes a character split in two.
     for message in [&b"hello"[..], &"你".as_bytes()[..2], &"你".as_bytes()[2..]] {
         stream.write_all(message)?;
         let mut reply = reply_to(message);
@@ -137,7 +137,7 @@ fn exchange(
     send: impl Fn(&[u8]) -> std::io::Result<usize>,
     receive: impl Fn(&mut [u8]) -> std::io::Result<usize>,
 ) -> Result<(), Failed> {
-    // Not text, and longer than any buffer of a kilobyte.
+    // Not UTF-8, and longer than any buffer of a kilobyte.
     for message in [&b"hello"[..], b"\xFF\xFE", &[b'x'; 5000]] {
         send(message)?;
         let mut reply = [0; 6000];
@@ -156,7 +156,7 @@ fn bears_resets(mixin: &str) -> Result<(), Failed> {
         reset(client)?;
     }
     converse(TcpStream::connect(server.address)?)?;
-    // One that is idle does not keep the server from stopping.
+    // An idle client does not keep the server from stopping.
     let mut idle = TcpStream::connect(server.address)?;
     idle.write_all(b"x")?;
     idle.read_exact(&mut [0; 30])?;

@@ -34,7 +34,7 @@ fn nobody_is_submitted_twice(backend: Backend) -> Result<(), Failed> {
             SELECT.talk(client, b"hello")?;
         }
     }
-    // Nobody says anything any more, and yet the loop gets to its other work.
+    // No client sends anything, and the loop still gets to its other work.
     let mut tasks = 0;
     while tasks < 60 {
         let line = server.expect_line("other work: 3 clients wait, ");
@@ -52,12 +52,12 @@ fn says_what_it_does(subject: &Subject) -> Result<(), Failed> {
     server.expect_line("Accepted connection from 127.0.0.1:");
     subject.talk(&client, b"hello")?;
     assert!(server.expect_line("Received data from 127.0.0.1:").ends_with(": hello"));
-    // A character that comes in two pieces.
+    // A character split in two.
     subject.talk(&client, "欢迎".as_bytes().split_at(4).0)?;
     assert!(server.expect_line("Received data from 127.0.0.1:").ends_with(": 欢"));
     subject.talk(&client, "欢迎".as_bytes().split_at(4).1)?;
     assert!(server.expect_line("Received data from 127.0.0.1:").ends_with(": 迎"));
-    // And what is no text at all.
+    // Bytes that are not UTF-8.
     subject.talk(&client, b"\xff!")?;
     assert!(server.expect_line("Received data from 127.0.0.1:").ends_with(": \u{fffd}!"));
     client.shutdown(std::net::Shutdown::Write)?;

@@ -58,7 +58,7 @@ fn hyper_pools_connections(backend: Backend) -> Result<(), Failed> {
         .trim_end()
         .strip_prefix("40 requests, 4000000 bytes, {200}, ")
         .and_then(|rest| rest.strip_suffix(" connections"))
-        .ok_or_else(|| format!("not the line that was expected: {text}"))?;
+        .ok_or_else(|| format!("not the expected line: {text}"))?;
     assert!((1..40).contains(&connections.parse::<u32>()?), "{text}");
     server.stop();
     Ok(())

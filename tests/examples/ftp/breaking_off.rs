@@ -1,4 +1,4 @@
-//! Clients that leave in the middle, and files that change.
+//! Clients that disconnect during a transfer, and files that change.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -78,7 +78,7 @@ fn a_file_larger_than_memory(model: Model) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The client is told, and the connection is as good as before.
+/// The client receives an error, and the connection stays usable.
 fn a_file_that_becomes_shorter(model: Model) -> Result<(), Failed> {
     let library = Library::start(model)?;
     create_huge_file(&library.path("huge"))?;
@@ -116,7 +116,7 @@ fn bears_resets(model: Model) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Nor does it wait for clients that are in the middle of something.
+/// Nor does it wait for clients during a transfer.
 fn ctrl_c_leaves_no_half_file(model: Model) -> Result<(), Failed> {
     let Library { folder, server } = Library::start(model)?;
     create_huge_file(&folder.path().join("huge"))?;

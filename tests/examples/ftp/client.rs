@@ -1,4 +1,4 @@
-//! The client, with servers that are not as good as they should be.
+//! The client, with servers that misbehave.
 
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
@@ -29,7 +29,7 @@ pub fn trials() -> Vec<Trial> {
     stories.map(named).into()
 }
 
-/// A server that reads one frame, says this, and closes when the client has nothing more to say.
+/// A server that reads one frame, sends this answer, and closes at the end of the client's stream.
 fn with_answer(answer: Vec<u8>, folder: &Path, keyboard: &str) -> Result<Output, Failed> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?.to_string();
@@ -54,7 +54,7 @@ fn half_a_download_is_none() -> Result<(), Failed> {
         ok(8),
         [ok(8), half.clone()].concat(),
         [ok(8), half[..7].to_vec()].concat(),
-        // It says that this is all, and had promised more, or less.
+        // `End` arrives although fewer or more bytes were promised.
         [ok(8), half.clone(), frame('Z', b"")].concat(),
         [ok(2), half.clone(), frame('Z', b"")].concat(),
         [ok(8), half, frame('X', b"")].concat(),
@@ -89,7 +89,7 @@ fn writes_nowhere_else() -> Result<(), Failed> {
     for name in ["../name", "..", ".", &absolute, "x/../../name"] {
         let keyboard = format!("get {name}\nlist\nquit\n");
         let output = with_answer(file.clone(), &inner, &keyboard)?;
-        // It has asked for the list only.
+        // It has requested the list only.
         let expected = format!("{MENU}文件不存在\n{MENU}evil\n{MENU}谢谢使用\n");
         assert_eq!(String::from_utf8(output.stdout)?, expected);
         assert_eq!(names(folder.path())?, ["inner"]);
@@ -112,7 +112,7 @@ fn what_cannot_be_stored_is_left_out() -> Result<(), Failed> {
 }
 
 fn says_who_cannot_be_reached() -> Result<(), Failed> {
-    // Bound, so that nobody else gets the port, but not listening.
+    // Bound but not listening, so that no other program gets the port.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     let address = socket.local_addr()?.as_socket().ok_or("an address")?.to_string();

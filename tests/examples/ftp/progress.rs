@@ -1,4 +1,4 @@
-//! What `ftp_client` shows at a terminal.
+//! The output of `ftp_client` at a terminal.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -31,13 +31,13 @@ fn shows_progress_at_a_terminal() -> Result<(), Failed> {
     command.arg(library.server.address.to_string()).current_dir(here.path());
     command.env("TERM", "xterm").stdin(Stdio::piped()).stdout(terminal);
     let mut client = command.spawn()?;
-    // It holds the other end of the terminal, too.
+    // The command holds the other end of the terminal, too.
     drop(command);
     client.stdin.take().ok_or("a pipe")?.write_all(keyboard.as_bytes())?;
     let mut shown = Vec::new();
     let mut screen = File::from(screen);
     let mut chunk = [0; 4096];
-    // A terminal that nobody holds open ends with an error on some systems.
+    // Reading from a terminal whose other end is closed returns an error on some systems.
     while let Ok(n @ 1..) = screen.read(&mut chunk) {
         shown.extend(&chunk[..n]);
     }

@@ -1,4 +1,4 @@
-//! What the server answers, byte for byte.
+//! The server's answers, byte for byte.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::symlink;
@@ -56,7 +56,7 @@ fn shows_the_menu(model: Model) -> Result<(), Failed> {
     assert_eq!(String::from_utf8(output.stdout)?, expected);
     assert_eq!(String::from_utf8(output.stderr)?, "");
     assert!(output.status.success());
-    // The end of the input is the end of the visit.
+    // The end of the input ends the client.
     let output = library.client(here.path(), "list")?;
     assert_eq!(String::from_utf8(output.stdout)?, format!("{MENU}a b.txt\n\n{MENU}\n谢谢使用\n"));
     assert!(output.status.success());
@@ -85,7 +85,7 @@ fn moves_whole_files(model: Model) -> Result<(), Failed> {
         put += &format!("put folder/{name}\n");
         get += &format!("get {name}\n");
     }
-    // What has the name already is replaced, as in the document.
+    // A file with the same name is replaced, as in the document.
     fs::write(there.path().join("byte"), "another")?;
     let silence = format!("{}\n谢谢使用\n", MENU.repeat(files.len() + 1));
     for (folder, keyboard) in [(&here, put), (&there, get)] {
@@ -102,7 +102,7 @@ fn moves_whole_files(model: Model) -> Result<(), Failed> {
     Ok(())
 }
 
-/// At once, or one byte at a time.
+/// All requests at once, or one byte at a time.
 fn understands_frames_however_they_come(model: Model) -> Result<(), Failed> {
     let library = Library::start(model)?;
     for name in ["a", "b"] {
@@ -227,7 +227,7 @@ fn names_lead_nowhere_else(model: Model) -> Result<(), Failed> {
         client.write_all(&frame('P', name.as_bytes()))?;
         expect(&mut client, &refused(to_put))?;
     }
-    // This the system refuses, when it gets the name.
+    // The system rejects this name when the file gets it.
     client.write_all(&[frame('P', long.as_bytes()), frame('Z', b"")].concat())?;
     expect(&mut client, &ok(0))?;
     let (letter, why) = read_frame(&mut client)?;
@@ -304,7 +304,7 @@ fn serves_many_at_once(model: Model) -> Result<(), Failed> {
     for client in &mut clients {
         expect(client, &ok(0))?;
     }
-    // Each gets what the next has put.
+    // Each gets the file that the next has put.
     for (number, client) in clients.iter_mut().enumerate() {
         let name = format!("{:02}", (number + 1) % CLIENTS);
         client.write_all(&frame('G', name.as_bytes()))?;

@@ -1,4 +1,4 @@
-//! What clients get who behave.
+//! Responses to well-behaved clients.
 
 use std::io::{Read, Write};
 use std::{fs, thread};
@@ -50,7 +50,7 @@ fn knows_the_types(backend: Backend) -> Result<(), Failed> {
     Ok(())
 }
 
-/// At once, or one byte at a time.
+/// All requests at once, or one byte at a time.
 fn answers_in_order_however_the_requests_come(backend: Backend) -> Result<(), Failed> {
     let long = "x".repeat(200_000);
     let files = [("a.txt", &b"A"[..]), ("long.txt", long.as_bytes()), ("empty.txt", b"")];
@@ -128,7 +128,7 @@ fn sends_parts(backend: Backend) -> Result<(), Failed> {
         assert!(answer.contains("Content-Range: bytes */10\r\n"), "{range}: {answer}");
     }
     assert!(ask(&get("/empty"), "Range: bytes=0-")?.contains("Content-Range: bytes */0\r\n"));
-    // What is no single range, or meant for another version, or not for GET, means nothing.
+    // Ignored: several ranges, malformed ones, those for another version, and those of `HEAD`.
     let all = whole("application/octet-stream", "0123456789");
     for range in [
         "bytes=0-1,3-4",
@@ -248,7 +248,7 @@ fn serves_many_at_once(backend: Backend) -> Result<(), Failed> {
     let content = (0..300_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
     let site = Site::start(backend, &[("big", &content)])?;
     let mut clients = (0..20).map(|_| site.connect()).collect::<Result<Vec<_>, _>>()?;
-    // Nobody reads before all have asked.
+    // No client reads before all have sent their requests.
     for client in &mut clients {
         let request = get("/big").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
         client.write_all(request.as_bytes())?;
@@ -291,7 +291,7 @@ fn a_file_larger_than_memory(backend: Backend) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The promised length cannot be kept, and the client can tell.
+/// The promised length cannot be sent, and the client can detect that.
 fn a_file_that_becomes_shorter(backend: Backend) -> Result<(), Failed> {
     let site = Site::start(backend, &[])?;
     create_huge_file(&site.path("huge"))?;
@@ -300,7 +300,7 @@ fn a_file_that_becomes_shorter(backend: Backend) -> Result<(), Failed> {
     read_response(&mut client, true)?;
     fs::File::options().write(true).open(site.path("huge"))?.set_len(0)?;
     let mut chunk = vec![0; 1 << 20];
-    // What has been sent still comes; then the connection ends, one way or the other.
+    // Data that was sent still arrives; then the connection is closed or reset.
     client.set_read_timeout(Some(SURELY))?;
     while client.read(&mut chunk).is_ok_and(|n| n > 0) {}
     site.server.expect_line("bytes shorter while it was sent");

@@ -1,4 +1,4 @@
-//! What is no request, and what nobody gets.
+//! Invalid requests, and files that are never served.
 
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -72,7 +72,7 @@ fn refuses_what_is_no_request(backend: Backend) -> Result<(), Failed> {
     Ok(())
 }
 
-/// These are requests all the same, and the next one is answered.
+/// These are valid requests, so the connection stays, and the next one is answered.
 fn refuses_and_stays(backend: Backend) -> Result<(), Failed> {
     let site = Site::start(backend, &[("a", b"A")])?;
     let mut client = site.connect()?;
@@ -101,7 +101,7 @@ fn refuses_and_stays(backend: Backend) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The answer reaches also one who goes on sending, which is not taken for a request.
+/// A client that goes on sending receives the answer too, and its data is not parsed as a request.
 fn answers_who_sends_too_much(backend: Backend) -> Result<(), Failed> {
     let site = Site::start(backend, &[("a", b"A")])?;
     let body = "x".repeat(200_000) + &get("/a");

@@ -1,4 +1,4 @@
-//! Clients that take their time, which costs a timer each and nothing more.
+//! Slow clients, each of which costs a timer and nothing more.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -26,7 +26,7 @@ const TIMED_OUT: &str = "HTTP/1.1 408 Request Timeout\r\nContent-Type: text/html
 fn half_a_request_is_answered_in_the_end(backend: Backend) -> Result<(), Failed> {
     let site = Site::start_with(backend, FILES, &["--head-timeout", "0.05"])?;
     assert_eq!(site.ask(b"GET /a HT")?, TIMED_OUT);
-    // Also the second, if the first was complete.
+    // The same for the second request, after a complete first one.
     let both = get("/a") + "GET /a HT";
     let first = whole("application/octet-stream", "A");
     assert_eq!(site.ask(both.as_bytes())?, first + TIMED_OUT);
@@ -40,7 +40,7 @@ fn a_byte_now_and_then_is_not_enough(backend: Backend) -> Result<(), Failed> {
     client.set_read_timeout(Some(std::time::Duration::from_millis(1)))?;
     (&client).write_all(b"GET /")?;
     let mut answer = Vec::new();
-    // Each byte comes long before the time is up.
+    // Each byte arrives long before the timeout.
     while answer.is_empty() {
         (&client).write_all(b"x")?;
         let mut chunk = [0; 1024];
@@ -83,7 +83,7 @@ fn who_does_not_read_is_sent_away(backend: Backend) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The end of what a client sends is not the end of what it reads.
+/// A client that has shut down its sending side still receives answers.
 fn who_has_ended_gets_all_answers(backend: Backend) -> Result<(), Failed> {
     let site = Site::start(backend, FILES)?;
     let mut client = site.connect()?;

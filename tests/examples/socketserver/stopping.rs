@@ -1,4 +1,4 @@
-//! Clients that would keep the server from stopping.
+//! Clients that could keep the server from stopping.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -44,13 +44,13 @@ fn stops_beside_the_deaf(mixin: &str) -> Result<(), Failed> {
     let server = quiet(mixin);
     let mut deaf = TcpStream::connect(server.address)?;
     deaf.set_write_timeout(Some(Duration::from_millis(200)))?;
-    // Until the answers do not fit any more, and the questions neither.
+    // Until neither the answers nor the requests fit any more.
     while deaf.write(&[b'x'; 1024]).is_ok() {}
     stop_with_children(server);
     Ok(())
 }
 
-/// One who always has said something more by the time that the server looks.
+/// A client that has always sent another message by the time the server checks.
 fn stops_beside_the_talker(mixin: &str) -> Result<(), Failed> {
     let server = quiet(mixin);
     let talker = TcpStream::connect(server.address)?;

@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 use super::subject::Subject;
 use super::{SURELY, Server};
 
-/// More than the standard library's backlog of 128, and than the documents' 100.
+/// More than the standard library's backlog of 128, and the documents' 100.
 const CLIENTS: usize = 1000;
 
 /// Descriptors for the rest of this process, or of a server.
@@ -39,7 +39,7 @@ pub fn bear_a_burst(subject: &Subject, mut server: Server) -> Result<(), Failed>
     Ok(())
 }
 
-/// How many connections the system lets wait for `accept`.
+/// The largest accept queue that the system allows.
 fn accept_queue_limit() -> usize {
     const ON_MOST_SYSTEMS: usize = 128;
 
@@ -47,7 +47,7 @@ fn accept_queue_limit() -> usize {
     limit.ok().and_then(|limit| limit.trim().parse().ok()).unwrap_or(ON_MOST_SYSTEMS)
 }
 
-/// Raises the limit on descriptors for this process, and for the servers that it starts from now on.
+/// Raises the limit on descriptors for this process and the servers that it starts later.
 pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let wanted = CLIENTS as u64 + OTHER_DESCRIPTORS;
@@ -67,7 +67,7 @@ fn affordable_clients() -> Result<usize, Failed> {
     Ok(usize::try_from(clients)?)
 }
 
-/// What each client sends, and what it is answered.
+/// The text of each client, and the expected answer.
 struct Texts {
     sent: Vec<u8>,
     answers: Vec<u8>,
@@ -76,9 +76,9 @@ struct Texts {
 
 impl Texts {
     const ECHOED: usize = 65_536;
-    /// By a server that reads 100 bytes at a time.
+    /// Answered by a server that reads 100 bytes at a time.
     const ECHOED_SLOWLY: usize = 4_096;
-    /// One message, which the server reads and answers as a whole.
+    /// One message, read and answered as a whole.
     const ANSWERED: usize = 100;
 
     fn new(subject: &Subject) -> Self {
@@ -87,7 +87,7 @@ impl Texts {
             _ if subject.echoes() => Self::ECHOED,
             _ => Self::ANSWERED,
         };
-        // Each client's text is a window of its own, so that no byte can stand in for another's.
+        // Each client's text is a different window, so that a byte of another client is detected.
         let mut state = 1_u32;
         let letters = (0..length + CLIENTS).map(|_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -118,7 +118,7 @@ struct Client {
 }
 
 impl Client {
-    /// Sends and receives until that would block; returns what to wait for, nothing at the end.
+    /// Sends and receives until `WouldBlock`; returns the interest to wait for, empty at the end.
     fn exchange(&mut self, mut socket: &Socket, texts: &Texts) -> io::Result<Interest> {
         let (text, answer) = (texts.sent(self.number), texts.answer(self.number));
         while self.sent < text.len() {
@@ -160,7 +160,7 @@ impl Burst {
         for number in 0..clients {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
-            // A reset at the end leaves no port in TIME_WAIT.
+            // Closing with a reset leaves no port in TIME_WAIT.
             socket.set_linger(Some(Duration::ZERO))?;
             match socket.connect(&address.into()) {
                 Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => return Err(error.into()),
@@ -180,7 +180,7 @@ impl Burst {
             self.selector.modify(key, Interest::WRITABLE)?;
         }
         self.run("have every byte", |socket, client| client.exchange(socket, texts))?;
-        // No byte comes after the last.
+        // No byte follows the last.
         for (_, registration) in &self.selector {
             let error = registration.source().peek(&mut [mem::MaybeUninit::uninit()]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
@@ -188,7 +188,7 @@ impl Burst {
         Ok(())
     }
 
-    /// Lets each client go on until it waits for nothing, and fails if one of them has failed.
+    /// Runs each client until it waits for nothing, and fails if one of them has failed.
     fn run(
         &mut self,
         goal: &str,

@@ -1,4 +1,4 @@
-//! Starting examples, and stopping them.
+//! Starts examples, and stops them.
 
 #![allow(dead_code)] // Not every system has every example.
 
@@ -19,10 +19,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long to wait for what must come. Only a failing test waits this long.
+/// The time limit for events that must happen. Only a failing test waits this long.
 pub const SURELY: Duration = Duration::from_secs(100);
 
-/// Where cargo puts the examples: beside the folder of the tests.
+/// The folder of the examples: beside that of the tests.
 fn folder() -> PathBuf {
     let this = env::current_exe().expect("has a path");
     this.ancestors().nth(2).expect("target/PROFILE/deps/TEST").join("examples")
@@ -35,7 +35,7 @@ pub fn build_examples() {
     if cfg!(feature = "async") {
         cargo.args(["--features", "async"]);
     }
-    // It costs nothing where the environment asks for no disorder.
+    // Returns at once if the environment does not request disorder.
     if cfg!(feature = "testing") {
         cargo.args(["--features", "testing"]);
     }
@@ -74,12 +74,12 @@ pub fn with_descriptors(limit: u8, command: &Command) -> Command {
     limited
 }
 
-/// A server that an example runs. Dropping it kills it, if it has not been stopped.
+/// An example that runs as a server. Dropping it kills it, if it has not been stopped.
 pub struct Server {
     child: Child,
     lines: Receiver<String>,
     pub address: SocketAddr,
-    /// What came before the line with the address: nothing, unless `RUST_LOG` asks for more.
+    /// The lines before the address: none, unless `RUST_LOG` enables more.
     pub preamble: Vec<String>,
     /// Output that is not read but stays open.
     unread: Option<BufReader<ChildStdout>>,
@@ -98,7 +98,7 @@ impl Server {
         let output = BufReader::new(child.stdout.take().expect("is a pipe"));
         let (sender, lines) = channel();
         thread::spawn(move || {
-            // What nobody looks at must be read all the same, or the server would block.
+            // Output that no test waits for is read all the same, or the server would block.
             for line in output.lines().map_while(Result::ok) {
                 let _ = sender.send(line);
             }
@@ -107,7 +107,7 @@ impl Server {
         let address = loop {
             let line = lines.recv_timeout(SURELY).expect("says where it listens");
             match line.strip_prefix("listening on ") {
-                // Sockets of the Unix domain have a file instead.
+                // Unix sockets have a file instead.
                 Some(path) if path.starts_with('/') => break SocketAddr::from(([0, 0, 0, 0], 0)),
                 Some(address) => break address.parse().expect("an address"),
                 None => preamble.push(line),
@@ -116,8 +116,7 @@ impl Server {
         Self { child, lines, address, preamble, unread: None }
     }
 
-    /// The same, but nothing reads what the server prints after its address, so that its output fills
-    /// the pipe.
+    /// Starts a server without reading its output after the address, so that it fills the pipe.
     #[cfg(unix)]
     pub fn start_unread(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
@@ -132,7 +131,7 @@ impl Server {
         Self { child, lines, address, preamble: Vec::new(), unread: Some(output) }
     }
 
-    /// Reads from now on what `start_unread` has left.
+    /// Starts reading the output that `start_unread` leaves unread.
     #[cfg(unix)]
     pub fn read_output(&mut self) {
         if let Some(mut output) = self.unread.take() {
@@ -140,7 +139,7 @@ impl Server {
         }
     }
 
-    /// Stops the server's process, as a system does that has no time for it.
+    /// Suspends the server's process, like a system that is too busy to run it.
     #[cfg(unix)]
     pub fn suspend(&self) {
         use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -153,7 +152,7 @@ impl Server {
         assert!(status.stopped(), "it has ended: {status:?}");
     }
 
-    /// Lets a suspended process go on.
+    /// Resumes a suspended process.
     #[cfg(unix)]
     pub fn resume(&self) {
         use rustix::process::{Pid, Signal, kill_process};
@@ -178,7 +177,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Presses Ctrl-C, and fails if that does not end the server cleanly.
+    /// Sends SIGINT, as Ctrl-C does, and fails if the server does not end cleanly.
     #[cfg(unix)]
     pub fn stop(mut self) {
         use rustix::process::{Pid, Signal, kill_process};
@@ -188,7 +187,7 @@ impl Server {
         assert!(status.success(), "stopped with {status}");
     }
 
-    /// The same, and what it has said since the last line that was asked for.
+    /// Stops the server, and returns its output since the last expected line.
     #[cfg(unix)]
     pub fn stop_and_read(mut self) -> Vec<String> {
         let lines = std::mem::replace(&mut self.lines, channel().1);
@@ -196,7 +195,7 @@ impl Server {
         lines.iter().collect()
     }
 
-    /// Waits until the server has ended by itself.
+    /// Waits until the server has ended on its own.
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)
     }
@@ -209,7 +208,7 @@ impl Drop for Server {
     }
 }
 
-/// Waits for the end of a process, but not for ever.
+/// Waits for the end of a process, with a time limit.
 pub fn wait(child: &mut Child) -> ExitStatus {
     let deadline = Instant::now() + SURELY;
     loop {
@@ -225,7 +224,7 @@ pub fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// Waits for something that nobody announces.
+/// Polls for a condition that causes no event.
 pub fn wait_until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + SURELY;
     while !condition() {
@@ -239,7 +238,7 @@ pub fn children_of(parent: u32) -> Vec<u32> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let children = processes.filter_map(|process| {
         let process = process.ok()?;
-        // What has ended meanwhile was nobody's child for long.
+        // A child that has ended meanwhile was not a zombie for long.
         let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
         let (_, fields) = stat.rsplit_once(") ")?;
         let is_child = fields.split(' ').nth(1)?.parse() == Ok(parent);
@@ -248,13 +247,13 @@ pub fn children_of(parent: u32) -> Vec<u32> {
     children.collect()
 }
 
-/// Whether there is such a process that has not ended, where the system has `/proc`.
+/// Whether a process exists and has not ended, if the system has `/proc`.
 pub fn is_running(process: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
 }
 
-/// By the command that POSIX has for it: not every system has a call that takes a path alone.
+/// Creates a named pipe by POSIX's command: not every system has a call that takes a path alone.
 pub fn create_named_pipe(path: &Path) {
     let status = Command::new("mkfifo").arg(path).status().expect("mkfifo runs");
     assert!(status.success(), "mkfifo: {status}");

@@ -7,7 +7,7 @@ use libtest_mimic::{Completion, Failed};
 
 use super::Server;
 
-/// Python, and a program for it from the folder of the clients; `None` where it is not installed.
+/// Finds Python, and a program of the clients' folder; `None` where Python is not installed.
 fn python(client: &str) -> Option<Command> {
     let found = Command::new("python3").arg("--version").output().is_ok_and(|v| v.status.success());
     found.then(|| {
@@ -18,7 +18,8 @@ fn python(client: &str) -> Option<Command> {
     })
 }
 
-/// So many connections of a client in Python, each of which sends so many bytes and wants them back.
+/// Runs a Python client that opens this number of connections, sends this number of bytes on each,
+/// and expects them back.
 pub fn talk_with_python(
     client: &str,
     start: impl FnOnce() -> Server,

@@ -1,4 +1,4 @@
-//! What every server must bear, whatever it answers: one story each, on each mechanism.
+//! What every server must withstand, whatever it answers: one case per scenario and backend.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -24,7 +24,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// What all servers bear.
+    /// The cases of all servers.
     pub fn trials(&'static self, backends: impl Iterator<Item = Backend>) -> Vec<Trial> {
         let stories: [(&str, Story); 6] = [
             ("answers_each_of_many", answers_each_of_many),
@@ -41,18 +41,18 @@ impl Subject {
         backends.flat_map(|backend| stories.map(|story| trial(backend, story))).collect()
     }
 
-    /// Only that a burst of connections is borne.
+    /// Only the case of a burst of connections.
     pub fn burst_trials(&'static self) -> Vec<Trial> {
         self.own_on(Backend::available(), A_BURST, |backend| bears_a_burst(self, backend))
     }
 
-    /// Stories of this server alone.
+    /// Cases of this server alone.
     pub fn own(&'static self, stories: &[(&str, OwnStory)]) -> Vec<Trial> {
         let named = |name| format!("{}::{name}", self.example);
         stories.iter().map(|&(name, story)| Trial::test(named(name), story)).collect()
     }
 
-    /// The same for each mechanism.
+    /// One case per backend.
     pub fn own_on(
         &'static self,
         backends: impl Iterator<Item = Backend>,
@@ -67,7 +67,7 @@ impl Subject {
         backends.map(trial).collect()
     }
 
-    /// Whether it answers each byte with one, however the bytes are cut into messages.
+    /// Whether the server answers each byte with one, however the bytes are split into messages.
     pub fn echoes(&self) -> bool {
         (self.answer)(b"x").len() == 1
     }
@@ -89,7 +89,7 @@ impl Subject {
         Server::start_with(command)
     }
 
-    /// A client that never stops leaves room for another.
+    /// A client that sends without pause does not starve another.
     pub fn leaves_room_for_others(&self, backend: Backend) -> Result<(), Failed> {
         let server = self.start_quietly(backend);
         let busy = Busy::connect(server.address)?;
@@ -102,7 +102,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Says something, and fails if the answer is not the right one.
+    /// Sends a message, and fails if the answer is wrong.
     pub fn talk(&self, mut client: &TcpStream, message: &[u8]) -> Result<(), Failed> {
         client.write_all(message)?;
         let expected = (self.answer)(message);
@@ -113,7 +113,7 @@ impl Subject {
     }
 }
 
-/// A client that does not wait for ever.
+/// Connects a client with a time limit.
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let client = TcpStream::connect(address)?;
     client.set_read_timeout(Some(SURELY))?;
@@ -121,7 +121,7 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(client)
 }
 
-/// A client that never stops sending, and takes the answers.
+/// A client that sends without pause, and reads the answers.
 pub struct Busy {
     client: TcpStream,
     writer: JoinHandle<io::Result<u64>>,
@@ -145,7 +145,7 @@ impl Busy {
     }
 }
 
-/// Leaves without a word.
+/// Resets the connection.
 pub fn reset(client: TcpStream) -> io::Result<()> {
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
     drop(client);
@@ -161,7 +161,7 @@ fn answers_each_of_many(subject: &Subject, backend: Backend) -> Result<(), Faile
             subject.talk(client, format!("client {number}, round {round}").as_bytes())?;
         }
     }
-    // All at once.
+    // All clients at the same time.
     for (number, mut client) in clients.iter().enumerate() {
         client.write_all(format!("at once {number}").as_bytes())?;
     }
@@ -208,7 +208,7 @@ fn bears_resets_and_who_reads_nothing(subject: &Subject, backend: Backend) -> Re
     Ok(())
 }
 
-/// How a stream is cut into messages nobody knows; that all is answered shows at its end.
+/// How the stream is split into messages is unknown; the number of answers shows at its end.
 fn answers_messages_that_pile_up(subject: &Subject, backend: Backend) -> Result<(), Failed> {
     let server = subject.start_quietly(backend);
     let client = connect(server.address)?;
@@ -223,7 +223,7 @@ fn answers_messages_that_pile_up(subject: &Subject, backend: Backend) -> Result<
     (&client).read_to_end(&mut answers)?;
     writer.join().expect("does not panic")?;
     let one = (subject.answer)(b"x");
-    // An echo gives as much back; others answer each piece, of which none is longer than 1024.
+    // An echo returns the same number of bytes; others answer each piece of at most 1024 bytes.
     assert!(answers.len() >= one.len() * 256 && answers.len() % one.len() == 0);
     assert!(answers.chunks(one.len()).all(|answer| answer == one));
     if subject.echoes() {
