@@ -7,7 +7,7 @@ use targets::sources::{common, request};
 
 libfuzzer_sys::fuzz_target!(
     init: {
-        // Rust's own `main` sees to it that writing to who has gone is an error; libFuzzer's does not.
+        // The `main` of Rust makes a write to a closed peer an error; that of libFuzzer does not.
         let came = std::sync::Arc::default();
         signal_hook::flag::register(signal_hook::consts::SIGPIPE, came).expect("can be handled");
     },

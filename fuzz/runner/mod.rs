@@ -14,10 +14,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use crate::targets::{TARGETS, Target};
 use mutate::Mutator;
 
-/// How long each target goes on when nobody says.
+/// How long each target runs by default.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// An input that takes longer hangs.
+/// An input that takes longer counts as a hang.
 const LONGEST: Duration = Duration::from_secs(20);
 
 pub fn run_all() -> ExitCode {
@@ -72,16 +72,16 @@ fn corpus(target: &Target) -> io::Result<Vec<Vec<u8>>> {
 type Current = Arc<Mutex<Option<(Instant, Vec<u8>)>>>;
 
 fn check(target: &Target, input: &[u8], current: &Current) -> Result<(), Failed> {
-    *current.lock().expect("nobody panics with it") = Some((Instant::now(), input.to_vec()));
+    *current.lock().expect("no holder panics") = Some((Instant::now(), input.to_vec()));
     let result = catch_unwind(AssertUnwindSafe(|| (target.check)(input)));
-    *current.lock().expect("nobody panics with it") = None;
+    *current.lock().expect("no holder panics") = None;
     result.map_err(|_| {
         let kept = keep(target, input);
-        format!("{} fails, as said above, with {}", target.name, kept.display()).into()
+        format!("{} fails, with the message above, for {}", target.name, kept.display()).into()
     })
 }
 
-/// Where the input is from now on.
+/// Writes the input to a file, and returns its path.
 fn keep(target: &Target, input: &[u8]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz").join(target.name);
     let path = folder.join(format!("failed-{}", process::id()));
@@ -96,10 +96,10 @@ fn watch_for_hanging(target: &'static Target) -> Current {
     let watched = Arc::downgrade(&current);
     thread::spawn(move || {
         while let Some(current) = watched.upgrade() {
-            if let Some((since, input)) = &*current.lock().expect("nobody panics with it")
+            if let Some((since, input)) = &*current.lock().expect("no holder panics")
                 && since.elapsed() > LONGEST
             {
-                eprintln!("{} hangs with {}", target.name, keep(target, input).display());
+                eprintln!("{} hangs for {}", target.name, keep(target, input).display());
                 process::abort();
             }
             drop(current);

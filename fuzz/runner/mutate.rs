@@ -1,13 +1,13 @@
-//! Random changes, made blindly.
+//! Random changes, without feedback from coverage.
 
-/// Repeatable (xorshift).
+/// A repeatable generator (xorshift).
 pub struct Mutator(u64);
 
 const LONGEST: usize = 4096;
 
 impl Mutator {
     pub fn new(seed: u64) -> Self {
-        // Small seeds are alike, and zero would stay zero.
+        // Spreads small seeds, which are alike, and avoids zero, which would stay zero.
         let mut random = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         for _ in 0..8 {
             random.next();
@@ -22,7 +22,7 @@ impl Mutator {
         self.0
     }
 
-    /// Zero if nothing is less than `limit`.
+    /// Returns a number below `limit`, or zero if `limit` is zero.
     fn below(&mut self, limit: usize) -> usize {
         (self.next() >> 16) as usize % limit.max(1)
     }
@@ -31,7 +31,7 @@ impl Mutator {
         self.below(256) as u8
     }
 
-    /// A new input, most often some of the corpus with changes.
+    /// Returns a new input, usually a mutation of one from the corpus.
     pub fn input(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
         if corpus.is_empty() || self.below(16) == 0 {
             let length = self.below(400);

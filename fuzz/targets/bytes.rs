@@ -1,4 +1,4 @@
-//! Bytes as decisions. Where they end, every decision is zero.
+//! Bytes as decisions. After the last byte, every decision is zero.
 
 pub struct Bytes<'a>(&'a [u8]);
 
@@ -17,7 +17,7 @@ impl<'a> Bytes<'a> {
         first
     }
 
-    /// Less than `limit`, which is at most 256.
+    /// Returns a number below `limit`, which is at most 256.
     pub fn below(&mut self, limit: usize) -> usize {
         usize::from(self.byte()) % limit
     }
@@ -30,7 +30,7 @@ impl<'a> Bytes<'a> {
         (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
     }
 
-    /// As many of the next bytes as there are, at most `most`.
+    /// Returns the next bytes, at most `most`.
     pub fn take(&mut self, most: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(most.min(self.0.len()));
         self.0 = rest;

@@ -1,5 +1,5 @@
-//! The event loop: callbacks that add, remove, modify, time, queue, wake, fail and panic as the
-//! bytes say, beside a plain description of the order of a turn.
+//! The event loop: callbacks that register, remove, modify, set timers, queue, wake, fail and panic
+//! as the bytes decide, compared with a plain model of the order within an iteration.
 
 mod expected;
 mod world;
@@ -13,7 +13,7 @@ use polyselect::{Backend, EventLoop};
 use super::bytes::Bytes;
 use world::{Planned, World};
 
-/// Enough for anything to happen that depends on an earlier turn.
+/// Enough iterations for every effect of an earlier one.
 const MOST_TURNS: usize = 40;
 
 pub fn check(data: &[u8]) {
@@ -24,7 +24,7 @@ pub fn check(data: &[u8]) {
         event_loop.state.log(format!("on {backend}"));
         run(&mut event_loop);
         drop(event_loop);
-        // Callbacks and sources that nobody removed were dropped with the loop.
+        // Callbacks and sources that are still registered are dropped with the loop.
         assert_eq!(Rc::strong_count(&alive), 1, "on {backend} something outlived the loop");
     }
 }
@@ -36,7 +36,7 @@ fn run(event_loop: &mut EventLoop<World>) {
             break;
         }
         world::act(event_loop);
-        // Where something must happen, a wait without end must end.
+        // If an event is due, a wait without a timeout must return.
         let must_return = event_loop.state.expected.begin_turn();
         let timeout = if must_return { None } else { Some(Duration::ZERO) };
         event_loop.state.is_in_turn = true;

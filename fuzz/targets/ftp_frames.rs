@@ -1,4 +1,4 @@
-//! The frames of the file server and its client, and the names of files in its library.
+//! The frames of the file server and its client, and the names in its library.
 
 use std::fs;
 use std::io;
@@ -37,7 +37,7 @@ fn frames(input: &[u8], cut: usize) {
                 assert!(Frame::decode(part).expect("its beginning is right").is_none());
                 rest = &rest[length..];
             }
-            // More may come; one who waits for it finds the end.
+            // Incomplete: a blocking read finds the end of the stream.
             Ok(None) => {
                 match read {
                     Ok(frame) => assert!(frame.is_none() && rest.is_empty()),
@@ -48,7 +48,7 @@ fn frames(input: &[u8], cut: usize) {
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::InvalidData);
                 let same = read.expect_err("as decoded");
-                // It may end before the frame does that is too long or has a letter nobody knows.
+                // The stream may end before the frame that is too long or has an unknown letter.
                 assert!(same.kind() == error.kind() || same.kind() == io::ErrorKind::UnexpectedEof);
                 return;
             }
@@ -56,14 +56,14 @@ fn frames(input: &[u8], cut: usize) {
     }
 }
 
-/// Whatever the name, a file gets into the folder and nowhere else, and out again.
+/// Whatever its name, a file is written to the folder and nowhere else, and can be read again.
 fn a_name(name: &str) {
     const TEXT: &[u8] = b"some text";
 
     let outer = tempfile::tempdir().expect("there is room");
     let folder = outer.path().join("library");
     fs::create_dir(&folder).expect("there is room");
-    fs::write(outer.path().join("secret"), "of somebody else").expect("there is room");
+    fs::write(outer.path().join("secret"), "of another folder").expect("there is room");
     let library = Library::open(&folder).expect("is a folder");
 
     assert!(library.get(name).is_err(), "{name:?} is there before it was sent");

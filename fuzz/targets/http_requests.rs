@@ -1,4 +1,4 @@
-//! Requests to the HTTP server: where they end, their paths, and their ranges.
+//! Requests to the HTTP server: their ends, paths and ranges.
 
 use std::path::{Component, Path};
 
@@ -33,7 +33,7 @@ fn requests(mut input: &[u8], cut: usize) {
         match parse(input) {
             Ok(Some((request, length))) => {
                 assert!(0 < length && length <= input.len().min(LONGEST_HEAD));
-                // The same whether or not more has come, and nothing before it is complete.
+                // The result does not depend on the bytes that follow, and no prefix is complete.
                 let (alone, same) =
                     parse(&input[..length]).expect("as before").expect("is complete");
                 assert_eq!((alone.line.as_str(), same), (request.line.as_str(), length));

@@ -1,12 +1,12 @@
-//! Programs for an event loop, run on every backend that this system has: callbacks, timers, calls, signals,
-//! children, tasks, streams and servers beside a plain description of what each owes.
+//! Programs for an event loop, run on every backend of this system: callbacks, timers, calls,
+//! signals, children, tasks, streams and servers, compared with a plain model of what each owes.
 
 use polyselect::Backend;
 
 use super::sources::loop_model::program::run;
 use super::sources::loop_model::steps::Step;
 
-/// A longer program would make each run too slow to be worth it.
+/// A longer program would make each run too slow.
 const LONGEST: usize = 300;
 
 pub fn check(data: &[u8]) {

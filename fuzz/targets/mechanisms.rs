@@ -1,5 +1,5 @@
-//! Programs for a selector, run on every mechanism that this system has: what each wait reports
-//! must be what a plain description of the descriptors says, and `poll`.
+//! Programs for a selector, run on every backend of this system: the events of each wait must agree
+//! with a plain model of the descriptors, and with `poll`.
 
 use polyselect::{Backend, Interest, Selector};
 
@@ -8,7 +8,7 @@ use super::sources::model::faults::Setting;
 use super::sources::model::program::{Mode, PLACES, Step, run};
 use super::sources::model::subject::Kind;
 
-/// A longer program would make each run too slow to be worth it.
+/// A longer program would make each run too slow.
 const LONGEST: usize = 300;
 
 pub fn check(data: &[u8]) {
@@ -46,7 +46,7 @@ fn step(bytes: &mut Bytes<'_>) -> Step {
         Kind::File,
     ];
 
-    // What an empty wait says is soon known, so the first choices are those that do something.
+    // The result of an empty wait is soon covered, so the first choices are steps with an effect.
     match bytes.below(24) {
         0..4 => Step::Register(bytes.below(PLACES), bytes.one_of(INTERESTS), bytes.one_of(MODES)),
         4..6 => Step::Modify(bytes.below(PLACES), bytes.one_of(INTERESTS)),

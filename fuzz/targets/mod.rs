@@ -1,8 +1,8 @@
-//! What is fuzzed: each target takes any bytes and panics if something is wrong.
+//! The fuzz targets: each takes any bytes, and panics on a fault.
 //!
 //! They run in two ways: by libFuzzer, from the programs in `fuzz_targets/` (`cargo fuzz run NAME`,
-//! on nightly), and on stable Rust as `cargo test --test fuzz_corpus`, which has no coverage to guide
-//! it and mutates the kept corpus blindly. `scripts/fuzz` takes the better one that is there.
+//! on nightly), and on stable Rust as `cargo test --test fuzz_corpus`, which mutates the kept
+//! corpus without feedback from coverage. `scripts/fuzz` uses libFuzzer if it is installed.
 
 mod bytes;
 pub mod callbacks;

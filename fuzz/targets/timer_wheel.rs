@@ -1,4 +1,4 @@
-//! The timer wheel beside a sorted map that does the same.
+//! The timer wheel, compared with a sorted map.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub fn check(data: &[u8]) {
     assert!(run.pending.is_empty() && run.due.is_empty());
 }
 
-/// By deadline, and among equal ones by when they were set.
+/// By deadline, and for equal deadlines by the order of setting.
 type Order = (u64, u64);
 
 struct Timer {
@@ -82,7 +82,7 @@ impl Run {
         }
     }
 
-    /// Any timer there ever was.
+    /// Any timer that has ever been set.
     fn any(&self, bytes: &mut Bytes<'_>) -> Option<usize> {
         let number = usize::from(bytes.byte()) << 8 | usize::from(bytes.byte());
         number.checked_rem(self.timers.len())
@@ -93,7 +93,7 @@ impl Run {
         (self.moment(bytes), self.settings)
     }
 
-    /// Moments at which lists begin and end are where a wheel goes wrong.
+    /// Faults of a wheel show at the limits of its slots and levels.
     fn moment(&self, bytes: &mut Bytes<'_>) -> u64 {
         match bytes.below(8) {
             0 => self.present.saturating_add(u64::from(bytes.byte())),
@@ -129,7 +129,7 @@ impl Run {
         }
     }
 
-    /// Takes what is delivered next; `parks` leaves it to be set anew.
+    /// Takes the next expired timer; a timer that `parks` can be set again.
     fn next(&mut self, parks: bool) -> bool {
         let expected = self.due.pop_first().map(|(_, id)| id);
         let got = self.wheel.next_due();

@@ -1,4 +1,4 @@
-//! `WriteQueue` beside a plain vector, with a sink that does as it is told.
+//! `WriteQueue`, compared with a plain vector, with a sink that returns what the bytes decide.
 
 use std::io::{self, IoSlice, Write};
 
@@ -51,7 +51,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(rest, waiting);
 }
 
-/// Few or many, for the queue gives memory back where many went out.
+/// Few or many, because the queue shrinks after it has sent many bytes.
 fn amount(bytes: &mut Bytes<'_>) -> usize {
     match bytes.byte() {
         254 => 70_000,
@@ -68,7 +68,7 @@ enum Answer {
 
 struct Sink {
     script: Vec<Answer>,
-    /// The last answer, when it ended the call.
+    /// The last answer of the sink, if it ended the call.
     last: Option<Answer>,
     taken: Vec<u8>,
 }
@@ -95,7 +95,7 @@ impl Sink {
     }
 
     fn answer(&mut self, offered: &[IoSlice<'_>]) -> io::Result<usize> {
-        // In the end it takes everything.
+        // The sink finally takes everything.
         let answer = self.script.pop().unwrap_or(Answer::Takes(usize::MAX));
         self.last = Some(answer);
         match answer {
@@ -111,7 +111,7 @@ impl Sink {
         }
     }
 
-    /// What went out is the front of what waited, and the answer fits.
+    /// Checks that the sent bytes are the front of the queued ones, and that the result agrees.
     fn judge(self, result: io::Result<bool>, waiting: &mut Vec<u8>) {
         assert!(waiting.starts_with(&self.taken), "what was sent is not what waited");
         waiting.drain(..self.taken.len());

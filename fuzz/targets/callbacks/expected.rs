@@ -1,4 +1,4 @@
-//! A plain description of the order of a turn.
+//! A plain model of the order within an iteration.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -7,13 +7,14 @@ use polyselect::{Interest, Ready};
 
 pub type Id = usize;
 
-/// When a timer is due, as far as one can tell without a clock: those of the past by how far they lie
-/// in it, then those set for the moment, in the order in which that was. No two are equal.
+/// The order of timers, as far as it is known without a clock: those of the past by their distance
+/// from the present, then those set for the present in the order in which they were set. No two are
+/// equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     Past(u8, u64),
-    /// When it was set. One that repeats is due the next time just after the pass began in which it
-    /// has fired, so it has the number of the pass, and of the firing.
+    /// When the timer was set. A repeating timer is next due just after the pass in which it fired
+    /// began, so it gets the number of the pass and of the firing.
     Now(u64, u64),
     Never(u64),
 }
@@ -32,7 +33,7 @@ pub struct Source {
     pub interest: Interest,
     pub is_oneshot: bool,
     pub armed: Armed,
-    /// What can be read of it.
+    /// The data that can be read.
     pub count: u64,
 }
 
@@ -40,7 +41,7 @@ impl Source {
     fn ready(&self) -> Ready {
         let mut ready = wanted(self.interest);
         ready.set(Ready::READABLE, ready.contains(Ready::READABLE) && self.count > 0);
-        // Such a descriptor has nothing to do with priority.
+        // Such a descriptor never has priority data.
         ready & (Ready::READABLE | Ready::WRITABLE)
     }
 }
@@ -75,26 +76,27 @@ enum Phase {
 pub struct Expected {
     pub sources: BTreeMap<Id, Source>,
     events: BTreeMap<Id, Pending>,
-    /// Whether an event was collected for a source that is gone.
+    /// Whether an event was collected for a source that has been removed.
     has_stale_events: bool,
-    /// A turn panicked and left nothing but, perhaps, stale events: if it did, there is no wait. Which
-    /// it is depends on the order of the events, which is the mechanism's.
+    /// An iteration panicked and may have left stale events only: if it did, the next wait is
+    /// skipped. Whether it did depends on the order of the events, which is the backend's.
     may_skip_wait: bool,
-    /// A turn panicked and left events that may have been withheld before: if any of them is left, the wait is skipped.
+    /// An iteration panicked and left events that may have been withheld before: if any of them is
+    /// left, the wait is skipped.
     is_wait_uncertain: bool,
     pub timers: BTreeMap<Due, Id>,
     /// The timers of the pass in progress.
     pass: VecDeque<Due>,
     calls: VecDeque<Id>,
-    /// How many of them are this turn's.
+    /// The number of them that belong to this iteration.
     calls_due: usize,
-    /// Sent as by another thread, and not yet collected.
+    /// Calls sent as by another thread, and not collected yet.
     letters: VecDeque<Id>,
     local_calls: VecDeque<Id>,
-    /// How many of them belong to this phase.
+    /// The number of them that belong to this phase.
     local_calls_due: usize,
     phase: Phase,
-    /// Counts what is set and the passes.
+    /// Counts settings and passes.
     moment: u64,
     pass_began: u64,
     fired: u64,
@@ -154,7 +156,7 @@ impl Expected {
         self.has_stale_events |= self.events.remove(&id).is_some();
     }
 
-    /// An iteration begins. Whether something is to be done, so that its wait must end.
+    /// Begins an iteration. Returns whether work is due, so that its wait must end.
     pub fn begin_turn(&mut self) -> bool {
         self.phase = Phase::Start;
         self.local_calls_due = self.local_calls.len();
@@ -166,14 +168,14 @@ impl Expected {
         self.calls_due > 0 || must_deliver || self.timers_due().next().is_some()
     }
 
-    /// What the wait reports.
+    /// Models the wait: collects the events that it reports.
     fn wait(&mut self) {
         if self.phase > Phase::Start {
             return;
         }
         assert_eq!(self.local_calls_due, 0, "local calls that have not run before the wait");
         self.phase = Phase::Events;
-        // What a turn that panicked has left takes the place of a wait.
+        // The rest of an iteration that panicked replaces a wait.
         if self.events.values().all(|pending| pending.is_optional) {
             self.may_skip_wait = mem::take(&mut self.has_stale_events);
             self.is_wait_uncertain = !self.events.is_empty();
@@ -202,7 +204,7 @@ impl Expected {
         self.timers.keys().copied().filter(|due| !matches!(due, Due::Never(_)))
     }
 
-    /// The callback of this source runs.
+    /// Checks that this source is due a callback, which is running.
     pub fn event(&mut self, id: Id, ready: Ready) {
         self.wait();
         assert_eq!(self.phase, Phase::Events, "an event for {id} after the events");
@@ -213,7 +215,8 @@ impl Expected {
         assert!(is_expected && !ready.is_empty(), "{ready:?} for {id}, not {pending:?}");
     }
 
-    /// The callback of this timer runs. Returns when it is due the next time, should it repeat.
+    /// Checks that this timer is due; its callback is running. Returns its next deadline, should it
+    /// repeat.
     pub fn timer(&mut self, id: Id) -> Due {
         assert!(self.phase <= Phase::Timers, "timer {id} after the calls");
         self.begin_timers();
@@ -261,10 +264,10 @@ impl Expected {
         }
     }
 
-    /// This call runs.
+    /// Checks that this call is due; it is running.
     pub fn call(&mut self, id: Id) {
         self.begin_calls();
-        assert!(self.calls_due > 0, "call {id} belongs to the next turn");
+        assert!(self.calls_due > 0, "call {id} belongs to the next iteration");
         self.calls_due -= 1;
         assert_eq!(self.calls.pop_front(), Some(id), "of the calls");
     }
@@ -278,12 +281,12 @@ impl Expected {
         }
     }
 
-    /// This local call runs.
+    /// Checks that this local call is due; it is running.
     pub fn local_call(&mut self, id: Id) {
         if self.phase > Phase::Start || self.local_calls_due == 0 {
             self.begin_local_calls();
         }
-        assert!(self.local_calls_due > 0, "local call {id} belongs to the next turn");
+        assert!(self.local_calls_due > 0, "local call {id} belongs to the next iteration");
         self.local_calls_due -= 1;
         assert_eq!(self.local_calls.pop_front(), Some(id), "of the local calls");
     }
@@ -293,7 +296,7 @@ impl Expected {
         assert_eq!(self.local_calls_due, 0, "local calls that have not run");
     }
 
-    /// A callback panicked: what is left is for the next turn.
+    /// Handles the panic of a callback: the rest is left for the next iteration.
     pub fn break_off(&mut self) {
         self.pass.clear();
     }

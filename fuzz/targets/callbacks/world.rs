@@ -1,4 +1,4 @@
-//! What callbacks do, to the loop and to what is expected of it.
+//! The actions of callbacks, on the loop and on the model.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +15,7 @@ use rustix::io::{read, write};
 use super::super::bytes::Bytes;
 use super::expected::{Armed, Due, Expected, Id, Source};
 
-/// Far enough to be sure that it does not come.
+/// Far enough in the future never to be reached.
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
 const MOST_SOURCES: usize = 24;
@@ -24,7 +24,7 @@ const MOST_ACTIONS: usize = 400;
 type Loop = EventLoop<World>;
 type Counter = Rc<OwnedFd>;
 
-/// The payload of a panic that was meant.
+/// The payload of an intended panic.
 pub struct Planned;
 
 struct Watched {
@@ -33,7 +33,7 @@ struct Watched {
 }
 
 pub struct World {
-    /// What callbacks do. It is copied for each loop, and read by all of its callbacks.
+    /// The actions of callbacks. It is copied for each loop, and read by all of its callbacks.
     decisions: Vec<u8>,
     position: usize,
     actions_left: usize,
@@ -48,7 +48,7 @@ pub struct World {
     start: Instant,
     /// The source whose error the hook must get.
     failed: Option<Key>,
-    /// Every callback has a share.
+    /// Every callback holds a clone.
     alive: Rc<()>,
     story: Vec<String>,
 }
@@ -92,7 +92,7 @@ impl World {
         self.next_id
     }
 
-    /// Told when something goes wrong.
+    /// Records an action, for the message of a failure.
     pub fn log(&mut self, what: String) {
         self.story.push(what);
     }
@@ -146,7 +146,7 @@ pub fn prepare(event_loop: &mut Loop) {
     });
 }
 
-/// Some of what the bytes say, in a callback or between two turns.
+/// Performs the next actions that the bytes decide, in a callback or between two iterations.
 pub fn act(event_loop: &mut Loop) {
     for _ in 0..event_loop.state.below(4) {
         if event_loop.state.is_over() {
@@ -197,7 +197,7 @@ fn action(event_loop: &mut Loop) {
                 event_loop.state.log(format!("cancel {id}"));
                 let (key, due) = event_loop.state.timers.remove(&id).expect("is known");
                 let is_set = event_loop.state.expected.timers.remove(&due).is_some();
-                // One that repeats can end itself while it runs.
+                // A repeating timer can cancel itself while it runs.
                 event_loop.cancel(key).unwrap_or_else(|error| panic!("{due:?}, {is_set}: {error}"));
                 assert!(event_loop.cancel(key).is_err());
             }
@@ -379,7 +379,7 @@ fn run_local_call(event_loop: &mut Loop, id: Id) {
     panic_perhaps(event_loop, id);
 }
 
-/// The last thing a callback does; what panics is not called again.
+/// The last action of a callback; one that panics is not called again.
 fn panic_perhaps(event_loop: &mut Loop, id: Id) {
     if event_loop.state.below(16) == 5 {
         event_loop.state.log(format!("  {id} panics"));
@@ -388,10 +388,10 @@ fn panic_perhaps(event_loop: &mut Loop, id: Id) {
     }
 }
 
-/// What the loop itself says of what it has.
+/// Compares the loop's own counts with the model.
 pub fn compare(event_loop: &mut Loop) {
     let state = &event_loop.state;
-    assert!(state.failed.is_none(), "the hook was not told of an error");
+    assert!(state.failed.is_none(), "the hook was not called for an error");
     assert_eq!(event_loop.len(), state.expected.sources.len());
     assert_eq!(event_loop.len(), state.sources.len());
     assert!(state.sources.values().all(|source| event_loop.contains(source.key)));

@@ -1,4 +1,5 @@
-//! The files that the targets take in. They name each other by paths from the root of their crate.
+//! The files that the targets include. They refer to each other by paths from the root of their
+//! crate.
 
 #[path = "../../../examples/common"]
 pub mod common {
