@@ -92,7 +92,7 @@ impl World {
         self.next_id
     }
 
-    /// Records an action, for the message of a failure.
+    /// Records an action; printed if the target fails.
     pub fn log(&mut self, what: String) {
         self.story.push(what);
     }
