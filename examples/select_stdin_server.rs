@@ -6,7 +6,7 @@
 //! `select` of this crate serves as many clients as the system has descriptors, on Linux, macOS and
 //! the BSDs.
 //!
-//! What stops the server is a line, not the end of the input: started with `</dev/null` or with
+//! A line stops the server, and the end of the input does not: started with `</dev/null` or with
 //! standard input closed it serves until Ctrl-C, and so it does after Ctrl-D. Text before the end
 //! counts as a line, as it does for `readline`.
 //!

@@ -119,7 +119,7 @@ fn the_error_of_a_broken_listener_is_returned(backend: Backend) {
     assert_eq!(selector[key].interest(), R);
 }
 
-/// Brings a listener to its rest: a client waits, and no descriptor is left for it.
+/// Puts a listener into its pause: a client waits, and no descriptor is free for it.
 #[cfg(unix)]
 fn rest(
     selector: &mut Selector<TcpListener>,
@@ -177,7 +177,7 @@ fn a_listener_paused_during_a_rest_stays_paused(backend: Backend) {
         acceptor.pause(selector, key).unwrap();
     });
     let mut events = Events::with_capacity(8);
-    // The first wait lasts as long as the rest would, the second would resume the listener.
+    // The first wait lasts as long as the pause would; the second would resume the listener.
     for _ in 0..2 {
         assert_eq!(acceptor.select(&mut selector, &mut events, REST).unwrap(), 0);
     }

@@ -108,7 +108,7 @@ fn neither_they_nor_the_others_starve(backend: Backend) {
     }
 }
 
-/// As `program < file` has it: the number is 0.
+/// As with `program < file`: the descriptor is 0.
 fn a_redirected_standard_input(backend: Backend) {
     let before = rustix::io::dup(rustix::stdio::stdin()).unwrap();
     rustix::stdio::dup2_stdin(&files()[0]).unwrap();

@@ -1,5 +1,5 @@
-//! Descriptors that unsafe code closes or replaces while they are registered: nothing fails, nothing
-//! spins, and no stranger is touched.
+//! Descriptors that unsafe code closes or replaces while they are registered: nothing fails,
+//! nothing spins, and no unregistered file is affected.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Write};
@@ -57,7 +57,7 @@ fn a_descriptor_that_is_not_open_is_refused(backend: Backend) {
     }
 }
 
-/// Says another number each time it is asked.
+/// Returns another descriptor at each call of `as_fd`.
 struct Fickle {
     streams: [TcpStream; 2],
     asked: Cell<usize>,
@@ -89,7 +89,7 @@ fn an_answer_that_changes_is_asked_for_once(backend: Backend) {
     assert_eq!(fickle.asked.get(), 1);
 }
 
-/// Only these may come, once.
+/// Only these events may be reported, once.
 fn told_once_at_most<S, D>(selector: &mut Selector<S, D>, key: polyselect::Key) {
     let events = select(selector, A_WHILE);
     assert!(events.len() <= 1, "{events:?}");
@@ -108,7 +108,7 @@ fn closed_it_is_told_once_at_most(backend: Backend) {
         let other = selector.register(unclosed(other), R, ()).unwrap();
         close_behind_the_back(&*selector[key].source().0);
         told_once_at_most(&mut selector, key);
-        // The others are none the worse for it.
+        // The other registrations are not affected.
         other_peer.write_all(b"!").unwrap();
         assert_eq!(expect_one(&mut selector, other), Ready::READABLE);
         let (mut other, ()) = selector.unregister(other).unwrap().into_parts();
@@ -149,7 +149,7 @@ fn closed_the_same_watch_is_tried_again(backend: Backend) {
             selector.set_watch(key, watch).unwrap();
             assert_eq!(expect_one(&mut selector, key), Ready::INVALID);
         }
-        // A file that takes the number is watched from then on.
+        // A file that reuses the descriptor is watched from then on.
         let fresh = rustix::io::fcntl_dupfd_cloexec(&fresh, number).unwrap();
         assert_eq!(fresh.as_raw_fd(), number);
         selector.set_watch(key, watch).unwrap();
@@ -166,11 +166,11 @@ fn closed_without_a_change_it_stays_silent_after_rebuild(backend: Backend) {
     let key = selector.register(unclosed(left), R, ()).unwrap();
     close_behind_the_back(&*selector[key].source().0);
     let was_reported = !select(&mut selector, A_WHILE).is_empty();
-    // The new kernel object must not take the number that was closed.
+    // The new kernel object must not reuse the closed descriptor.
     drop(lower_numbers);
     selector.rebuild().unwrap();
     if !was_reported {
-        // The kernel's set has lost it without a word, and the new one refuses it.
+        // The kernel's set has lost it silently, and the new one rejects it.
         assert_eq!(expect_one(&mut selector, key), Ready::INVALID);
     }
     expect_silence(&mut selector);
@@ -189,7 +189,7 @@ fn closed_it_can_be_unregistered(backend: Backend) {
     expect_silence(&mut selector);
 }
 
-/// The kernel may go on to report it, but not to somebody else.
+/// The kernel may go on to report it, but never under another key.
 fn closed_while_a_duplicate_lives_on(backend: Backend) {
     let (left, mut right) = pair();
     let twin = left.try_clone().unwrap();
@@ -224,14 +224,14 @@ fn closed_while_a_duplicate_lives_on_and_unregistered(backend: Backend) {
     drop(ManuallyDrop::into_inner(other.0));
 }
 
-/// The old registration is gone, the new one has its number, slot and nothing of its events.
+/// The old registration is gone; the new one has its descriptor and slot, but none of its events.
 fn a_number_reused_and_registered_again(backend: Backend) {
     let (left, _right) = pair();
     let mut selector: Selector<Unclosed> = open(backend);
     let key = selector.register(unclosed(left), R, ()).unwrap();
     look(&mut selector);
     let (fresh, mut fresh_peer) = replace_behind_the_back(&selector[key].source().0);
-    // While the old one is registered the number is taken.
+    // While the old one is registered, its descriptor is in use.
     let error = selector.register(unclosed(fresh), R, ()).unwrap_err();
     assert_eq!(error.error().kind(), ErrorKind::AlreadyExists);
     let (_, fresh, ()) = error.into_parts();
@@ -244,7 +244,7 @@ fn a_number_reused_and_registered_again(backend: Backend) {
     drop(ManuallyDrop::into_inner(fresh.0));
 }
 
-/// Closes a registered source, and opens a new connection whose one end has its number.
+/// Closes a registered source, and opens a new connection, one end of which has its descriptor.
 fn replace_behind_the_back(source: &TcpStream) -> (TcpStream, TcpStream) {
     let (left, right) = pair();
     let number = close_behind_the_back(source);
@@ -260,7 +260,7 @@ fn a_number_reused_with_a_change_pending(backend: Backend) {
     look(&mut selector);
     selector.modify(key, R | W).unwrap();
     let (fresh, mut fresh_peer) = replace_behind_the_back(&selector[key].source().0);
-    // What becomes of the change differs from system to system; the key is the only one to hear.
+    // The effect of the change differs between systems; only this key may be reported.
     for event in select(&mut selector, A_WHILE) {
         assert_eq!(event.key, key);
     }
@@ -273,7 +273,7 @@ fn a_number_reused_with_a_change_pending(backend: Backend) {
     drop(ManuallyDrop::into_inner(fresh.0));
 }
 
-/// The same file under the same number again: the kernel may think it has never gone.
+/// The same file under the same descriptor again: to the kernel it may never have been closed.
 fn a_duplicate_that_comes_back_to_its_number(backend: Backend) {
     let (left, mut right) = pair();
     let twin = left.try_clone().unwrap();

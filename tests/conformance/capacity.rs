@@ -1,4 +1,4 @@
-//! More is ready than the capacity: the rest comes with the next waits, and no source starves.
+//! More ready sources than the capacity: the rest is reported by the next waits, and none starves.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -51,7 +51,7 @@ fn none_starves_in_a_small_batch(backend: Backend) {
         let mut seen = BTreeMap::new();
         for _ in 0..10 * 20 / capacity {
             let count = selector.select(&mut events, SURELY).unwrap();
-            // A backend that has looked at all of them reports all of them.
+            // A backend that has checked all of them reports all of them.
             assert!(count >= capacity, "{count} of {capacity}");
             for event in &events {
                 *seen.entry(*selector[event.key].data()).or_insert(0) += 1;
@@ -114,7 +114,7 @@ fn edges_in_a_small_batch_all_come(backend: Backend) {
     }
 }
 
-/// A buffer that stays as large as in the first wait would take more than the second can deliver.
+/// A buffer that stayed as large as in the first wait could take more than the second delivers.
 fn edges_after_a_large_batch_come_in_small_ones(backend: Backend) {
     let mut selector: Selector<TcpStream, u8> = open(backend);
     selector.select(&mut Events::with_capacity(64), std::time::Duration::ZERO).unwrap();
@@ -178,7 +178,7 @@ fn a_wake_does_not_double_an_event(backend: Backend) {
     }
 }
 
-/// More ready at once than any queue in between is likely to hold.
+/// More ready at once than any internal queue is likely to hold.
 fn two_full_waves(backend: Backend) {
     #[cfg(unix)]
     let most = (process::raise_descriptor_limit() as usize - 64).min(18_000);
@@ -187,7 +187,7 @@ fn two_full_waves(backend: Backend) {
 
     let mut selector = open(backend);
     for number in (0..most).step_by(2) {
-        // Without ports, of which there are not many more than that for all programs together.
+        // Without ports, because all programs together have few more than this number.
         #[cfg(unix)]
         let (left, right) = std::os::unix::net::UnixStream::pair().unwrap();
         #[cfg(not(unix))]
@@ -209,7 +209,7 @@ fn two_full_waves(backend: Backend) {
             assert!(selector.select(&mut events, SURELY).unwrap() > 0, "{left} are missing");
             for event in &events {
                 let number = *selector[event.key].data();
-                // Once read it is not ready again.
+                // A source that was read is not ready any more.
                 assert_eq!(drain(selector[event.key].source()), 1);
                 assert!(!std::mem::replace(&mut seen[number], true));
                 left -= 1;

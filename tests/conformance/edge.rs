@@ -1,5 +1,5 @@
-//! Edge-triggered delivery: told when readiness changes. Spurious edges are allowed, so these cases
-//! say only what must come, and that it does not come for ever.
+//! Edge-triggered delivery: changes of readiness are reported. Spurious edges are allowed, so these
+//! cases only check that each due event is reported, and that events do not repeat for ever.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     case!(an_end_of_stream_is_an_edge needs edge),
 ];
 
-/// Takes the events that are there, and fails if they do not end.
+/// Collects the pending events, and fails if they do not end.
 fn settle<S, D>(selector: &mut polyselect::Selector<S, D>) {
     for _ in 0..10 {
         if select(selector, A_WHILE).is_empty() {
@@ -56,7 +56,7 @@ fn modify_reports_what_is_ready_again(backend: Backend) {
         wait_until(&mut selector, key, Ready::from(interest));
         settle(&mut selector);
     }
-    // There and back before the next wait reports it again as well.
+    // Not readable and readable again before the next wait is reported as well.
     selector.modify(key, W).unwrap();
     selector.modify(key, R).unwrap();
     wait_until(&mut selector, key, Ready::READABLE);

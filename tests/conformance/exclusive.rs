@@ -1,4 +1,4 @@
-//! Exclusive delivery, where the kernel has it.
+//! Exclusive delivery, where the kernel supports it.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Wakes in a forked child: they stay in the child, and the parent goes on sleeping.
+//! Wakes in a forked child: they stay in the child, and do not wake the parent.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -40,10 +40,10 @@ pub const CASES: &[Case] = &[
     case!(a_task_woken_on_a_thread_of_a_child_before_its_rebuild_is_polled_after_it),
 ];
 
-/// How long the parent is watched while it has nothing to do.
+/// How long the idle parent is watched.
 const IDLE: Duration = Duration::from_millis(300);
 
-/// How often an idle wait may return before its time is up.
+/// How often an idle wait may return before its timeout.
 const MOST_EXTRA_RETURNS: u64 = 2;
 
 /// Fails if an idle selector returns too often, or returns an event.

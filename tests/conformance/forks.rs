@@ -1,4 +1,4 @@
-//! Forks: parent and child leave each other's events alone.
+//! Forks: parent and child do not affect each other's events.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -69,7 +69,7 @@ fn a_child_that_rebuilds_and_a_parent_that_goes_on(backend: Backend) {
     fork(|| {
         selector.rebuild().unwrap();
         check(&mut selector, key, &peer);
-        // Would remove the parent's registration if the two had not been parted.
+        // Would remove the parent's registration if both still shared the kernel object.
         drop(selector.unregister(key).unwrap());
     })
     .join();
@@ -106,11 +106,11 @@ fn wakers_belong_to_who_they_were_cloned_for(backend: Backend) {
         waker.wake().unwrap();
         let (_, waited) = processor_time(|| assert!(select(&mut selector, SURELY).is_empty()));
         assert!(waited < SURELY, "the child's own wake was lost");
-        // The last one is not taken by the child: it must not reach the parent.
+        // The child does not read the last one, which must not reach the parent.
         waker.wake().unwrap();
     })
     .join();
-    // Neither woken by the child, nor deaf.
+    // The parent is not woken by the child, and still gets its own wakes.
     let (_, waited) = processor_time(|| expect_silence(&mut selector));
     assert!(waited >= A_WHILE, "woken by the child");
     waker.wake().unwrap();
@@ -144,7 +144,7 @@ fn the_parent_drops_while_the_child_lives(backend: Backend) {
     let mut kept = Some(selector);
     let (mut go, ready) = std::io::pipe().map(|(reader, writer)| (writer, reader)).unwrap();
     let child = fork(|| {
-        // Goes on when the parent has dropped its own.
+        // Works on after the parent has dropped its own.
         std::io::Read::read_exact(&mut &ready, &mut [0]).unwrap();
         let mut selector = kept.take().unwrap();
         selector.rebuild().unwrap();

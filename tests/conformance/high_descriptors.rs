@@ -1,4 +1,4 @@
-//! Descriptors with high numbers, on `select` above all.
+//! High descriptors, which matter to `select` above all.
 
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -12,7 +12,7 @@ use crate::support::*;
 
 pub const CASES: &[Case] = &[case!(around_and_above_1024), case!(one_that_is_not_open_among_many)];
 
-/// A duplicate of a stream with this number or a higher one.
+/// Duplicates a stream to this descriptor or a higher one.
 fn at(stream: &std::net::TcpStream, number: RawFd) -> OwnedFd {
     rustix::io::fcntl_dupfd_cloexec(stream, number).unwrap()
 }
@@ -63,7 +63,7 @@ fn one_that_is_not_open_among_many(backend: Backend) {
     expect_silence(&mut selector);
     right.write_all(b"!").unwrap();
     wait_for_data(&left);
-    // On epoll the duplicates keep the entry of the closed number alive.
+    // On epoll the duplicates keep the entry of the closed descriptor alive.
     assert!(expect_events(&mut selector).len() >= 199);
     drop(selector);
     for (number, source) in sources.into_iter().enumerate() {

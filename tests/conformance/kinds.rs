@@ -1,5 +1,5 @@
-//! Every kind of descriptor in every state, compared with what `poll` says of it: guaranteed flags
-//! are equal, detail is a subset of the truth.
+//! Every kind of descriptor in every state, compared with `poll`: guaranteed flags are equal,
+//! detail is a subset of the truth.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Write, pipe};
@@ -20,7 +20,7 @@ use crate::support::*;
 
 pub const CASES: &[Case] = &[case!(mean_what_poll_means)];
 
-/// A descriptor in some state, and what has to live for it to stay in it.
+/// A descriptor in some state, and the files that keep it in that state.
 struct Subject {
     name: &'static str,
     descriptor: OwnedFd,
@@ -38,12 +38,12 @@ impl Subject {
     }
 }
 
-/// `poll` of Linux reports these in its own way: a BSD is silent about a socket without a connection, and has no
-/// regular file that is not always ready.
+/// Linux's own results of `poll`: a BSD reports nothing for a socket without a connection, and its
+/// regular files are always ready.
 const ONLY_LINUX: [&str; 4] =
     ["TCP, unconnected", "TCP, bound", "unix stream, unconnected", "/proc/self/mounts"];
 
-/// Whether a backend watches regular files as a BSD does: as the simulated macOS, `poll` does, too.
+/// Whether a backend watches regular files as a BSD does: on the simulated macOS, `poll` does too.
 fn is_of_bsd(backend: Backend) -> bool {
     let is_macos = || std::env::var("POLYSELECT_KQUEUE_PROFILE").is_ok_and(|it| it == "macos");
     backend == Backend::Kqueue || backend == Backend::Poll && cfg!(kqueue_sim) && is_macos()
@@ -78,7 +78,8 @@ fn compare(backend: Backend, subject: &Subject, interest: Interest) {
         let what = format!("{name}, {interest:?}, round {round}: {found:?}, poll says {truth:?}");
         let mut expected = truth & guaranteed;
         if backend == Backend::Select && truth.contains(Ready::WRITE_CLOSED) && interest == W {
-            // It cannot see a hang-up there, unless the kernel calls the descriptor writable, too.
+            // It cannot see a hang-up there unless the kernel reports the descriptor as writable,
+            // too.
             expected = found & guaranteed;
         }
         assert_eq!(found & guaranteed, expected, "{what}");
@@ -86,7 +87,7 @@ fn compare(backend: Backend, subject: &Subject, interest: Interest) {
     }
 }
 
-/// What `poll` says now, in our terms; nothing for an empty interest.
+/// The result of `poll`, as readiness; empty for an empty interest.
 fn truth(descriptor: BorrowedFd<'_>, interest: Interest) -> Ready {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN | PollFlags::RDHUP, interest.contains(R));
@@ -292,7 +293,7 @@ fn terminals(subjects: &mut Vec<Subject>) {
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
         let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-        // The session must not get it as its terminal.
+        // Otherwise it would become the session's controlling terminal.
         let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
         let terminal = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
         (controller, terminal)

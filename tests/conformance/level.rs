@@ -45,7 +45,7 @@ fn lasts_until_drained(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
 }
 
-/// A mechanism that queues what it saw would report the past.
+/// A backend that queued its events would report the past.
 fn is_true_at_the_end_of_the_wait(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
@@ -70,7 +70,7 @@ fn a_blocking_listener_is_ready_only_for_a_connection(backend: Backend) {
         assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
         selector[key].source().accept().unwrap();
     }
-    // Were there an event now, a blocking `accept` would hang.
+    // If an event were pending, a blocking `accept` would hang.
     expect_silence(&mut selector);
     let _client = TcpStream::connect(address).unwrap();
     expect_one(&mut selector, key);
@@ -139,7 +139,7 @@ fn a_reset_makes_what_was_asked_for_ready(backend: Backend) {
         let others = (Ready::READABLE | Ready::WRITABLE | Ready::PRIORITY) - asked;
         let ready = expect_one(&mut selector, key);
         assert!(!ready.intersects(others), "{ready:?} for {interest:?}");
-        // Windows tells the error to those who read, and to nobody else.
+        // Windows reports the error to reads only.
         let error = selector[key].source().take_error().unwrap();
         let kind = error.map(|error| error.kind());
         assert!(cfg!(windows) || kind == Some(ErrorKind::ConnectionReset), "{kind:?}");
@@ -205,7 +205,7 @@ fn what_comes_during_the_wait_ends_it(backend: Backend) {
     }
 }
 
-/// A kernel may report the end to the filter for priority data.
+/// A kernel may report the end of the stream to the filter for priority data.
 fn an_ended_stream_has_no_priority_data(backend: Backend) {
     let (left, right) = pair();
     let mut selector = open(backend);
@@ -264,7 +264,7 @@ fn a_hang_up_makes_a_full_stream_writable(backend: Backend) {
         expect_silence(&mut selector);
         right.shutdown(Shutdown::Both).unwrap();
         if backend == Backend::Select && interest == W {
-            expect_silence(&mut selector); // Its documentation says so.
+            expect_silence(&mut selector); // Documented behaviour.
             continue;
         }
         assert!(expect_one(&mut selector, key).contains(Ready::from(interest)));

@@ -1,4 +1,4 @@
-//! Finding and walking registrations.
+//! Looking up and iterating over registrations.
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -85,7 +85,7 @@ fn retain_keeps_what_it_is_told_to(backend: Backend) {
     kept.sort_unstable();
     assert_eq!((asked, kept), (10, vec![0, 3, 6, 9]));
     for (number, peer) in peers.iter_mut().enumerate() {
-        // Those that were not kept are closed.
+        // The sources that were not kept are closed.
         let alive = peer.write_all(b"!").is_ok();
         assert!(alive || number % 3 != 0);
     }

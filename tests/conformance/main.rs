@@ -1,8 +1,8 @@
-//! One suite, run once for each mechanism: what a selector means is the same on all of them.
+//! One suite, run once per backend: a selector behaves the same on all of them.
 //!
 //! Each case runs in a process of its own, so that it may fork, raise signals and limits and count
-//! descriptors, and so that it ends: a watchdog sees to that. A mechanism that lacks what a case
-//! needs skips it, with the reason. The name of a case says on which mechanism it ran:
+//! descriptors; a watchdog ends one that hangs. A backend that lacks a capability of a case skips
+//! it, with the reason. The name of a case starts with its backend:
 //!
 //! ```text
 //! cargo test --test conformance

@@ -101,7 +101,7 @@ fn unread_data_stay_shown(backend: Backend) {
     let mut inner = open(backend);
     let key = inner.register(left, R, ()).unwrap();
     right.write_all(b"three").unwrap();
-    // Also those that the selector has reported before the descriptor was asked for.
+    // Also events that the selector reported before the descriptor was requested.
     assert_eq!(expect_one(&mut inner, key), Ready::READABLE);
     let mut outers = outers(&mut inner);
     for _ in 0..3 {
@@ -293,7 +293,7 @@ fn nesting_too_deeply_returns_an_error(backend: Backend) {
         let Ok(inner) = chain[depth].descriptor() else { return };
         let mut outer = open(backend);
         if let Err(error) = outer.register(inner, R, ()) {
-            // The source is returned, and the rest works.
+            // The source is returned, and the selector still works.
             drop(error.into_parts().1);
             assert!(depth > 0 && outer.is_empty());
             assert_eq!(chain[depth].select(&mut Events::with_capacity(8), SURELY).unwrap(), 1);
@@ -301,14 +301,14 @@ fn nesting_too_deeply_returns_an_error(backend: Backend) {
         }
         chain.push(outer);
     }
-    // If it is not refused, it works.
+    // If it is not rejected, it works.
     let outermost = chain.last_mut().unwrap();
     assert_eq!(outermost.select(&mut Events::with_capacity(8), SURELY).unwrap(), 1);
 }
 
 fn a_selector_cannot_be_registered_with_itself(backend: Backend) {
     if !cfg!(target_os = "linux") {
-        return; // A kqueue that watches itself is not refused everywhere.
+        return; // Some systems accept a kqueue that watches itself.
     }
     let mut selector: Selector<OwnedFd> = open(backend);
     let descriptor = selector.descriptor().unwrap();

@@ -1,4 +1,4 @@
-//! One-shot delivery: told once, then silent until armed again.
+//! One-shot delivery: reported once, then disarmed until re-armed.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -68,8 +68,8 @@ fn an_unfired_one_waits(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
 }
 
-/// Half-closed and full: nothing of what was asked for is ready, though the kernel has something to
-/// say about the socket all the time.
+/// Half-closed and full: nothing in the interest is ready, although the kernel reports the socket
+/// all the time.
 fn a_full_half_closed_socket_does_not_spin(backend: Backend) {
     let (left, right) = pair();
     let mut selector = open(backend);

@@ -1,4 +1,4 @@
-//! Pipes and files where kernels differ most: other ends that go, and ends of files.
+//! Pipes and files where kernels differ most: closed peers, and ends of files.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Seek, SeekFrom, Write, pipe};
@@ -38,7 +38,8 @@ fn nonblocking() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Registers without an interest in reading, on `select` with it: that does not see every hang-up otherwise.
+/// Registers without interest in reading; on `select` with it, which does not see every hang-up
+/// otherwise.
 fn write_interest(backend: Backend) -> Interest {
     if backend == Backend::Select { R | W } else { W }
 }
@@ -71,7 +72,7 @@ fn a_pipe_whose_reader_goes_becomes_writable(backend: Backend) {
     }
 }
 
-/// A registered pipe that is full, and its other end.
+/// A registered full pipe, and its reading end.
 fn full(
     selector: &mut Selector<PipeWriter>,
     watch: impl Into<polyselect::Watch>,
@@ -189,7 +190,7 @@ fn a_file_is_readable_at_its_end(backend: Backend) {
 }
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-/// A controller, and the terminal of it with a line to read.
+/// A controller, and its terminal with a line to read.
 fn terminal() -> (OwnedFd, OwnedFd) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -197,7 +198,7 @@ fn terminal() -> (OwnedFd, OwnedFd) {
     grantpt(&controller).unwrap();
     unlockpt(&controller).unwrap();
     let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-    // The session must not get it as its terminal.
+    // Otherwise it would become the session's controlling terminal.
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
     let terminal = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
     rustix::io::write(&controller, b"line\n").unwrap();
@@ -205,7 +206,7 @@ fn terminal() -> (OwnedFd, OwnedFd) {
 }
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-/// macOS has no filter for it, so that it is watched by level there.
+/// macOS has no filter for it, so it is watched level-triggered there.
 fn a_terminal_takes_an_edge(backend: Backend) {
     let (_controller, terminal) = terminal();
     let mut selector = open(backend);
@@ -218,7 +219,7 @@ fn a_terminal_takes_an_edge(backend: Backend) {
 }
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-/// On macOS the queue does not have it.
+/// On macOS the kqueue does not contain it.
 fn a_terminal_without_input_does_not_wake_an_outer_loop(backend: Backend) {
     let (_controller, terminal) = terminal();
     rustix::io::read(&terminal, &mut [0; 8]).unwrap();

@@ -1,4 +1,4 @@
-//! Registering, changing and ending registrations, and what is refused.
+//! Registering, changing and ending registrations, and rejected operations.
 
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -48,7 +48,7 @@ fn a_key_that_is_gone_is_not_found(backend: Backend) {
     let mut selector = open(backend);
     let old = selector.register(left, R, 1).unwrap();
     let (left, _) = selector.unregister(old).unwrap().into_parts();
-    // The slot is taken again, and the number of the descriptor is the same.
+    // The slot is reused, and the descriptor is the same.
     let new = selector.register(left, W, 2).unwrap();
     assert_ne!(old, new);
     let not_found = io::ErrorKind::NotFound;
@@ -114,7 +114,7 @@ fn what_cancels_out_changes_nothing(backend: Backend) {
     expect_silence(&mut selector);
     right.write_all(b"!").unwrap();
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
-    // A change whose registration is gone by the next wait, its slot with another one.
+    // A change whose registration is gone by the next wait, with another one in its slot.
     selector.modify(key, W).unwrap();
     drop(selector.unregister(key).unwrap());
     let (other, _peer) = pair();
@@ -182,7 +182,7 @@ fn an_empty_interest_is_silent_until_modified(backend: Backend) {
     }
 }
 
-/// A wait that went round and round would use up its whole time.
+/// A wait that spun would use processor time for all of its duration.
 fn a_paused_connection_costs_no_processor_time(backend: Backend) {
     let mut selector = open(backend);
     let (left, right) = pair();
@@ -269,7 +269,7 @@ fn many_registrations_keep_their_data(backend: Backend) {
     assert_eq!(selector.len(), 50);
 }
 
-/// Such numbers stand for the working directory in some system calls.
+/// Such a number means the working directory in some system calls.
 #[cfg(unix)]
 fn a_negative_descriptor_is_invalid_input(backend: Backend) {
     let mut selector = open(backend);
@@ -307,7 +307,7 @@ fn set_watch_changes_interest_and_mode(backend: Backend) {
         let comes_again = !watch.is_edge() && !watch.is_oneshot();
         assert_eq!(!look(&mut selector).is_empty(), comes_again, "{watch:?}");
     }
-    // A change that is taken back before the wait is no change.
+    // Two changes before the wait that cancel each other have no effect.
     selector.set_watch(key, W).unwrap();
     selector.set_watch(key, R).unwrap();
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE);

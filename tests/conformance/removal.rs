@@ -1,4 +1,4 @@
-//! Unregistering takes effect at once, and really lets the file go.
+//! Unregistering takes effect at once, and releases the file.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -23,7 +23,7 @@ pub const CASES: &[Case] = &[
     case!(dropping_the_selector_drops_the_sources),
 ];
 
-/// The peer reads the end of the stream without anybody waiting in the selector.
+/// The peer reads the end of the stream without a wait of the selector.
 fn expect_end(mut peer: &TcpStream) {
     peer.set_nonblocking(false).unwrap();
     peer.set_read_timeout(Some(SURELY)).unwrap();
@@ -32,7 +32,7 @@ fn expect_end(mut peer: &TcpStream) {
         match peer.read(&mut rest) {
             Ok(0) => return,
             Ok(_) => {}
-            // What was left unread makes it a reset.
+            // Unread data makes it a reset.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
             Err(error) => panic!("no end of stream: {error}"),
         }
@@ -113,7 +113,7 @@ fn a_listener_lets_its_port_go(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
 }
 
-/// As many connections with data as events are wanted at once.
+/// As many connections with data as the events' capacity.
 fn ready(selector: &mut Selector<TcpStream, usize>, count: usize) -> (Events, Vec<TcpStream>) {
     let mut peers = Vec::new();
     for number in 0..count {
@@ -138,7 +138,7 @@ fn inside_a_batch_the_rest_finds_nothing(backend: Backend) {
             continue;
         }
         seen += 1;
-        // The first takes all the others with it.
+        // The first removes all the others.
         selector.retain(|key, _| key == event.key).unwrap();
     }
     assert_eq!((seen, selector.len()), (1, 1));
@@ -185,7 +185,7 @@ fn slots_are_reused_while_events_are_under_way(backend: Backend) {
         look(&mut selector);
         right.write_all(b"!").unwrap();
         drop(selector.unregister(key).unwrap());
-        // The same slot, the same number, and nothing to read.
+        // The same slot and descriptor, and nothing to read.
         let (left, right) = pair();
         let key = selector.register(left, R, round).unwrap();
         assert!(look(&mut selector).is_empty());

@@ -1,4 +1,4 @@
-//! A selector may move to another thread, and outlive the one that made it.
+//! A selector may move to another thread, and outlive the one that created it.
 
 use std::io::Write;
 use std::net::TcpStream;

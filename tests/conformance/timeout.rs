@@ -53,7 +53,7 @@ fn is_never_early(backend: Backend) {
 
 /// The machine may be busy, so the best of many tries counts.
 fn is_exact_below_a_millisecond(backend: Backend) {
-    // `poll` of these systems counts milliseconds.
+    // `poll` of these systems has a resolution of milliseconds.
     let coarse =
         cfg!(any(windows, target_vendor = "apple", target_os = "openbsd", target_os = "netbsd"));
     // The simulated NetBSD of 2016 counts ticks, as the real one does.

@@ -41,7 +41,7 @@ fn before_the_wait_it_ends_at_once(backend: Backend) {
         assert!(returned_at_once(&mut selector));
         assert!(!returned_at_once(&mut selector));
     }
-    // A look takes it as well.
+    // A poll with a zero timeout consumes it as well.
     waker.wake().unwrap();
     assert!(look(&mut selector).is_empty());
     assert!(!returned_at_once(&mut selector));

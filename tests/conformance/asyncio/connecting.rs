@@ -1,4 +1,4 @@
-//! Connections that are made, refused, and under way for long.
+//! Connections that succeed, are refused, and stay pending.
 
 use std::io::ErrorKind;
 #[cfg(target_os = "linux")]
@@ -45,7 +45,7 @@ mod under_way {
 
     use super::*;
 
-    /// A listener whose queue is full, and what fills it.
+    /// A listener with a full queue, and the connections that fill it.
     struct Full {
         listener: Socket,
         address: SocketAddr,
@@ -66,8 +66,8 @@ mod under_way {
         Full { listener, address, _clients: (0..4).map(client).collect() }
     }
 
-    /// Begins to connect. Returns a duplicate of the socket too, which has the lowest number that was
-    /// free.
+    /// Starts to connect. Returns also a duplicate of the socket, whose descriptor is the lowest
+    /// that was free.
     fn begin(
         event_loop: &mut EventLoop,
         address: SocketAddr,
@@ -88,8 +88,9 @@ mod under_way {
         let mut event_loop = open(backend, ());
         let full = full_listener();
         let (connecting, socket) = begin(&mut event_loop, full.address);
-        // Setting the buffer's size wakes everything that waits for room. io_uring can report
-        // that as an edge, although the socket is not connected; the other backends ask again.
+        // Setting the buffer's size wakes everything that waits for room. io_uring can report that
+        // as an edge, although the socket is not connected; the other backends query the state
+        // again.
         for size in [100_000, 200_000] {
             socket.set_send_buffer_size(size).unwrap();
             event_loop.turn(A_WHILE).unwrap();

@@ -1,4 +1,4 @@
-//! Coroutines: when they run, how they end, and what they may do to the loop.
+//! Tasks: when they run, how they end, and how they may use the loop.
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -74,7 +74,7 @@ fn who_is_woken_in_a_turn_runs_in_it_and_once(backend: Backend) {
         })
         .detach();
     event_loop.turn(SURELY).unwrap();
-    // Calls come before coroutines, timers before calls.
+    // Calls run before tasks, timers before calls.
     let say = |word| {
         let (order, waker) = (Rc::clone(&order), Rc::clone(&waker));
         move || {
@@ -135,7 +135,7 @@ fn a_wake_from_another_thread_ends_the_wait(backend: Backend) {
             if is_done.load(Ordering::Relaxed) {
                 return Poll::Ready(());
             }
-            // A poll that comes for no reason finds nobody who would take a second one.
+            // At a second, spurious poll the receiver is gone.
             let _ = sender.send(context.waker().clone());
             Poll::Pending
         });
@@ -197,7 +197,7 @@ fn a_handle_gives_the_result(backend: Backend) {
     assert_eq!(event_loop.block_on(second).unwrap().unwrap(), "first and second");
 }
 
-/// Says when it is dropped.
+/// Reports its own drop.
 struct Dropped(Rc<Cell<bool>>);
 
 impl Drop for Dropped {
@@ -316,7 +316,7 @@ fn coroutines_start_coroutines(backend: Backend) {
         halves.0.await.unwrap() + halves.1.await.unwrap()
     }
     fn spawn_sum(from: u64, to: u64) -> asyncio::JoinHandle<u64> {
-        // The box ends the recursion of types.
+        // The box breaks the recursion of types.
         asyncio::spawn(Box::pin(sum(from, to)) as Pin<Box<dyn Future<Output = u64>>>)
     }
 
@@ -333,13 +333,13 @@ fn the_loop_runs_until_the_last_has_ended(backend: Backend) {
     event_loop.spawn(async move { reader.read(&mut [0]).await.map(drop) }).detach();
     event_loop.call_later(A_WHILE, move |_| drop(left));
     event_loop.run().unwrap();
-    // A source that nobody waits for keeps no loop running, registered though it is.
+    // A registered source without a waiting task does not keep the loop running.
     drop(kept);
     event_loop.run().unwrap();
 }
 
 fn a_loop_that_is_dropped_drops_its_coroutines(backend: Backend) {
-    /// Starts another when it is dropped, as careless clean-up might.
+    /// Spawns another task when it is dropped, as careless clean-up might.
     struct Careless(Rc<Cell<bool>>);
 
     impl Drop for Careless {
@@ -377,7 +377,7 @@ fn a_loop_that_is_dropped_drops_its_coroutines(backend: Backend) {
     drop(event_loop);
     assert!(are_dropped.iter().all(|is_dropped| is_dropped.get()));
     assert!(waiting.is_finished());
-    // The source went with its coroutine.
+    // The source was dropped with its task.
     wait_for_data(&left);
     assert_eq!(drain(&left), 0);
 }

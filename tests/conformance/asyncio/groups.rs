@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
 
 const STEP: Duration = Duration::from_millis(2);
 
-/// Counts the values that are alive.
+/// Counts the live values.
 struct Alive(Rc<Cell<i32>>);
 
 impl Alive {
@@ -125,7 +125,7 @@ fn no_task_outlives_join(backend: Backend) {
     let result: io::Result<Vec<()>> = event_loop
         .block_on(async move {
             let mut group = TaskGroup::new();
-            // The error comes before the other tasks have been polled.
+            // The error arrives before the other tasks have been polled.
             group.spawn(async { Err(ErrorKind::InvalidData.into()) });
             spawn_sleepers(&mut group, &of_tasks);
             let result = group.join().await;
@@ -239,7 +239,7 @@ fn tasks_lists_names_places_and_what_each_waits_for(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, right) = pair();
     let (left, right) = (Async::new(left).unwrap(), Async::new(right).unwrap());
-    // Reads, because a spurious edge would end a wait for readiness.
+    // Uses reads, because a spurious edge would end a wait for readiness.
     let read = |source: Async<_>| async move { source.read(&mut [0]).await };
     let reader = event_loop.spawn_named("reader", read(left));
     let both = {

@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     case!(a_writer_learns_of_it_beside_a_reader),
 ];
 
-/// A connection that has no room to write, whose peer reads nothing.
+/// A connection whose buffer is full, and whose peer reads nothing.
 fn full() -> (Async<UnixStream>, UnixStream) {
     let (left, right) = UnixStream::pair().unwrap();
     left.set_nonblocking(true).unwrap();
@@ -26,7 +26,8 @@ fn full() -> (Async<UnixStream>, UnixStream) {
     (Async::new(left).unwrap(), right)
 }
 
-/// Lets a task write, shuts the connection down in both directions, and expects that the task ends.
+/// Lets a task wait to write, shuts the connection down in both directions, and expects the task to
+/// end.
 fn shut_down_while_it_writes(event_loop: &mut EventLoop, left: &Async<UnixStream>) {
     let writing = left.clone();
     let writer = event_loop.spawn(async move { writing.write_all(b"the rest").await });

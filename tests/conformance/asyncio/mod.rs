@@ -1,4 +1,4 @@
-//! Coroutines: the same on every mechanism as well.
+//! The `asyncio` module, on every backend.
 
 pub mod connecting;
 pub mod coroutines;
@@ -33,7 +33,8 @@ use rustix::fd::AsFd;
 
 use crate::support::{A_WHILE, disorder};
 
-/// Waits until a source without data is readable, in vain: it is registered then. A spurious edge ends such a wait.
+/// Waits until a source without data is readable, in vain, which registers it. A spurious edge ends
+/// such a wait.
 async fn wait_in_vain<S: AsFd + 'static>(source: &Async<S>) {
     let waited: Result<io::Result<()>, _> = asyncio::timeout(A_WHILE, source.readable()).await;
     match waited {
@@ -45,5 +46,5 @@ async fn wait_in_vain<S: AsFd + 'static>(source: &Async<S>) {
     }
 }
 
-/// More than the kernel takes for a peer that does not read.
+/// More than the kernel buffers for a peer that does not read.
 const MORE_THAN_FITS: usize = 30_000_000;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use polyselect::asyncio::{self, Process};
 use polyselect::{Backend, Interest, Next, nonblocking};
 use rustix::process::{Pid, test_kill_process};
-// OpenBSD has no `waitid` in rustix.
+// rustix has no `waitid` on OpenBSD.
 #[cfg(not(target_os = "openbsd"))]
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -45,7 +45,7 @@ fn pid(process: &Process) -> Pid {
     Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap()
 }
 
-/// Waits until the process is gone, also as a zombie.
+/// Waits until the process is gone, including its zombie.
 fn wait_until_reaped(pid: Pid) {
     let end = std::time::Instant::now() + SURELY;
     while test_kill_process(pid).is_ok() {
@@ -176,7 +176,7 @@ fn a_thread_waits_where_there_is_no_pidfd(backend: Backend) {
     let mut event_loop = open(backend, ());
     let mut child = Process::spawn(shell("read line; exit 5").stdin(Stdio::piped())).unwrap();
     let stdin = child.stdin.take().unwrap();
-    // A pidfd needs a descriptor; the loop has its waker by now.
+    // A pidfd needs a descriptor; the loop has its waker already.
     event_loop.block_on(asyncio::yield_now()).unwrap();
     let status = process::without_descriptors(|| {
         event_loop
@@ -203,7 +203,7 @@ fn many_processes_in_a_row_leave_nothing_behind(backend: Backend) {
         let status = event_loop.block_on(asyncio::timeout(SURELY, child.wait())).unwrap();
         assert_eq!(status.unwrap().unwrap().code(), Some(number));
     }
-    // The harness compares descriptors before and after.
+    // The harness compares the descriptors before and after.
     let any = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     assert!(any.is_err(), "a zombie is left: {any:?}");
 }

@@ -1,4 +1,4 @@
-//! How servers end, and what their connections and listeners cost each other.
+//! How servers end, and how their connections and listeners affect each other.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
@@ -46,7 +46,7 @@ fn connect(addr: SocketAddr) -> TcpStream {
     conn
 }
 
-/// Whether a connection is served, on which the other side echoes.
+/// Whether a connection works; its peer echoes.
 async fn is_echoed(conn: &Async<TcpStream>) -> bool {
     let echoed = async {
         conn.write_all(b"hello").await?;
@@ -92,7 +92,7 @@ fn a_handler_that_panics_costs_one_connection(backend: Backend) {
     }
 }
 
-/// Accepts one connection, and then does something else.
+/// Accepts one connection, and then stops accepting.
 struct Once {
     listener: TcpListener,
     has_accepted: Cell<bool>,
@@ -142,7 +142,7 @@ fn a_listener_that_ends(backend: Backend, then: fn() -> io::Error) {
             let server = keep(server, is_detached);
             let first = Async::connect(addr).await.unwrap();
             assert!(is_echoed(&first).await);
-            // The next one ends the accepting, and the listener is closed.
+            // The next connection ends the accepting, and the listener is closed.
             drop(Async::connect(addr).await);
             while TcpStream::connect(addr).is_ok() {
                 asyncio::yield_now().await;
@@ -217,7 +217,8 @@ fn the_address_is_free_when_stop_has_cut_connections_off(backend: Backend) {
         .unwrap();
 }
 
-/// A server whose connections owe their client more than fits, when their task has ended or not.
+/// A server whose connections owe their client more than fits, before or after the end of their
+/// task.
 fn owing(is_task_ended: bool) -> Server {
     let serve = asyncio::start_server(([127, 0, 0, 1], 0), move |stream| async move {
         let (_reader, mut writer) = stream.split();
@@ -229,7 +230,7 @@ fn owing(is_task_ended: bool) -> Server {
 
 async fn until_it_owes(server: &Server) -> TcpStream {
     let client = connect(server.local_addr().unwrap());
-    // The bytes that fit have come, so that the rest is queued.
+    // The bytes that fit have arrived, so the rest is queued.
     client.set_nonblocking(true).unwrap();
     while client.peek(&mut [0; 1]).is_err() {
         asyncio::yield_now().await;
@@ -239,7 +240,7 @@ async fn until_it_owes(server: &Server) -> TcpStream {
     client
 }
 
-/// Reads until the connection ends, and expects that it ends with a reset.
+/// Reads until the connection ends, and expects a reset.
 fn expect_reset(mut client: TcpStream) {
     let mut got = Vec::new();
     let error = client.read_to_end(&mut got).expect_err("this is not the end of a whole message");
@@ -349,7 +350,7 @@ fn waiting_for_a_server_of_another_loop_is_refused(backend: Backend) {
     first.block_on(asyncio::sleep(A_WHILE)).unwrap();
     let error = second.block_on(server.wait_closed()).unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    // It closes what it can, and the rest happens in the server's own loop.
+    // It closes what it can; the rest is closed in the server's own loop.
     assert_eq!(second.block_on(server.stop(Duration::ZERO)).unwrap(), 1);
     first.block_on(asyncio::timeout(SURELY, server.wait_closed())).unwrap().unwrap().unwrap();
 }

@@ -1,4 +1,4 @@
-//! Listeners and servers in coroutines.
+//! Listeners and servers in tasks.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -87,7 +87,7 @@ fn accepting_waits(backend: Backend) {
         let (conn, addr) = accepted.unwrap().unwrap().unwrap();
         let client = client.join().unwrap();
         assert_eq!(addr, client.local_addr().unwrap());
-        // It would hang if it were blocking.
+        // A blocking socket would hang here.
         let error = conn.get_ref().read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
     }
@@ -109,7 +109,7 @@ fn it_rests_when_descriptors_run_out(backend: Backend) {
         .map(drop)
         .unwrap_err();
     let second = TcpStream::connect(address).unwrap();
-    // The number of this one is the lowest that is free; from now on none is.
+    // This descriptor is the lowest that is free; from now on none is.
     let next = second.try_clone().unwrap();
     let number = rustix::fd::AsRawFd::as_raw_fd(&next) as u64;
     drop(next);

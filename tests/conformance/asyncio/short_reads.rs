@@ -1,4 +1,4 @@
-//! Reads that end early although more is there: no task waits for what has come already.
+//! Short reads with more data behind them: no task waits for data that has arrived already.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -36,7 +36,7 @@ pub const CASES: &[Case] = &[
     case!(a_pipe_reads_on_after_a_packet in virtual time),
 ];
 
-/// A reader that the loop knows, and the sockets of both ends.
+/// A registered reader, and the sockets of both ends.
 struct Conversation {
     event_loop: EventLoop,
     source: Async<TcpStream>,
@@ -54,7 +54,7 @@ impl Conversation {
         Self { event_loop, source, reader, peer }
     }
 
-    /// Reads a line that must come, after some iterations in which everything arrives.
+    /// Reads a line that must arrive, after some iterations in which all of it does.
     #[track_caller]
     fn expect_line(&mut self, expected: &[u8]) {
         let read = asyncio::timeout(SURELY, async {
@@ -90,7 +90,7 @@ fn tcp_reads_on_after_several_urgent_bytes(backend: Backend) {
     conversation.write(b"two ");
     conversation.write_urgent(b'!');
     conversation.write(b"three\n");
-    // Of the urgent bytes the last is left out of the stream, and the others are data.
+    // Of the urgent bytes only the last is outside the stream; the others are data.
     conversation.expect_line(b"one !two three\n");
 }
 
@@ -117,7 +117,8 @@ fn tcp_reads_on_after_an_urgent_byte_that_the_program_took(backend: Backend) {
     conversation.expect_line(b"ABOR\n");
 }
 
-/// With a signal at the wrong moment Linux answers `WouldBlock` at the mark, with data behind it.
+/// If a signal arrives at a certain moment, Linux returns `WouldBlock` at the mark, although data
+/// follows.
 fn tcp_reads_on_at_the_mark_through_a_storm_of_signals(backend: Backend) {
     let mut conversation = Conversation::begin(backend);
     let storm = Storm::every(Duration::ZERO);
@@ -125,7 +126,7 @@ fn tcp_reads_on_at_the_mark_through_a_storm_of_signals(backend: Backend) {
         conversation.write(b"AB");
         conversation.write_urgent(b'!');
         conversation.write(b"OR\n");
-        // No edge is left that could wake the task once more.
+        // No further edge would wake the task.
         conversation.event_loop.turn(A_WHILE).unwrap();
         let line = asyncio::timeout(SURELY, conversation.reader.read_line());
         let line = conversation.event_loop.block_on(line).unwrap().expect("the line has come");
@@ -152,7 +153,7 @@ fn tcp_reads_to_the_end_when_data_and_end_come_at_once(backend: Backend) {
     conversation.expect_line(b"");
 }
 
-/// So that a read costs one system call: the next wait does not begin with another read.
+/// A read costs one system call: the next wait does not begin with another read.
 fn tcp_knows_after_a_short_read_that_it_is_empty(backend: Backend) {
     let mut conversation = Conversation::begin(backend);
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Sources for coroutines: nobody waits for what is there, and nobody is told what is not.
+//! Sources for tasks: no task waits for data that is there, and none is woken for data that is not.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -48,7 +48,7 @@ fn asynchronous_pair() -> (Async<TcpStream>, TcpStream) {
     (Async::new(left).unwrap(), right)
 }
 
-/// Lets a coroutine that is not ready come to its wait.
+/// Runs a task that is not ready up to its wait.
 async fn settle() {
     for _ in 0..3 {
         asyncio::yield_now().await;
@@ -116,7 +116,7 @@ fn a_reader_and_a_writer_of_one_source_are_both_woken(backend: Backend) {
     assert!(!reader.is_finished());
     (&right).write_all(b"data").unwrap();
     event_loop.block_on(reader).unwrap().unwrap();
-    // After a spurious edge it may find the little room that is not reported.
+    // After a spurious edge it may find a little room that is not reported.
     assert!(!writer.is_finished() || disorder::is_asked_for());
     let draining = thread::spawn(move || {
         right.set_nonblocking(false).unwrap();
@@ -190,7 +190,7 @@ fn data_and_end_at_once_are_both_seen(backend: Backend) {
         }
         right.write_all(b"goodbye").unwrap();
         right.shutdown(Shutdown::Write).unwrap();
-        // Over loopback both have arrived by now, and are one piece of news.
+        // Over loopback both have arrived by now, and are one event.
         let read = asyncio::timeout(SURELY, reader);
         assert_eq!(event_loop.block_on(read).unwrap().unwrap().unwrap(), b"goodbye");
     }
@@ -207,7 +207,7 @@ fn a_reset_ends_reading_and_writing(backend: Backend) {
     reset(right);
     let ended = async { (reader.await.unwrap(), writer.await.unwrap()) };
     let (read, written) = event_loop.block_on(asyncio::timeout(SURELY, ended)).unwrap().unwrap();
-    // Who comes first gets the reason, and the other the end.
+    // The first waiter gets the error, the other the end of the stream.
     assert!(read.is_err() || written.is_err(), "{read:?} {written:?}");
     assert!(!matches!(read, Ok(1..)) && written.is_err());
 }
@@ -225,7 +225,7 @@ fn a_source_that_is_always_ready_starves_nobody(backend: Backend) {
     let reader = event_loop.spawn({
         let read = Rc::clone(&source);
         async move {
-            // A single byte at a time: there is always another.
+            // One byte at a time, so that there is always another.
             while left.read(&mut [0]).await.unwrap() > 0 {
                 read.set(read.get() + 1);
             }
@@ -256,13 +256,13 @@ fn pending_data_that_nobody_wants_costs_no_time(backend: Backend) {
         left.read(&mut [0; 8]).await.unwrap();
     });
     event_loop.block_on(reading).unwrap().unwrap_err();
-    right.write_all(b"more than nobody asked for").unwrap();
+    right.write_all(b"more than was requested").unwrap();
     event_loop.call_later(10 * A_WHILE, EventLoop::stop);
     let turns = event_loop.stats().turns;
     event_loop.run().unwrap();
     let turns = event_loop.stats().turns - turns;
-    // Each signal and each wake may add one; a loop that spins has thousands.
-    assert!(turns < 50, "{turns} turns");
+    // Each signal and each wake may add one; a loop that spins makes thousands.
+    assert!(turns < 50, "{turns} iterations");
 }
 
 fn dropping_ends_the_registration(backend: Backend) {
@@ -274,7 +274,7 @@ fn dropping_ends_the_registration(backend: Backend) {
     event_loop.turn(Duration::ZERO).unwrap();
     wait_for_data(&right);
     assert_eq!((&right).read(&mut [0]).unwrap(), 0);
-    // Numbers are used again at once, and nothing is left of the old ones.
+    // Descriptors are reused at once, and no state of the old ones is left.
     let (left, mut right) = asynchronous_pair();
     right.write_all(b"!").unwrap();
     let read = asyncio::timeout(SURELY, async { left.read(&mut [0; 4]).await.unwrap() });
@@ -385,7 +385,7 @@ fn a_refused_registration_is_the_error_of_the_wait(backend: Backend) {
     let left = Rc::new(left);
     let (first, second) = (Async::new(Rc::clone(&left)).unwrap(), Async::new(left).unwrap());
     event_loop.block_on(wait_in_vain(&first)).unwrap();
-    // Its number is registered already.
+    // Its descriptor is registered already.
     let result = event_loop.block_on(asyncio::timeout(SURELY, second.readable())).unwrap();
     assert_eq!(result.unwrap().unwrap_err().kind(), ErrorKind::AlreadyExists);
     drop(first);
@@ -460,7 +460,7 @@ fn a_storm_of_signals_ends_no_wait_for_readiness(backend: Backend) {
     for _ in 0..20_000 {
         right.write_all(b"!").unwrap();
         event_loop.turn(SURELY).unwrap();
-        // The loop does not see this read, so the kernel is asked before the next wait.
+        // The loop does not see this read, so it queries the kernel before the next wait.
         assert_eq!(left.get_ref().read(&mut [0]).unwrap(), 1);
         let readable =
             event_loop.block_on(futures_lite::future::poll_once(left.readable())).unwrap();

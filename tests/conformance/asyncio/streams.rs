@@ -39,7 +39,7 @@ fn streams() -> (Reader, Writer, TcpStream) {
     (reader, writer, right)
 }
 
-/// Reads all that comes, on a thread, and says how much it was.
+/// Reads everything on a thread, and returns the number of bytes.
 fn read_to_the_end(mut peer: TcpStream) -> thread::JoinHandle<usize> {
     peer.set_nonblocking(false).unwrap();
     thread::spawn(move || {
@@ -70,7 +70,7 @@ fn lines_in_pieces_and_at_the_end(backend: Backend) {
     let mut peer = Some(peer);
     let piece_by_piece = poll_fn(|context| {
         let poll = reading.as_mut().poll(context);
-        // It has read what has come, and gets the next piece, or the end.
+        // It has read what arrived, and gets the next piece or the end.
         if poll.is_pending()
             && let Some(writing) = &mut peer
         {
@@ -99,7 +99,7 @@ fn a_line_that_is_too_long_is_an_error_and_stays(backend: Backend) {
             assert_eq!(reader.read_line().await.unwrap(), b"1234567890\n");
         })
         .unwrap();
-    // Also while no end is in sight.
+    // Also before the end of the stream.
     reader.set_limit(100);
     peer.write_all(&[b'x'; 1000]).unwrap();
     let error = event_loop.block_on(async { reader.read_line().await.unwrap_err() }).unwrap();
@@ -154,7 +154,7 @@ fn drain_waits_above_the_high_water_mark_and_no_longer_than_needed(backend: Back
     let (_reader, mut writer, peer) = streams();
     event_loop
         .block_on(async {
-            // What the kernel holds counts for nothing.
+            // Bytes in the kernel's buffer do not count.
             while format!("{writer:?}").contains("queued: 0") {
                 writer.write(&[0; 65536]).unwrap();
                 writer.drain().await.unwrap();

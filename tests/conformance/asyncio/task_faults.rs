@@ -1,6 +1,6 @@
-//! Tasks whose wakers, sources, loggers and destructors misbehave: each harms itself alone.
+//! Tasks with faulty wakers, sources, loggers and destructors: each affects itself alone.
 
-// They are const; clippy does not see it on some targets.
+// They are const; clippy does not detect it on some targets.
 #![allow(clippy::missing_const_for_thread_local)]
 
 use std::cell::{Cell, RefCell};
@@ -46,12 +46,12 @@ pub const CASES: &[Case] = &[
     case!(the_error_of_a_detached_task_is_logged_once_with_its_place),
 ];
 
-/// A panic without a message on standard error.
+/// Suppresses the message of a panic on standard error.
 fn panic_quietly() -> ! {
     resume_unwind(Box::new("on purpose"));
 }
 
-/// Turns until a panic passes through.
+/// Runs iterations until a panic propagates.
 fn turn_until_it_panics(event_loop: &mut EventLoop<()>) {
     let turns = catch_unwind(AssertUnwindSafe(|| {
         loop {
@@ -81,14 +81,14 @@ async fn poll_with_a_waker_that_panics(future: impl Future) {
     pending::<()>().await;
 }
 
-/// A task that reads one byte, and what it reads it from.
+/// A task that reads one byte, and its source.
 fn reader(event_loop: &mut EventLoop<()>) -> (asyncio::JoinHandle<usize>, TcpStream) {
     let (left, right) = pair();
     let read = async move { Async::new(left).unwrap().read(&mut [0]).await.unwrap() };
     (event_loop.spawn(read), right)
 }
 
-/// The reader waits as it should: what is written now wakes it.
+/// The reader still waits as it should: the byte written now wakes it.
 #[track_caller]
 fn ends(event_loop: &mut EventLoop<()>, reader: asyncio::JoinHandle<usize>, mut peer: TcpStream) {
     peer.write_all(b"!").unwrap();
@@ -102,7 +102,7 @@ fn a_waker_that_panics_loses_no_request_of_another_task(backend: Backend) {
     let (left, _right) = pair();
     let left = Rc::new(left);
     let key = event_loop.register(Rc::clone(&left), NOTHING, |_, _, _| Ok(Next::Keep)).unwrap();
-    // It is registered already, so that waiting for it fails, and that wakes.
+    // It is registered already, so waiting for it fails, and that wakes.
     let refused = Async::new(left).unwrap();
     let failing = event_loop.spawn(poll_with_a_waker_that_panics(async move {
         refused.read_with(|_| Err::<(), _>(ErrorKind::WouldBlock.into())).await
@@ -131,14 +131,14 @@ fn a_waker_that_panics_loses_no_event_of_another_task(backend: Backend) {
     assert_eq!(event_loop.len(), 0);
 }
 
-/// A socket that misbehaves where it is asked to.
+/// A socket that fails when the case requests it.
 #[cfg(unix)]
 struct Odd {
     socket: TcpStream,
     /// Polled when this is dropped.
     other: Option<Async<TcpStream>>,
     panics_in_drop: bool,
-    /// How often `as_fd` works before it panics.
+    /// The number of times that `as_fd` works before it panics.
     answers: Cell<usize>,
 }
 
@@ -174,7 +174,7 @@ impl Drop for Odd {
 
 #[cfg(unix)]
 fn poll_once(future: impl Future) {
-    // It waits, or fails outside a task.
+    // Pending, or an error outside a task.
     let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
 }
 
@@ -193,7 +193,7 @@ fn a_source_whose_drop_panics_loses_no_request_of_another_task(backend: Backend)
     let handle = Rc::new(Cell::new(Some(odd.clone())));
     let waiting = event_loop.spawn(async move { odd.read_with(would_block).await });
     event_loop.turn(SURELY).unwrap();
-    // Both handles go in one iteration, and in the same one another task begins to wait.
+    // Both handles are dropped in one iteration, in which another task begins to wait.
     drop(waiting);
     let last = event_loop.spawn(async move { drop(handle.take()) });
     let (handle, peer) = reader(&mut event_loop);
@@ -223,7 +223,7 @@ thread_local! {
     static ON_WAKE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
-/// Does what `ON_WAKE` says, in the middle of the wake.
+/// Acts as `ON_WAKE` says, during the wake.
 struct Acts;
 
 impl Wake for Acts {
@@ -270,7 +270,7 @@ thread_local! {
     static SPAWNS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps what is logged, and spawns a task with each record while `SPAWNS` is set.
+/// Keeps the log records, and spawns a task at each while `SPAWNS` is set.
 struct Logger;
 
 impl log::Log for Logger {
@@ -305,12 +305,12 @@ fn a_logger_may_spawn(backend: Backend) {
 }
 
 thread_local! {
-    /// Successors that were created and dropped. They own nothing else, so that the last may leak.
+    /// Successors that were created and dropped. They own nothing else, so the last may leak.
     static CREATED: Cell<usize> = const { Cell::new(0) };
     static DROPPED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Spawns another of its kind when it is dropped, as often as it has left.
+/// Spawns a successor when it is dropped, as often as its count allows.
 struct Successor(usize);
 
 impl Successor {
@@ -358,7 +358,7 @@ fn a_chain_of_successors_is_dropped_with_its_loop(backend: Backend) {
 
 fn dropping_a_loop_ends_though_each_task_spawns_its_successor(backend: Backend) {
     drop_a_loop_with_successors(backend, usize::MAX);
-    // All but the last, which cannot be dropped without another one beginning.
+    // All but the last, whose drop would have to spawn another.
     assert_eq!(CREATED.get() - DROPPED.get(), 1, "after {}", DROPPED.get());
 }
 
@@ -389,7 +389,7 @@ fn a_source_that_polls_another_when_dropped_leaks_nothing_with_its_loop(backend:
         .detach();
     event_loop.turn(SURELY).unwrap();
     drop(event_loop);
-    // That no descriptor is left is checked after every case.
+    // The harness checks after every case that no descriptor is left.
 }
 
 fn a_loop_in_a_thread_local_is_dropped_cleanly(backend: Backend) {

@@ -1,4 +1,4 @@
-//! Blocking work off the loop, and names.
+//! Blocking work on threads, and name lookups.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -162,13 +162,13 @@ fn an_address_as_text_takes_no_lookup(backend: Backend) {
         let found = event_loop.block_on(asyncio::getaddrinfo(text, 7)).unwrap().unwrap();
         assert_eq!(found, [address.parse().unwrap()]);
     }
-    // Without a thread there is nothing that the loop had to wait for.
+    // Without a thread the loop has nothing to wait for.
     assert_eq!(event_loop.stats().turns, 0);
 }
 
 fn a_name_without_an_address_is_an_error(backend: Backend) {
     let mut event_loop = open(backend, ());
-    // No name ends with this (RFC 6761).
+    // The top-level domain of names that never exist (RFC 6761).
     let found = event_loop.block_on(asyncio::getaddrinfo("nowhere.invalid", 7)).unwrap();
     found.unwrap_err();
 }

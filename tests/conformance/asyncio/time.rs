@@ -1,4 +1,4 @@
-//! Time for coroutines: never early, and gone with who waits.
+//! Time for tasks: never early, and cancelled with its waiter.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -29,7 +29,7 @@ fn sleeping_is_never_too_short_and_ends_in_order(backend: Backend) {
     let start = now();
     let tasks: Vec<_> = (0..50_u64)
         .map(|step| {
-            // 17 has no factor in common with 50.
+            // 17 and 50 have no common factor.
             let place = step * 17 % 50;
             let (deadline, order) = (start + Duration::from_micros(place * 200), Rc::clone(&order));
             event_loop.spawn(async move {
@@ -71,7 +71,7 @@ fn who_no_longer_sleeps_leaves_no_timer(backend: Backend) {
     drop(sleeping);
     event_loop.turn(Duration::ZERO).unwrap();
     assert_eq!(event_loop.stats().pending_timers, 0);
-    // Given up before the loop heard of it.
+    // Dropped before the loop has seen it.
     event_loop.block_on(asyncio::timeout(SURELY, async {})).unwrap().unwrap();
     event_loop
         .block_on(async {
@@ -92,7 +92,7 @@ fn a_timeout_lets_pass_what_is_in_time(backend: Backend) {
         3
     };
     assert_eq!(event_loop.block_on(asyncio::timeout(SURELY, future)).unwrap(), Ok(3));
-    // What is ready counts, also when the time is up.
+    // A ready result wins over an elapsed deadline.
     let ready = asyncio::timeout(Duration::ZERO, async { 4 });
     assert_eq!(event_loop.block_on(ready).unwrap(), Ok(4));
 }

@@ -1,5 +1,5 @@
-//! Sources, sleeps and servers that belong to one loop and are awaited in another: refused while the
-//! first loop lives, and going on when it is gone.
+//! Sources, sleeps and servers that belong to one loop and are awaited in another: refused while
+//! the first loop lives, and working once it is gone.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Write};
@@ -94,7 +94,7 @@ fn into_inner_of_a_source_of_another_loop_is_refused(backend: Backend) {
     let (left, right) = registered_in(&mut first);
     let taken = second.block_on(asyncio::timeout(SURELY, left.into_inner())).unwrap();
     assert_eq!(taken.expect("ends").unwrap_err().kind(), ErrorKind::InvalidInput);
-    // It was the last handle, so that the first loop drops the source.
+    // It was the last handle, so the first loop drops the source.
     first.turn(Duration::ZERO).unwrap();
     wait_for_data(&right);
     assert_eq!(drain(&right), 0);
@@ -119,7 +119,7 @@ fn into_inner_ends_although_the_loop_never_registered_the_source(backend: Backen
     let left = Async::new(left).unwrap();
     let taken = async {
         {
-            // It waits, and gives up before the loop has heard of it.
+            // It waits, and is dropped before the loop has seen it.
             let mut reading = pin!(left.readable());
             assert!(poll_once(reading.as_mut()).await.is_none());
         }
@@ -146,7 +146,7 @@ fn begin_in_a_loop_that_goes<R>(backend: Backend, future: Pin<&mut impl Future<O
 }
 
 fn a_sleep_that_began_in_a_loop_that_is_gone_ends_in_the_next(backend: Backend) {
-    // Long enough that it is not over before the second loop on a busy machine.
+    // Long enough not to end before the second loop on a busy machine.
     let delay = 25 * A_WHILE;
     let start = now();
     let mut sleep = pin!(asyncio::sleep(delay));
@@ -156,7 +156,7 @@ fn a_sleep_that_began_in_a_loop_that_is_gone_ends_in_the_next(backend: Backend) 
     assert!(ended && now() - start >= delay);
 }
 
-/// Waits for a future for as long as a test waits. The limit is a thread's, not a timer's of the loop.
+/// Waits for a future up to a test's time limit, which is a thread's, not a timer's of the loop.
 async fn with_a_limit(future: impl Future<Output = ()>) -> bool {
     let limit = async {
         let start = Instant::now();

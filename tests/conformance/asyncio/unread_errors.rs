@@ -1,4 +1,4 @@
-//! Errors that a read does not take: a socket's error queue that no one reads.
+//! Errors that a read does not consume: a socket's error queue that is never read.
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
@@ -19,7 +19,7 @@ pub const CASES: &[Case] = &[
     case!(datagrams_still_arrive),
 ];
 
-/// A socket whose error queue holds what came back of a datagram that no one received.
+/// A socket whose error queue holds the ICMP error of a datagram without a receiver.
 fn with_an_unread_error(event_loop: &mut EventLoop) -> Async<UdpSocket> {
     let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
     set_option(&socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1);
@@ -29,7 +29,7 @@ fn with_an_unread_error(event_loop: &mut EventLoop) -> Async<UdpSocket> {
     let mut buffer = [0; 64];
     let receive = asyncio::timeout(SURELY, socket.recv_from(&mut buffer));
     let error = event_loop.block_on(receive).unwrap().unwrap().unwrap_err();
-    // It is the socket's pending error, and the queue keeps its entry.
+    // A read consumes the socket's pending error; the queue keeps its entry.
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     socket
 }

@@ -1,6 +1,7 @@
-//! Tasks that wait for the same, and those that give up: each waiter belongs to its future.
+//! Tasks that wait for the same event, and some that stop waiting: each waiter belongs to its
+//! future.
 
-// They are const; clippy does not see it on some targets.
+// They are const; clippy does not detect it on some targets.
 #![allow(clippy::missing_const_for_thread_local)]
 
 use std::cell::{Cell, RefCell};
@@ -44,7 +45,8 @@ impl Wake for Task {
     }
 }
 
-/// Polls a future of `make` as each of many tasks would, and gives up. Returns how many wakers are kept.
+/// Polls a future of `make` as each of many tasks would, and drops it. Returns the number of wakers
+/// kept.
 async fn give_up<F: Future>(mut make: impl FnMut() -> F) -> usize {
     let tasks: Vec<_> = (0..1000).map(|_| Arc::new(Task::default())).collect();
     for task in &tasks {
@@ -63,7 +65,7 @@ fn waiters_of_a_quiet_source_that_gave_up_leave_nothing_behind(backend: Backend)
     let left = Async::new(left).unwrap();
     let (readers, all) = event_loop
         .block_on(async {
-            // One stays, so that the others stand beside it.
+            // One waiter stays, so that the others are kept beside it.
             let mut stays = pin!(left.readable());
             assert!(poll_once(stays.as_mut()).await.is_none());
             let readers = give_up(async || left.read(&mut [0]).await).await;
@@ -133,7 +135,7 @@ thread_local! {
     static CAME: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Polls inside `wake`, as an executor may that runs a task where it is woken.
+/// Polls inside `wake`, like an executor that runs a task where it is woken.
 struct PollsAtOnce;
 
 impl Wake for PollsAtOnce {
@@ -226,6 +228,6 @@ fn a_source_that_no_task_waits_for_any_more_costs_no_iterations(backend: Backend
     let turns = event_loop.stats().turns;
     event_loop.block_on(asyncio::sleep(10 * A_WHILE)).unwrap();
     let turns = event_loop.stats().turns - turns;
-    // Each signal and each wake may add one; a loop that spins has thousands.
+    // Each signal and each wake may add one; a loop that spins makes thousands.
     assert!(turns < 50, "{turns} iterations");
 }

@@ -1,4 +1,5 @@
-//! Writers that are dropped, cancelled and aborted with bytes left: the loop sends them for a while.
+//! Writers that are dropped, cancelled and aborted with queued bytes: the loop sends them up to a
+//! time limit.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -35,7 +36,7 @@ fn owing(event_loop: &mut EventLoop, limit: Duration) -> (Writer, TcpStream) {
     (writer, right)
 }
 
-/// Runs until nothing is left, although the peer reads nothing; and then the peer gets a reset.
+/// Runs until nothing is left, although the peer reads nothing; then the peer gets a reset.
 fn run_ends_with_a_reset(event_loop: &mut EventLoop, mut peer: TcpStream) {
     event_loop.run().unwrap();
     let mut got = Vec::new();
@@ -47,7 +48,7 @@ fn run_ends_with_a_reset(event_loop: &mut EventLoop, mut peer: TcpStream) {
 fn a_dropped_writer_gives_up_when_its_time_is_up(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (writer, peer) = owing(&mut event_loop, A_WHILE);
-    // Before it is dropped, no time counts.
+    // The time limit starts at the drop.
     event_loop.block_on(asyncio::sleep(2 * A_WHILE)).unwrap();
     assert_eq!(event_loop.stats().tasks, 1);
     let start = now();

@@ -78,7 +78,7 @@ fn an_error_of_one_connection_does_not_end_the_accepting(backend: Backend) {
         })
         .unwrap();
     let _first = TcpStream::connect(address).unwrap();
-    // Some systems leave out those that have gone before they were accepted.
+    // Some systems drop connections that are reset before they are accepted.
     let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
     clients.into_iter().for_each(reset);
     let last = TcpStream::connect(address).unwrap();
@@ -110,7 +110,7 @@ trait RegisterListener {
 }
 
 impl RegisterListener for EventLoop<u32> {
-    /// Pauses with the first connection, closes with the second.
+    /// Pauses at the first connection, closes at the second.
     fn register_listener(&mut self, listener: TcpListener) -> io::Result<polyselect::Key> {
         let key = self.accept(listener, |event_loop, _, _| {
             event_loop.state += 1;
@@ -186,7 +186,7 @@ fn it_rests_when_descriptors_run_out(backend: Backend) {
     assert!(now() - start >= Duration::from_millis(100), "it has rested");
 }
 
-/// Lets the process open no more: the lowest number that is free is the limit.
+/// Stops the process from opening descriptors: the lowest free one is the limit.
 #[cfg(unix)]
 fn exhaust_descriptors(any: &TcpStream) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

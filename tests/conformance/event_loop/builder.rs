@@ -91,7 +91,7 @@ fn a_listener_rests_for_as_long_as_it_was_told(backend: Backend) {
         event_loop.turn(SURELY).unwrap();
         rests += event_loop.stats().timers - before;
     }
-    // Twenty of the usual rests are two seconds.
+    // Twenty of the default pauses are two seconds.
     assert!(now() - start >= 20 * rest);
     setrlimit(Resource::Nofile, limit).unwrap();
     while event_loop.state == 0 {
@@ -120,7 +120,7 @@ fn the_operation_budget_bounds_what_a_task_does_in_an_iteration(backend: Backend
     let operations = Rc::new(Cell::new(0));
     let count = Rc::clone(&operations);
     let task = event_loop.spawn(async move {
-        // The first budget of a source is the usual one.
+        // The first budget of a source is the default.
         for _ in 0..100 {
             socket.read_with(|_| Ok(())).await.unwrap();
             count.set(count.get() + 1);

@@ -1,4 +1,4 @@
-//! Calls: `call_soon`, and those of other threads.
+//! Calls: `call_soon`, and calls from other threads.
 
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -99,9 +99,9 @@ fn what_is_sent_before_the_loop_runs_or_after_it_stopped_is_kept(backend: Backen
     let remote = event_loop.remote().unwrap();
     remote.call(|event_loop| event_loop.state.push("before")).unwrap();
     remote.stop().unwrap();
-    remote.call(|event_loop| event_loop.state.push("in the turn that stops")).unwrap();
+    remote.call(|event_loop| event_loop.state.push("in the iteration that stops")).unwrap();
     event_loop.run().unwrap();
-    assert_eq!(event_loop.state, ["before", "in the turn that stops"]);
+    assert_eq!(event_loop.state, ["before", "in the iteration that stops"]);
     remote.call(|event_loop| event_loop.state.push("after")).unwrap();
     drop(remote);
     event_loop.run().unwrap();
@@ -139,12 +139,12 @@ fn call_and_wait_is_bounded_and_withdraws(backend: Backend) {
     let remote = event_loop.remote().unwrap();
     let (begun, has_begun) = mpsc::channel();
     let thread = thread::spawn(move || {
-        // The loop does not run.
+        // The loop is not running.
         let error = remote.call_and_wait(A_WHILE, |event_loop| event_loop.state += 1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(error.to_string().contains("withdrawn"), "{error}");
         begun.send(()).unwrap();
-        // The loop is busy with the call; on a busy machine it may not have come to it yet.
+        // The loop is busy with the call; on a busy machine it may not have started it yet.
         loop {
             let (go_on, may_go_on) = mpsc::channel::<()>();
             let long = move |event_loop: &mut EventLoop<i32>| {
@@ -188,7 +188,7 @@ fn a_dropped_loop_refuses_calls(backend: Backend) {
     }
 }
 
-/// Says when it is dropped.
+/// Reports its own drop.
 struct Dropped(Arc<AtomicUsize>);
 
 impl Drop for Dropped {

@@ -31,7 +31,7 @@ fn child(command: &str) -> Child {
     Command::new("sh").args(["-c", command]).spawn().expect("starts")
 }
 
-/// No child is left, neither running nor as a zombie.
+/// Checks that no child is left, neither running nor as a zombie.
 fn expect_no_children() {
     assert_eq!(wait(WaitOptions::NOHANG).unwrap_err(), rustix::io::Errno::CHILD);
 }
@@ -50,7 +50,7 @@ fn two_hundred_children_leave_neither_zombie_nor_descriptor(backend: Backend) {
     event_loop.run().unwrap();
     assert_eq!(event_loop.state, 200);
     expect_no_children();
-    // That no descriptor is left is looked at after every case.
+    // The harness checks the descriptors after every case.
 }
 
 fn the_host_keeps_its_own_children(backend: Backend) {
@@ -159,7 +159,7 @@ fn without_pidfd_sigchld_does(backend: Backend) {
     expect_no_children();
 }
 
-/// Its signal came when nobody listened.
+/// Its signal arrived when no handler was registered.
 #[cfg(target_os = "linux")]
 fn without_pidfd_a_child_that_has_ended_is_noticed(backend: Backend) {
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -202,7 +202,7 @@ fn without_pidfd_a_panic_of_one_child_leaves_the_others(backend: Backend) {
     event_loop.turn(std::time::Duration::ZERO).unwrap();
     for (id, input) in inputs {
         drop(input);
-        // All signals have come before the loop runs, so that there is but one turn for them.
+        // All signals arrive before the loop runs, so one iteration handles them.
         waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
     }
     let mut panics = 0;

@@ -43,7 +43,7 @@ fn an_error_removes_the_registration_and_goes_to_the_hook(backend: Backend) {
 fn would_block_and_interrupted_mean_nothing(backend: Backend) {
     let (left, _right) = pair();
     let mut event_loop = open(backend, 0);
-    event_loop.on_error(|_, _, error| panic!("{error} is none"));
+    event_loop.on_error(|_, _, error| panic!("{error} was reported"));
     event_loop
         .register(left, Interest::WRITABLE, |event_loop, _, _| {
             event_loop.state += 1;
@@ -93,7 +93,7 @@ fn without_a_hook_the_loop_runs_on(backend: Backend) {
     event_loop.register(left, Interest::WRITABLE, |_, _, _| Err(io::Error::other("no"))).unwrap();
     event_loop
         .register(right, Interest::READABLE, |event_loop, _, _| {
-            event_loop.state += 1; // the other side has been closed
+            event_loop.state += 1; // the peer has been closed
             Ok(Next::Remove)
         })
         .unwrap();
@@ -121,7 +121,7 @@ fn a_modification_that_is_refused_is_an_error_of_the_callback(backend: Backend) 
     let (left, _right) = pair();
     let mut event_loop = open(backend, None);
     event_loop.on_error(|event_loop, _, error| event_loop.state = Some(error.kind()));
-    // It can be had alone, and exclusively, but not both.
+    // Priority and exclusive are each allowed, but not together.
     let watch = Interest::WRITABLE.exclusive();
     event_loop.register(left, watch, |_, _, _| Ok(Next::Modify(Interest::PRIORITY))).unwrap();
     event_loop.run().unwrap();
@@ -153,7 +153,7 @@ fn a_panic_passes_through_and_the_rest_is_delivered(backend: Backend) {
     }
     event_loop.call_soon(|event_loop| event_loop.state += 10);
     turn_panics(&mut event_loop);
-    // It was the second; what came after it, the call included, is the next turn's.
+    // It was the second; the callbacks after it, the call included, run in the next iteration.
     assert_eq!((event_loop.state, event_loop.len()), (2, 3));
     event_loop.turn(SURELY).unwrap();
     assert_eq!((event_loop.state, event_loop.len()), (14, 3));

@@ -25,11 +25,12 @@ pub const CASES: &[Case] = &[
 struct State {
     keys: Vec<Key>,
     called: Vec<(Key, Ready)>,
-    /// What the first callback changes all others to.
+    /// The interest that the first callback sets for all others.
     change: Vec<Interest>,
 }
 
-/// Two sources that are readable and writable, the first of whose callbacks changes the other.
+/// Two sources, both readable and writable; the callback that runs first changes the other's
+/// interest.
 struct Pair {
     event_loop: EventLoop<State>,
     _peers: Vec<TcpStream>,
@@ -64,7 +65,7 @@ impl Pair {
         Self { event_loop, _peers: peers }
     }
 
-    /// What an iteration delivers: the first event, and the other registration's, if there is one.
+    /// The events of an iteration: the first, and the other registration's, if there is one.
     #[track_caller]
     fn turn(&mut self) -> (Key, Vec<Ready>) {
         self.event_loop.turn(SURELY).unwrap();
@@ -119,7 +120,7 @@ fn a_oneshot_that_was_withheld_is_reported_again_after_the_pause(backend: Backen
     is_reported_again_after_the_pause(backend, R.oneshot());
 }
 
-/// Three listeners with a client each, and room for one connection.
+/// Three listeners with a client each, and descriptors for one connection.
 fn listeners_that_are_paused_by_the_first_connection_accept_no_other(backend: Backend) {
     #[derive(Default)]
     struct House {

@@ -1,4 +1,4 @@
-//! Calls of code that has no loop at hand, on the loop's own thread.
+//! Calls from code without access to the loop, on the loop's own thread.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -66,7 +66,8 @@ fn calls_run_in_order_after_everything_else(backend: Backend) {
     let mut expected =
         vec!["event", "timer", "call", "of the event", "of the timer", "of the call"];
     if event_loop.state[0] != "event" {
-        // Because a call was queued there was no wait, and the backend may not have seen the source yet.
+        // There was no wait because a call was queued, so the backend may not have seen the source
+        // yet.
         event_loop.turn(SURELY).unwrap();
         expected = vec!["timer", "call", "of the timer", "of the call", "event", "of the event"];
     }
@@ -168,7 +169,7 @@ fn a_panic_of_a_call_leaves_the_others(backend: Backend) {
     assert_eq!(event_loop.state, 11);
 }
 
-/// As an object does that a C library owns, and drops in the middle of something.
+/// As an object owned by a C library does, which drops it at any time.
 fn a_call_may_end_the_registration_of_an_object_that_is_dropped(backend: Backend) {
     struct Connection {
         event_loop: Local<Vec<Connection>>,

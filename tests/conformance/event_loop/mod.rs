@@ -1,4 +1,4 @@
-//! The event loop: the same on every mechanism as well.
+//! The event loop, on every backend.
 
 pub mod accepting;
 pub mod builder;
@@ -29,7 +29,8 @@ pub fn open<T: 'static>(backend: Backend, state: T) -> EventLoop<T> {
     EventLoop::with_backend(backend, state).expect("is available")
 }
 
-/// Echoes whatever a client sends, a part at a time, and stops when it has sent all; says where.
+/// Echoes everything that a client sends, in parts, and stops when all of it is sent; returns the
+/// address.
 pub fn echo_until_the_end<const PART: usize>(event_loop: &mut EventLoop) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("binds");
     let address = listener.local_addr().expect("bound");

@@ -1,4 +1,4 @@
-//! A loop inside another.
+//! A loop nested in another.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ pub const CASES: &[Case] = &[
     case!(a_deadline_is_that_of_the_first_timer_or_has_passed),
 ];
 
-/// Waits as a loop does in which the other one lives.
+/// Waits as an outer loop does.
 fn run_inside<T: 'static>(outer: &mut Selector<OwnedFd>, inner: &mut EventLoop<T>) {
     let mut events = Events::with_capacity(8);
     let deadline = inner.next_deadline().unwrap_or_else(|| Instant::now() + SURELY);
@@ -86,7 +86,7 @@ fn a_deadline_is_that_of_the_first_timer_or_has_passed(backend: Backend) {
     event_loop.local().call(|_| ()).unwrap();
     assert!(event_loop.next_deadline().unwrap() <= Instant::now());
     event_loop.run().unwrap();
-    // Beyond what the clock of this system can show.
+    // Beyond the range of this system's clock.
     event_loop.call_later(Duration::MAX, |_| ());
     assert!(event_loop.next_deadline().is_none_or(|deadline| deadline > Instant::now()));
 }

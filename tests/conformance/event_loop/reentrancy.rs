@@ -1,4 +1,4 @@
-//! What callbacks may do to the loop that calls them.
+//! How callbacks may use the loop that calls them.
 
 use std::io::{self, Read};
 use std::mem;
@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
     case!(a_callback_moves_the_loop_to_another_mechanism),
 ];
 
-/// So many sources that are all writable, in a loop that counts the callbacks.
+/// Registers `count` writable sources in a loop that counts the callbacks.
 fn writable(backend: Backend, count: usize) -> (EventLoop<Vec<Key>>, Vec<TcpStream>) {
     let mut event_loop = open(backend, Vec::new());
     let mut peers = Vec::new();
@@ -52,7 +52,7 @@ fn a_callback_removes_itself(backend: Backend) {
         .register(left, Interest::WRITABLE, move |event_loop, mut left, event| {
             event_loop.unregister(event.key).unwrap();
             assert!(!event_loop.contains(event.key));
-            // What the callback stands on is still there.
+            // The source and the callback's state are still alive.
             assert_eq!(Rc::strong_count(&held), 2);
             io::Write::write_all(&mut left, b"bye")?;
             event_loop.state += 1;
@@ -97,7 +97,7 @@ fn a_callback_removes_everything(backend: Backend) {
             Ok(Next::Keep)
         })
         .unwrap();
-    event_loop.run().unwrap(); // which ends, for nothing is left
+    event_loop.run().unwrap(); // which ends, because nothing is left
     assert!(event_loop.is_empty() && event_loop.state.len() <= 5);
 }
 
@@ -129,7 +129,7 @@ fn a_new_registration_gets_no_event_of_the_old_one_in_its_slot(backend: Backend)
     let keys: Vec<_> = event_loop.sources().keys().collect();
     let (left, _right) = pair();
     let replacement = Rc::new(left);
-    // Whichever of the two comes first removes the other and takes its slot.
+    // The first callback of the two removes the other and takes its slot.
     event_loop.clear().unwrap();
     for _ in keys {
         let replacement = Rc::clone(&replacement);
@@ -188,7 +188,8 @@ fn the_whole_loop_can_be_replaced_by_a_callback(backend: Backend) {
         .register(left, Interest::WRITABLE, move |event_loop, left, event| {
             let new = open(backend, vec![event.key]);
             drop(mem::replace(event_loop, new));
-            // The loop that called is gone, and with it the registration, but for what runs now.
+            // The calling loop is gone, and its registration with it, except the callback that is
+            // running.
             assert!(left.peer_addr().is_ok());
             Ok(Next::Modify(Interest::READABLE))
         })
@@ -196,7 +197,7 @@ fn the_whole_loop_can_be_replaced_by_a_callback(backend: Backend) {
     event_loop.run().unwrap();
     assert_eq!(event_loop.state, [key]);
     assert!(event_loop.is_empty());
-    // It is as good as any other.
+    // The new registration works like any other.
     event_loop.call_soon(|event_loop| event_loop.state.clear());
     event_loop.run().unwrap();
     assert!(event_loop.state.is_empty());
@@ -211,7 +212,7 @@ fn a_loop_that_was_put_aside_runs_on(backend: Backend) {
     let mut peers = Vec::new();
     for _ in 0..3 {
         let (left, right) = pair();
-        // Edges, so that an event that gets lost does not come again.
+        // Edge-triggered, so that a lost event is not reported again.
         let watch = if backend.capabilities().edge {
             Interest::WRITABLE.edge()
         } else {

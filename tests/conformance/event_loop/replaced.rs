@@ -1,4 +1,5 @@
-//! A callback may put another loop in the place of the one that runs it: the old one stays consistent, wherever it is.
+//! A callback may replace the loop that runs it: the old one stays consistent, wherever it is
+//! moved.
 
 use std::cell::RefCell;
 use std::io;
@@ -31,7 +32,7 @@ pub const CASES: &[Case] = &[
     case!(block_on_fails_when_its_loop_is_replaced in virtual time),
 ];
 
-/// The loop that was put aside.
+/// The loop that was replaced.
 type Aside<T> = Rc<RefCell<Option<EventLoop<T>>>>;
 
 fn put_aside<T: 'static>(event_loop: &mut EventLoop<T>, new: EventLoop<T>, aside: &Aside<T>) {
@@ -141,7 +142,7 @@ fn a_signal_that_replaces_the_loop_leaves_the_other_callbacks_with_the_old_one(b
     old.run().unwrap();
 }
 
-/// Registers a writable source whose callback puts the loop aside and then ends as `end` says.
+/// Registers a writable source whose callback replaces the loop and then ends as `end` says.
 fn replaced_by_a_source<T: 'static>(
     event_loop: &mut EventLoop<T>,
     new: EventLoop<T>,
@@ -248,7 +249,7 @@ fn block_on_fails_when_its_loop_is_replaced(backend: Backend) {
     let inside = Rc::clone(&aside);
     event_loop.call_soon(move |event_loop| {
         let mut new = open(backend, 100);
-        // Something that keeps the new loop from ending by itself.
+        // A timer that keeps the new loop running.
         new.call_later(SURELY, |_| ());
         put_aside(event_loop, new, &inside);
     });

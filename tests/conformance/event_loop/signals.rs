@@ -66,7 +66,7 @@ fn a_callback_removes_itself_and_its_neighbour(backend: Backend) {
         event_loop.state.1.push(key.unwrap());
     }
     raise(SIGUSR1);
-    event_loop.run().unwrap(); // which ends, for nothing is left
+    event_loop.run().unwrap(); // which ends, because nothing is left
     assert_eq!(event_loop.state.0, 1);
 }
 
@@ -80,7 +80,7 @@ fn two_loops_watch_the_same_signal(backend: Backend) {
         event_loop.turn(SURELY).unwrap();
         assert_eq!(event_loop.state, 1);
     }
-    // The one that goes takes nothing from the one that stays.
+    // The loop that is dropped does not affect the other.
     let [stays, goes] = loops;
     drop(goes);
     let mut stays = stays;
@@ -104,7 +104,7 @@ fn a_storm_is_not_lost(backend: Backend) {
     event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
     for round in 1..=500 {
         raise(SIGUSR1);
-        raise(SIGUSR1); // one with the first
+        raise(SIGUSR1); // coalesced with the first
         while event_loop.state < round {
             event_loop.turn(SURELY).unwrap();
         }
@@ -118,7 +118,7 @@ fn a_signal_of_an_iteration_that_panicked_runs_in_the_next(backend: Backend) {
     let key = event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
     event_loop.register(left, W, |_, _, _| panic!("as planned")).unwrap();
     raise(SIGUSR1);
-    // The wait takes the wake of the signal, and finds the source ready.
+    // The wait consumes the wake of the signal, and finds the source ready.
     let turn = catch_unwind(AssertUnwindSafe(|| event_loop.turn(SURELY)));
     assert!(turn.is_err(), "the panic passes through");
     let start = now();
@@ -132,7 +132,7 @@ fn what_nobody_watches_any_more_wakes_nobody(backend: Backend) {
     let mut event_loop = open(backend, 0);
     let key = event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
     event_loop.remove_signal(key).unwrap();
-    raise(SIGUSR1); // It does nothing, rather than what it does by default.
+    raise(SIGUSR1); // It is ignored, instead of its default action.
     let start = now();
     event_loop.turn(A_WHILE).unwrap();
     assert!(now() - start >= A_WHILE || disorder::is_asked_for());

@@ -1,4 +1,4 @@
-//! Registering, and what a callback says becomes of its registration.
+//! Registering sources, and the effect of a callback's result on its registration.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -67,7 +67,7 @@ fn next_keeps_modifies_and_removes(backend: Backend) {
     event_loop.run().unwrap();
     assert!(event_loop.state[2].contains(polyselect::Ready::WRITABLE));
     assert!(!event_loop.contains(key) && event_loop.is_empty());
-    // Removed is closed.
+    // A removed source is closed.
     right.set_nonblocking(false).unwrap();
     assert_eq!(right.read(&mut [0]).unwrap(), 0);
 }
@@ -207,7 +207,7 @@ fn an_echo_server_that_is_right_about_partial_writes(backend: Backend) {
             client.shutdown(std::net::Shutdown::Write).unwrap();
             bytes
         });
-        // It reads late, so that the server's writes do not fit.
+        // The client reads late, so that the server's writes do not fit.
         let bytes = {
             let mut echoed = vec![0; LENGTH];
             reader.read_exact(&mut echoed).unwrap();

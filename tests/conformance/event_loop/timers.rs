@@ -30,7 +30,7 @@ fn they_run_in_the_order_of_their_deadlines_and_never_early(backend: Backend) {
     let start = now();
     let mut expected = Vec::new();
     for step in 0..200_u64 {
-        // 97 has no factor in common with 200, so each comes once, in a mixed order.
+        // 97 and 200 have no common factor, so each comes once, in a mixed order.
         let deadline = start + Duration::from_nanos(step * 97 % 200 * 50_001);
         expected.push(deadline);
         event_loop.call_at(deadline, move |event_loop| {
@@ -62,7 +62,7 @@ fn a_turn_waits_no_longer_than_its_timeout(backend: Backend) {
     event_loop.cancel(timer).unwrap();
     event_loop.call_later(A_WHILE, |event_loop| event_loop.state = true);
     event_loop.turn(SURELY).unwrap();
-    assert!(event_loop.state, "the turn that a deadline ends runs the timer");
+    assert!(event_loop.state, "the iteration that a deadline ends runs the timer");
 }
 
 fn a_moment_that_has_passed_is_due_in_the_next_turn(backend: Backend) {
@@ -127,13 +127,13 @@ fn a_repeating_timer_neither_drifts_nor_bursts(backend: Backend) {
     });
     event_loop.run().unwrap();
     let runs = &event_loop.state;
-    // Never before a deadline, however late the ones before were.
+    // Never before a deadline, however late the earlier runs were.
     for (number, &run) in runs.iter().enumerate().take(2) {
         assert!(run >= earliest + PERIOD * (number as u32 + 1));
     }
     assert!(runs[2] - runs[1] >= 10 * PERIOD);
-    // No burst: what the stall missed is one run, and each of the next three has a deadline of its own,
-    // whole periods after the setting.
+    // No burst: the missed deadlines of the stall cause one run, and each of the next three has its
+    // own deadline, whole periods after the setting.
     for (number, &run) in runs.iter().enumerate().skip(3) {
         assert!(run >= earliest + PERIOD * (10 + number as u32), "{number}");
     }
@@ -205,7 +205,7 @@ fn moments_before_the_loop_was_made_keep_their_order(backend: Backend) {
         let deadline = start + Duration::from_nanos(nanoseconds);
         event_loop.call_at(deadline, move |event_loop| event_loop.state.push(nanoseconds));
     }
-    // Long before the loop, as far as the clock of this system goes back.
+    // Long before the loop was created, as far back as the clock of this system goes.
     if let Some(earliest) = start.checked_sub(Duration::from_secs(1)) {
         event_loop.call_at(earliest, |event_loop| assert!(event_loop.state.is_empty()));
     }

@@ -1,4 +1,4 @@
-//! The order of a turn, when a run ends, and what is counted.
+//! The order within an iteration, the end of a run, and the counters.
 
 use std::time::{Duration, Instant};
 

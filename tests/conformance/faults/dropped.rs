@@ -1,4 +1,4 @@
-//! A loop that is dropped with everything registered that there is.
+//! A loop that is dropped with registrations of every kind.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -27,7 +27,7 @@ pub const CASES: &[Case] = &[
 type Share = Rc<()>;
 type Loop = EventLoop<Share>;
 
-/// A source, a listener, timers, calls and a signal; each callback has a share of the state.
+/// A source, a listener, timers, calls and a signal; each callback holds a clone of `alive`.
 fn with_everything(backend: Backend) -> (Loop, Vec<std::net::TcpStream>) {
     let mut event_loop = open_loop(backend, Rc::new(()));
     let share = || Rc::clone(&event_loop.state);
@@ -69,7 +69,7 @@ fn everything_goes_with_it(backend: Backend) {
 
     assert_eq!(Rc::strong_count(&state), 1, "something is left");
     assert_eq!(remote.call(|_| ()).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-    // The signal finds nobody and does nothing; the child lives on and is its parent's to reap.
+    // The signal has no handler and no effect; the child lives on, and its parent has to reap it.
     kill_process(getpid(), Signal::USR1).unwrap();
     input.write_all(b"\n").unwrap();
     let (_, status) = waitpid(Some(id), WaitOptions::empty()).unwrap().unwrap();
@@ -91,7 +91,7 @@ fn in_the_middle_of_a_turn_that_panicked(backend: Backend) {
     assert_eq!(Rc::strong_count(&state), 1, "something is left");
 }
 
-/// A callback can put another loop in the place of its own, which is dropped by that.
+/// A callback can replace its own loop, which drops it.
 fn in_its_own_callback(backend: Backend) {
     let (mut event_loop, _peers) = with_everything(backend);
     let state = Rc::clone(&event_loop.state);
@@ -102,7 +102,7 @@ fn in_its_own_callback(backend: Backend) {
         .register(left, W, move |event_loop: &mut Loop, left, _| {
             *count.borrow_mut() += 1;
             *event_loop = open_loop(backend, Rc::new(()));
-            // What it was lent is still there.
+            // The borrowed arguments are still alive.
             assert!(left.peer_addr().is_ok());
             Ok(Next::Keep)
         })
@@ -118,7 +118,7 @@ fn what_is_dropped_may_use_a_remote(backend: Backend) {
 
     impl Drop for CallsWhenDropped {
         fn drop(&mut self) {
-            // Before or after the loop's end of the line is gone; never a panic or a deadlock.
+            // Before or after the loop's end of the channel is gone; never a panic or a deadlock.
             let _ = self.0.call(|_| ());
         }
     }

@@ -1,4 +1,4 @@
-//! No descriptor is left: what needs one says so and can be tried again, and what needs none works.
+//! No descriptor is free: operations that need one fail and can be retried, the others work.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -56,7 +56,7 @@ fn registering_changing_waiting_and_waking_need_none(backend: Backend) {
         drain(selector[key].source());
         waker.wake().unwrap();
         assert!(select(&mut selector, SURELY).is_empty());
-        // What is dropped here would be a descriptor to spare.
+        // Dropping one of these would free a descriptor.
         [key, other].map(|key| selector.unregister(key).unwrap())
     });
 }
@@ -89,7 +89,7 @@ fn rebuilding_leaves_everything_as_it_was(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
 }
 
-/// A ring belongs to a thread, so that another one needs another ring.
+/// A ring belongs to a thread, so another thread needs another ring.
 fn a_wait_on_another_thread_loses_nothing(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);

@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     case!(a_child_that_drops_the_loop_in_a_callback_takes_nothing_along),
 ];
 
-/// A loop that counts the bytes that come, and the other end.
+/// A loop that counts the bytes received, and the peer.
 fn counting(backend: Backend) -> (EventLoop<usize>, TcpStream) {
     let (left, right) = pair();
     let mut event_loop = open_loop(backend, 0);

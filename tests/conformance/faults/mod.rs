@@ -1,5 +1,5 @@
-//! What the world around a program does to it: `docs/reliability.md` lists these faults, and those
-//! whose tests are with their subject.
+//! Faults of a program's environment: `docs/reliability.md` lists them, and those whose tests are
+//! with their subject.
 
 #[cfg(unix)]
 pub mod dropped;

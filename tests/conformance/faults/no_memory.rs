@@ -1,6 +1,6 @@
-//! A kernel without memory: what the crate asks it for is refused, and nothing is lost by that.
+//! A kernel without memory: system calls of the crate fail, and nothing is lost.
 //!
-//! A filter answers the calls of one thread in the kernel's place.
+//! A filter answers the calls of one thread in place of the kernel.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
     case!(a_wait_that_fails_loses_nothing),
 ];
 
-/// From now on the kernel has no memory for these calls of this thread.
+/// Makes these calls of this thread fail for lack of memory from now on.
 pub fn refuse(calls: &[i64]) {
     if is_simulated() && calls != OPENING {
         return simulated_kernel::refuse(true);
@@ -54,7 +54,8 @@ pub const WAITING: &[i64] = &[
     libc::SYS_select,
 ];
 
-/// Whether this case runs on the simulated kqueue. That is in this process, so no filter can stand before it.
+/// Whether this case runs on the simulated kqueue, which is in this process, where no filter
+/// applies.
 fn is_simulated() -> bool {
     cfg!(kqueue_sim) && std::env::var(CASE).is_ok_and(|case| case.starts_with("kqueue::"))
 }
@@ -105,7 +106,7 @@ fn what_cannot_be_registered_is_given_back(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
     refuse(CHANGING);
     match selector.register(other, R, "other") {
-        // It goes over to the kernel with the next wait.
+        // The change is sent to the kernel by the next wait.
         Ok(other) => assert!(selector.contains(other)),
         Err(error) => {
             expect_no_memory(error.error());

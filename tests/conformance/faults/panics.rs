@@ -1,6 +1,7 @@
-//! Panics of callbacks and of what they own; those of sources, timers and calls alone are with the errors of the loop.
+//! Panics of callbacks and of values they own; panics of sources, timers and calls alone are tested
+//! with the loop's errors.
 
-// They are const; clippy does not see it on some targets.
+// They are const; clippy does not detect it on some targets.
 #![allow(clippy::missing_const_for_thread_local)]
 
 use std::cell::Cell;
@@ -37,7 +38,7 @@ pub const CASES: &[Case] = &[
 
 const ON_PURPOSE: &str = "on purpose";
 
-/// A panic that nobody is told of.
+/// A panic without a message on standard error.
 fn panic_quietly() -> ! {
     resume_unwind(Box::new(ON_PURPOSE));
 }
@@ -49,7 +50,7 @@ fn panics<R>(work: impl FnOnce() -> R) {
     assert_eq!(payload.downcast_ref(), Some(&ON_PURPOSE));
 }
 
-/// Turns until it panics.
+/// Runs iterations until one panics.
 fn turn_until_it_panics<T: 'static>(event_loop: &mut EventLoop<T>) {
     panics(|| {
         loop {
@@ -68,7 +69,7 @@ fn of_a_signal(backend: Backend) {
     }
     turn_until_it_panics(&mut event_loop);
     event_loop.turn(SURELY).unwrap();
-    assert_eq!(event_loop.state, 11, "the others are called in the next turn");
+    assert_eq!(event_loop.state, 11, "the others are called in the next iteration");
     kill_process(getpid(), Signal::USR1).unwrap();
     event_loop.turn(SURELY).unwrap();
     assert_eq!(event_loop.state, 12, "the one that panicked is gone");
@@ -118,7 +119,7 @@ fn of_a_child(backend: Backend) {
     event_loop.watch_child(child(), |_, _| panic_quietly()).unwrap();
     turn_until_it_panics(&mut event_loop);
     event_loop.watch_child(child(), |event_loop, _| event_loop.state += 1).unwrap();
-    event_loop.run().unwrap(); // which ends, for nothing is left of the first
+    event_loop.run().unwrap(); // which ends, because nothing is left of the first
     assert_eq!(event_loop.state, 1);
 }
 
@@ -150,7 +151,7 @@ fn in_run(backend: Backend) {
     assert_eq!(event_loop.state, 1);
 }
 
-/// A socket whose `Drop` panics, once for all of its kind that share the flag.
+/// A socket whose `Drop` panics, once for all instances that share the flag.
 struct Fragile(TcpStream, Rc<Cell<bool>>);
 
 impl AsFd for Fragile {
@@ -249,7 +250,7 @@ fn of_one_of_several_sources_that_are_cleared(backend: Backend) {
 }
 
 thread_local! {
-    /// How many records are logged before one panics; `None` is all.
+    /// The number of records logged before one panics; `None` for no panic.
     static RECORDS: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
@@ -274,7 +275,7 @@ impl log::Log for PanickingLogger {
     fn flush(&self) {}
 }
 
-/// One program for each record that it logs; in each that record panics, and nothing is lost.
+/// One program for each record that it logs: that record panics, and nothing is lost.
 fn of_a_logger_at_any_record(backend: Backend) {
     log::set_logger(&PanickingLogger).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
@@ -284,7 +285,7 @@ fn of_a_logger_at_any_record(backend: Backend) {
         let mut peers = Vec::new();
         for _ in 0..2 {
             let (left, right) = pair();
-            // A one-shot, so that an event that is lost does not come again.
+            // A one-shot, so that a lost event is not reported again.
             event_loop
                 .register(left, W.oneshot(), |event_loop, _, _| {
                     event_loop.state[0] += 1;

@@ -1,5 +1,5 @@
-//! Peers that reset, half-close, stall, stay silent or send one byte at a time, all at once: each gets
-//! what is due to it, and the others notice nothing.
+//! Peers that reset, half-close, stall, stay silent or send one byte at a time, all at once: each
+//! is served correctly, and none affects the others.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -23,12 +23,12 @@ pub const CASES: &[Case] = &[
 
 #[derive(Default)]
 struct State {
-    /// How many bytes wait for each connection.
+    /// The number of bytes queued for each connection.
     waiting: HashMap<Key, usize>,
     errors: Vec<io::ErrorKind>,
 }
 
-/// Serves an echo while `clients` run, and returns what is left.
+/// Serves an echo while `clients` run, and returns the number of connections left.
 fn serve(
     backend: Backend,
     clients: impl FnOnce(SocketAddr, &Remote<State>) + Send + 'static,
@@ -69,7 +69,7 @@ fn echo(
     out: &mut WriteQueue,
 ) -> io::Result<Next> {
     let mut chunk = [0; CHUNK];
-    // What is readable may be an end, which comes again when all has been sent.
+    // A readable event may be the end of the stream, which is reported again once all is sent.
     let mut has_ended = false;
     if event.ready.contains(Ready::READABLE) && !out.is_high() {
         match conn.read(&mut chunk)? {
@@ -156,14 +156,14 @@ fn resets_are_errors_of_one_connection(backend: Backend) {
         }
         stays.shutdown(Shutdown::Write).unwrap();
         assert!(rest(&stays).is_empty());
-        // Those that have reset may take their time to be noticed.
+        // A reset may be noticed later.
         while remote.call_and_wait(SURELY, |event_loop| event_loop.len()).unwrap() > 1 {}
     });
     let (errors, kinds) = (event_loop.state.errors, KINDS_OF_A_RESET);
     assert!(errors.iter().all(|error| kinds.contains(error)), "{errors:?}");
 }
 
-/// Written to meanwhile, or not.
+/// With and without being written to meanwhile.
 const KINDS_OF_A_RESET: [io::ErrorKind; 3] =
     [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionAborted];
 
@@ -172,7 +172,7 @@ fn who_stalls_holds_up_nobody(backend: Backend) {
         let (stalls, silent, good) = (connect(address), connect(address), connect(address));
         stalls.set_nonblocking(true).unwrap();
         for round in 0..50_u8 {
-            // It reads nothing of what it asks for.
+            // It requests data and reads none of it.
             let _ = (&stalls).write(&[round; 100_000]);
             say(&good, &[round; 2000]);
         }

@@ -1,5 +1,5 @@
-//! After `unregister` the kernel holds no reference to the file, whatever failed before it: the peer of a
-//! dropped source sees the end of its stream at once. No event is lost by an error either.
+//! After `unregister` the kernel holds no reference to the file, whatever failed before: the peer
+//! of a dropped source sees the end of its stream at once. No event is lost by an error either.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -33,7 +33,7 @@ fn unix_pair() -> (UnixStream, UnixStream) {
     (left, right)
 }
 
-/// The peer of a stream that nobody holds reads its end, without waiting.
+/// Reads the end of the stream from the peer of a closed stream, without waiting.
 #[track_caller]
 fn expect_end(mut peer: &UnixStream) {
     assert_eq!(peer.read(&mut [0]).expect("the end of the stream"), 0);
@@ -83,7 +83,7 @@ fn a_failing_removal_leaves_no_reference_and_no_stale_count(backend: Backend) {
         thread::scope(|scope| {
             let selector = &mut selector;
             scope.spawn(move || {
-                // A ring of this thread has the polls then.
+                // A ring of this thread holds the polls then.
                 look(selector);
                 refuse(CHANGING);
                 drop(selector.unregister(key).unwrap());
@@ -108,7 +108,7 @@ fn a_removal_on_a_new_thread_without_descriptors_releases_the_file(backend: Back
     });
     drop(left);
     expect_end(&right);
-    // Another file that has the number now belongs to nobody here.
+    // Another file that reuses the descriptor is not registered here.
     let (stranger, mut stranger_peer) = unix_pair();
     stranger_peer.write_all(b"!").unwrap();
     expect_silence(&mut selector);
@@ -121,7 +121,7 @@ fn a_removal_on_a_new_thread_without_descriptors_releases_the_file(backend: Back
 
 fn an_error_of_the_wait_does_not_lose_an_invalid_event(backend: Backend) {
     let (left, _right) = pair();
-    // A high number, which nothing takes when it is free.
+    // A high descriptor, which no other file takes while it is free.
     let left = std::mem::ManuallyDrop::new(fcntl_dupfd_cloexec(&left, 500).unwrap());
     let mut selector: Selector<&OwnedFd> = open(backend);
     let key = selector.register(&left, R, ()).unwrap();
@@ -149,7 +149,7 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Runs `step` in another thread and in this one by turns.
+/// Runs `step` in another thread and in this one, in turn.
 fn move_around<S: Send>(state: &mut S, moves: usize, step: fn(&mut S)) {
     for number in 0..moves {
         if number % 2 == 0 {

@@ -1,5 +1,4 @@
-//! An interval timer that sends a signal every millisecond, as profilers do, during waits and during
-//! input and output.
+//! An interval timer that sends a signal every millisecond, as profilers do, during waits and I/O.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -71,7 +70,7 @@ fn an_echo_of_megabytes_is_whole(backend: Backend) {
                 (&client).write_all(&sent).unwrap();
                 client.shutdown(std::net::Shutdown::Write).unwrap();
             });
-            // It comes slowly enough for some ticks.
+            // Slow enough for several ticks.
             let (mut got, mut chunk) = (Vec::<u8>::new(), vec![0_u8; LENGTH / 20]);
             while got.len() < LENGTH {
                 let n = (&client).read(&mut chunk).unwrap();

@@ -40,7 +40,7 @@ fn a_turn_as_long_as_can_be_is_ended_by_a_call(backend: Backend) {
             remote.call(|event_loop| event_loop.state += 1)
         });
         let before = event_loop.state;
-        // One turn for the call, and one for the handle that goes, in either order.
+        // One iteration for the call, and one for the dropped handle, in either order.
         while event_loop.state == before {
             event_loop.turn(timeout).unwrap();
         }
@@ -78,7 +78,7 @@ fn timers_of_no_time_and_of_a_nanosecond(backend: Backend) {
 fn moments_long_past_and_far_away(backend: Backend) {
     let now = Instant::now();
     let mut event_loop = open_loop(backend, 0);
-    // Before the loop was made, and as long ago as the system can say.
+    // Before the loop was created, and as long ago as the system's clock can represent.
     for past in [now, now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)] {
         event_loop.call_at(past, |event_loop| event_loop.state += 1);
     }

@@ -1,7 +1,7 @@
-//! Peers that vanish without a word: nothing that is sent to them arrives, and nothing comes of them.
+//! Peers that vanish silently: packets to them are lost, and none arrives from them.
 //!
-//! A filter on the peer's socket drops its packets, or the link of a network of the case's own is
-//! switched off.
+//! A filter on the peer's socket drops its packets, or the link of the case's own network namespace
+//! is switched off.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -27,11 +27,11 @@ pub const CASES: &[Case] = &[
     case!(nothing_is_lost_on_a_link_that_comes_back),
 ];
 
-/// Lets a peer vanish, or come back.
+/// Makes a peer vanish, or return.
 type Switch = fn(peer: &TcpStream, reachable: bool);
 
 fn filter(peer: &TcpStream, reachable: bool) {
-    // Of each packet it keeps no byte, which is to drop it.
+    // It keeps no byte of any packet, which drops the packet.
     let drop_all = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
     let peer = SockRef::from(peer);
     if reachable { peer.detach_filter() } else { peer.attach_filter(&[drop_all]) }.unwrap();
@@ -43,17 +43,17 @@ fn link(_peer: &TcpStream, reachable: bool) {
 
 #[derive(Default)]
 struct State {
-    /// Events of the connection whose peer vanishes, and what a read said then.
+    /// The events of the connection whose peer vanishes, and the result of a read at each.
     seen: Vec<(Ready, io::Result<usize>)>,
-    /// How often the other connection has echoed.
+    /// The number of echoes of the other connection.
     echoes: usize,
 }
 
-const QUESTION: &[u8] = b"is anybody there?";
+const QUESTION: &[u8] = b"are you there?";
 
 type Loop = EventLoop<State>;
 
-/// A loop in which a connection has been at work, its key and its peer; and in which another one echoes
+/// A loop with two connections: an established one, with its key and its peer, and one that echoes
 /// all the time.
 fn at_work(
     backend: Backend,
@@ -106,12 +106,12 @@ fn turn_while(event_loop: &mut Loop, waits: impl Fn(&Loop) -> bool) {
     while waits(event_loop) {
         event_loop.turn(SURELY).unwrap();
     }
-    // It took some hundred milliseconds.
+    // It took several hundred milliseconds.
     let echoes = event_loop.state.echoes - before;
     assert!(echoes > 5, "only {echoes} echoes of the other connection");
 }
 
-/// The one event says that there is an error, and a read says which.
+/// The event reports an error, and a read returns which.
 fn expect_the_end(event_loop: &mut Loop, key: Key) {
     turn_while(event_loop, |event_loop| event_loop.state.seen.is_empty());
     assert!(!event_loop.contains(key));
@@ -178,7 +178,7 @@ fn back_again(backend: Backend, others: (TcpStream, TcpStream), switch: Switch) 
         assert!(event_loop.state.seen.is_empty(), "{:?}", event_loop.state.seen);
         switch(&vanished, true);
     });
-    // The kernel sends again what has not been answered.
+    // The kernel retransmits unacknowledged data.
     turn_while(&mut event_loop, |event_loop| event_loop.state.seen.is_empty());
     let (ready, read) = event_loop.state.seen.remove(0);
     assert_eq!((ready, read.unwrap()), (Ready::READABLE, 3));
@@ -200,7 +200,7 @@ fn who_comes_back_has_lost_nothing(backend: Backend) {
     back_again(backend, pair(), filter);
 }
 
-/// The other connection is in the network that goes on.
+/// The other connection is in the network that stays up.
 fn on_a_link(backend: Backend, fault: fn(Backend, (TcpStream, TcpStream), Switch)) {
     let others = pair();
     in_own_network(|| fault(backend, others, link));

@@ -1,4 +1,4 @@
-//! Changes that one thread makes are in effect while another waits.
+//! Changes by one thread are in effect while another waits.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -74,8 +74,8 @@ fn a_wait_does_not_report_what_is_paused_meanwhile(backend: Backend) {
     let selector = open(backend);
     let (left, mut right) = pair();
     let key = selector.register(left, R, ()).unwrap();
-    // The pause is in effect when `modify` returns, on a backend whose kernel object is changed; on the
-    // others the waiting thread may leave with an event that comes right after.
+    // On a backend whose kernel object is changed, the pause is in effect when `modify` returns; on
+    // the others the waiting thread may leave with an event that arrives right after.
     let events = beside_a_wait_of(&selector, 2 * A_WHILE, || {
         selector.modify(key, NOTHING).unwrap();
         if backend == Backend::Epoll {
@@ -134,7 +134,7 @@ fn a_oneshot_rearmed_meanwhile_fires_again(backend: Backend) {
     for _ in 0..10 {
         let events = beside_a_wait(&selector, || selector.modify(key, R).unwrap());
         assert_eq!((events[0].key, events[0].ready), (key, Ready::READABLE));
-        // Once more at most, because the event may have been attributed to the arming before.
+        // At most once more, because the event may have been attributed to the previous arming.
         select(&selector, Duration::ZERO);
         assert_eq!(select(&selector, Duration::ZERO), []);
     }
@@ -150,7 +150,8 @@ fn a_oneshot_rearmed_meanwhile_survives_rebuilding(backend: Backend) {
     assert_eq!(select(&selector, SURELY)[0].key, key);
 }
 
-/// The waiting thread has the event, and needs the lock that this thread holds; then it is re-armed.
+/// The waiting thread has the event, and needs the lock that this thread holds; then it is
+/// re-armed.
 fn a_oneshot_rearmed_before_its_event_is_returned_survives_rebuilding(backend: Backend) {
     let selector = open(backend);
     for _ in 0..20 {
@@ -159,7 +160,7 @@ fn a_oneshot_rearmed_before_its_event_is_returned_survives_rebuilding(backend: B
         beside_a_wait_of(&selector, SURELY, || {
             let send_and_receive = |source: &TcpStream, _: &mut ()| {
                 right.write_all(b"!").unwrap();
-                // Most often long enough for the other thread to wake, which is the case of interest.
+                // Usually long enough for the other thread to wake, which is the case of interest.
                 thread::sleep(Duration::from_millis(1));
                 assert_eq!(drain(source), 1);
             };
@@ -174,10 +175,10 @@ fn a_oneshot_rearmed_before_its_event_is_returned_survives_rebuilding(backend: B
     }
 }
 
-/// A file that the kernel holds would not be closed, and the peer would not see the end of the stream.
+/// A file held by the kernel would not be closed, and the peer would not see the end of the stream.
 fn unregister_releases_the_file_while_another_thread_waits(backend: Backend) {
     let selector = open(backend);
-    // Sources that are always writable keep the waiting thread busy; those that are not, asleep.
+    // Writable sources keep the waiting thread busy; without them it sleeps.
     for interest in [R, W, R | W] {
         let (left, _right) = pair();
         let key = selector.register(left, interest, "of the whole time").unwrap();
@@ -291,7 +292,7 @@ fn a_wake_ends_a_wait_beside_changes(backend: Backend) {
         });
         assert_eq!(events, []);
     }
-    // One that comes before the wait ends the next.
+    // A wake before the wait ends the next one.
     selector.waker().wake().unwrap();
     assert_eq!(select(&selector, SURELY), []);
 }

@@ -1,4 +1,4 @@
-//! What callers of `SharedSelector` can rely on.
+//! Guarantees to callers of `SharedSelector`.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -150,7 +150,7 @@ fn a_closure_that_calls_the_selector_panics_with_the_reason(backend: Backend) {
     let selector = open(backend);
     let (left, right) = pair();
     let key = selector.register(left, R, right).unwrap();
-    // The second wait is one that needs no lock, if the backend has it.
+    // The second wait needs no lock, if the backend supports that.
     select(&selector, Duration::ZERO);
     for call in calls {
         let inside = || selector.with(key, |_, _| call(&selector, key));
@@ -188,7 +188,7 @@ fn a_panic_of_a_closure_leaves_the_selector_usable(backend: Backend) {
     assert_eq!((events[0].key, selector.with(key, |_, data| *data)), (key, Some(2)));
 }
 
-/// A source, a watch and data whose code calls the selector that they are given to.
+/// A source, a watch and data whose code calls the selector given to them.
 struct Caller(TcpStream, SharedSelector<Caller, Caller>);
 
 #[cfg(unix)]

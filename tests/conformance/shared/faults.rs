@@ -1,4 +1,4 @@
-//! What goes wrong beside a wait: forks, closed descriptors, panics.
+//! Faults during a wait: forks, closed descriptors, panics.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -36,7 +36,7 @@ fn a_file_that_is_always_ready_ends_a_wait_when_it_is_registered(backend: Backen
     });
     let key = key.unwrap();
     assert_eq!((events[0].key, events[0].ready), (key, Ready::READABLE));
-    // It is reported in every wait, and no more when it is gone.
+    // It is reported in every wait until it is unregistered.
     assert_eq!(select(&selector, SURELY)[0].key, key);
     selector.unregister(key).unwrap();
     assert_eq!(select(&selector, A_WHILE), []);
@@ -113,7 +113,7 @@ fn a_closed_descriptor_is_unregistered_during_a_wait(backend: Backend) {
     let selector = open(backend);
     let (left, _right) = unclosed();
     let key = selector.register(left, R, ()).unwrap();
-    // A backend whose set is an argument may report that it is not open, before.
+    // A backend whose set is an argument may report before that it is not open.
     let events = beside_a_wait_of(&selector, 2 * A_WHILE, || {
         selector.with(key, |source, ()| close_behind_the_back(&*source.0)).unwrap();
         selector.unregister(key).unwrap();

@@ -17,7 +17,7 @@ pub fn open<S, D>(backend: Backend) -> SharedSelector<S, D> {
     SharedSelector::with_backend(backend).expect("opens")
 }
 
-/// The events of a wait, beside which `change` runs on this thread. Fails if the wait brings none.
+/// The events of a wait during which `change` runs on this thread. Fails if the wait returns none.
 pub fn beside_a_wait<S: Send, D: Send>(
     selector: &SharedSelector<S, D>,
     change: impl FnOnce(),
@@ -62,7 +62,7 @@ fn thread_number() -> i32 {
     0
 }
 
-/// Waits until a thread that is about to wait sleeps, where the system shows it.
+/// Waits until a thread that is about to wait sleeps, if the system shows that.
 fn wait_until_asleep(numbers: &Receiver<i32>) {
     let number = numbers.recv().expect("starts");
     if cfg!(not(target_os = "linux")) {
@@ -70,7 +70,7 @@ fn wait_until_asleep(numbers: &Receiver<i32>) {
     }
     let sleeps = || {
         let stat = std::fs::read_to_string(format!("/proc/self/task/{number}/stat"));
-        // A wait with a timeout may be over.
+        // A wait with a timeout may have ended.
         stat.is_err()
             || stat.is_ok_and(|stat| {
                 stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))

@@ -1,4 +1,4 @@
-//! Runs each case under seeded disorder: with each seed on one backend, which changes with the seed.
+//! Runs each case under seeded disorder: each seed on one backend, chosen by the seed.
 //!
 //! ```text
 //! POLYSELECT_DISORDER_SEEDS=promised:200 cargo test --all-features --test conformance
@@ -14,13 +14,13 @@ use polyselect::Backend;
 
 use super::harness::{Case, Suite, run_process};
 
-/// In the environment of the harness: the level, and how many seeds.
+/// A variable of the harness: the level, and the number of seeds.
 const SEEDS: &str = "POLYSELECT_DISORDER_SEEDS";
 
-/// In the environment of a case: the level and the seed. The crate reads it.
+/// A variable of a case, read by the crate: the level and the seed.
 const DISORDER: &str = "POLYSELECT_DISORDER";
 
-/// How long a case may take for each seed. One that takes longer runs with fewer seeds.
+/// The time for each seed of a case. A slower case runs with fewer seeds.
 const SHARE: Duration = Duration::from_millis(25);
 
 /// Cases that need an orderly backend, as `suite::case`, and the reason.
@@ -48,7 +48,7 @@ const TOLD_ONCE: &str = "it counts edges, and there may be more edges than chang
 const WOKEN_ONCE: &str = "it counts wakes, and a wait may end without one";
 const PACKET: &str = "a short read discards the rest of a packet";
 
-/// Whether this process is in disorder.
+/// Whether this process runs under disorder.
 pub fn is_asked_for() -> bool {
     env::var_os(DISORDER).is_some()
 }
@@ -70,7 +70,7 @@ pub fn of_environment() -> (u64, polyselect::testing::Disorder) {
     (seed.parse().expect("a seed"), disorder)
 }
 
-/// The reason why a case cannot run under disorder.
+/// Returns the reason why a case cannot run under disorder.
 pub fn needs_order(name: &str) -> Option<&'static str> {
     NEED_ORDER.iter().find(|(case, _)| name.ends_with(case)).map(|(_, reason)| *reason)
 }
@@ -94,7 +94,7 @@ impl Seeds {
         }))
     }
 
-    /// One for each case.
+    /// One trial per case.
     pub fn trials(&self, suites: &'static [Suite]) -> Vec<Trial> {
         let mut trials = Vec::new();
         for (suite, cases) in suites {
@@ -129,7 +129,8 @@ impl Seeds {
             }
             let backend = backends[seed as usize % backends.len()];
             let (name, disorder) = (format!("{backend}::{path}"), format!("{}:{seed}", self.level));
-            // Panics are part of many cases, and finding the names for a backtrace takes longer than the case.
+            // Panics are part of many cases, and symbolizing a backtrace takes longer than the
+            // case.
             let environment = [(DISORDER, disorder.as_str()), ("RUST_BACKTRACE", "0")];
             match run_process(backend, &name, false, &environment) {
                 Ok(Completion::Completed) => {}

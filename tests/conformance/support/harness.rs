@@ -1,4 +1,4 @@
-//! Runs each case on each mechanism, in a process of its own.
+//! Runs each case on each backend, in a process of its own.
 
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
@@ -12,23 +12,23 @@ use super::{disorder, virtual_time};
 
 pub type Suite = (&'static str, &'static [Case]);
 
-/// One thing that must hold on every mechanism that can do it.
+/// A claim that must hold on every backend with the needed capabilities.
 pub struct Case {
     pub name: &'static str,
     pub needs: Needs,
-    /// Whether its loops are in a lab, if the crate has them.
+    /// Whether its loops run in a lab, if the crate is built with labs.
     pub is_in_lab: bool,
     pub run: fn(Backend),
 }
 
-/// What a mechanism must be able to do, in words and as a question.
+/// The capabilities that a case needs, in words and as a predicate.
 pub struct Needs {
     pub what: &'static str,
     pub met: fn(Capabilities) -> bool,
 }
 
-/// A case by the name of its function, with the capabilities it needs. `in virtual time` it waits for no real time, and
-/// has to take the time from [`super::now`].
+/// A case by the name of its function, with the capabilities it needs. A case `in virtual time`
+/// waits for no real time, and must read the time from [`super::now`].
 #[macro_export]
 macro_rules! case {
     ($name:ident in virtual time $($rest:tt)*) => {
@@ -55,7 +55,7 @@ macro_rules! case {
     };
 }
 
-/// In the environment of a process that runs one case: its name.
+/// A variable of the process that runs one case: its name.
 pub const CASE: &str = "POLYSELECT_CONFORMANCE_CASE";
 
 const TAKES_ALL: &str =
@@ -64,10 +64,10 @@ const TAKES_ALL: &str =
 const READS_RESETS: &str =
     "wine lets a read end with 0 after a reset, and leaves no error on the socket";
 
-/// With this a case ends that finds that the system lacks something, when it has said what.
+/// The exit status of a case that prints which requirement the system lacks.
 pub const SKIPPED: i32 = 77;
 
-/// What wine gets wrong, as `suite::case`, and what that is.
+/// Cases that wine gets wrong, as `suite::case`, and the reason.
 const WRONG_ON_WINE: &[(&str, &str)] = &[
     (
         "oneshot::a_full_half_closed_socket_does_not_spin",
@@ -94,13 +94,13 @@ const WRONG_ON_WINE: &[(&str, &str)] = &[
     ),
 ];
 
-/// Of Windows.
+/// Windows' status.
 const ERROR_INTERNAL_ERROR: i32 = 1359;
 
-/// A case that has not ended by then hangs.
+/// A case that runs longer counts as a hang.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// How long other threads may take to let go of what they share with a case.
+/// How long other threads may take to release values that they share with a case.
 const SETTLES: Duration = Duration::from_secs(20);
 
 pub fn run_all(suites: &'static [Suite]) -> ExitCode {
@@ -114,7 +114,7 @@ pub fn run_all(suites: &'static [Suite]) -> ExitCode {
         run_here(suites, case);
         return ExitCode::SUCCESS;
     }
-    // A case that waits should not hold up the others.
+    // Cases that wait should not delay the others.
     arguments
         .test_threads
         .get_or_insert(2 * thread::available_parallelism().map_or(1, usize::from));
@@ -128,7 +128,7 @@ pub fn run_all(suites: &'static [Suite]) -> ExitCode {
 fn trials(suites: &'static [Suite]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &backend in Backend::ALL {
-        // Miri ends at the first system call that it does not have.
+        // Miri aborts at the first system call that it does not support.
         if cfg!(miri) && backend != Backend::Epoll {
             continue;
         }
@@ -179,7 +179,7 @@ pub fn run_process(
         command.env(CASE, name).envs(environment.iter().copied()).output()
     };
     let output = match run() {
-        // Rarely, of many thousand processes, wine does not get one started.
+        // Rarely, in one of many thousand processes, wine fails to start one.
         Err(error) if on_wine && error.raw_os_error() == Some(ERROR_INTERNAL_ERROR) => run()?,
         result => result?,
     };
@@ -199,7 +199,7 @@ fn run_here(suites: &[Suite], name: &str) {
     let cases = suites.iter().find(|(name, _)| *name == suite).expect("a suite").1;
     let case = cases.iter().find(|candidate| candidate.name == case).expect("a case");
 
-    // Miri reports a thread that still runs at the end, and scripts/miri has a limit of its own.
+    // Miri reports a thread that still runs at the end, and scripts/miri has its own time limit.
     if !cfg!(miri) {
         thread::spawn(|| {
             thread::sleep(LONGEST);
@@ -210,7 +210,7 @@ fn run_here(suites: &[Suite], name: &str) {
     let before = open_descriptors();
     let _in_lab = case.is_in_lab.then(virtual_time::enter);
     (case.run)(backend.parse().expect("a backend"));
-    // A thread of a pool may hold the waker of the task that it has just woken.
+    // A thread of the pool may hold the waker of the task that it has just woken.
     let end = Instant::now() + SETTLES;
     while open_descriptors() != before && Instant::now() < end {
         thread::yield_now();
@@ -218,12 +218,12 @@ fn run_here(suites: &[Suite], name: &str) {
     assert_eq!(open_descriptors(), before, "descriptors before and after");
 }
 
-/// The open descriptors and what they are, where the system tells.
+/// The open descriptors and their files, if the system lists them.
 fn open_descriptors() -> BTreeMap<String, String> {
     let Ok(directory) = std::fs::read_dir("/proc/self/fd") else { return BTreeMap::new() };
     let entries = directory.filter_map(|entry| {
         let entry = entry.ok()?;
-        // The one that reads the directory is gone by now, and its link with it.
+        // The descriptor that reads the directory is closed by now, and its link gone.
         let target = std::fs::read_link(entry.path()).ok()?;
         let own = target.to_string_lossy().contains(&format!("/proc/{}/fd", process::id()));
         (!own)

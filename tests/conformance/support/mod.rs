@@ -1,4 +1,4 @@
-//! What the cases share.
+//! Shared parts of the cases.
 
 #![allow(dead_code)] // Not every system has every case.
 
@@ -28,18 +28,19 @@ pub const W: Interest = Interest::WRITABLE;
 pub const P: Interest = Interest::PRIORITY;
 pub const NOTHING: Interest = Interest::empty();
 
-/// How long to wait for what must come. Only a failing case waits this long.
+/// The time limit for events that must happen. Only a failing case waits this long.
 pub const SURELY: Duration = Duration::from_secs(20);
 
-/// How long to watch for what must not come.
+/// How long to watch for events that must not happen.
 pub const A_WHILE: Duration = Duration::from_millis(20);
 
 pub fn open<S, D>(backend: Backend) -> Selector<S, D> {
     Selector::with_backend(backend).expect("opens")
 }
 
-/// An address of loopback for the case alone, so that no other process can take a port that is free for a moment. Each
-/// case has a process of its own; systems other than Linux have one such address only.
+/// A loopback address for this case alone, so that no other process can take a port that is free
+/// for a moment. Each case has a process of its own; systems other than Linux have only one such
+/// address.
 pub fn own_loopback() -> IpAddr {
     if cfg!(target_os = "linux") {
         let [_, high, middle, low] = std::process::id().to_be_bytes();
@@ -50,7 +51,7 @@ pub fn own_loopback() -> IpAddr {
     }
 }
 
-/// Ends the case, because the system lacks what it needs.
+/// Skips the case, because the system lacks a requirement.
 pub fn skip(reason: &str) -> ! {
     eprintln!("{reason}");
     std::process::exit(harness::SKIPPED)
@@ -63,7 +64,7 @@ pub fn pair() -> (TcpStream, TcpStream) {
     let (server, _) = listener.accept().expect("accepts");
     for stream in [&client, &server] {
         stream.set_nonblocking(true).expect("is a socket");
-        // Miri lacks this option of sockets, and the timeout below.
+        // Miri lacks this socket option, and the timeout below.
         if !cfg!(miri) {
             stream.set_nodelay(true).expect("is TCP");
         }
@@ -71,19 +72,19 @@ pub fn pair() -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-/// What is ready now, without waiting.
+/// Returns the events that are ready now, without waiting.
 pub fn look<S, D>(selector: &mut Selector<S, D>) -> Vec<Event> {
     select(selector, Duration::ZERO)
 }
 
-/// What is ready, waiting for it: fails if nothing comes.
+/// Waits for events; fails if none arrives.
 pub fn expect_events<S, D>(selector: &mut Selector<S, D>) -> Vec<Event> {
     let events = select(selector, SURELY);
     assert!(!events.is_empty(), "nothing came");
     events
 }
 
-/// The flags of the one event that comes, which must be this registration's.
+/// Returns the flags of the only event, which must be this registration's.
 pub fn expect_one<S, D>(selector: &mut Selector<S, D>, key: Key) -> Ready {
     let events = expect_events(selector);
     assert_eq!(events.len(), 1, "{events:?}");
@@ -91,7 +92,7 @@ pub fn expect_one<S, D>(selector: &mut Selector<S, D>, key: Key) -> Ready {
     events[0].ready
 }
 
-/// Waits until the registration is ready in all these ways; others may come before.
+/// Waits until the registration has reported all of these flags; other events may come before.
 pub fn wait_until<S, D>(selector: &mut Selector<S, D>, key: Key, ready: Ready) {
     let deadline = Instant::now() + SURELY;
     loop {
@@ -103,7 +104,7 @@ pub fn wait_until<S, D>(selector: &mut Selector<S, D>, key: Key, ready: Ready) {
     }
 }
 
-/// Fails if anything comes within a while.
+/// Fails if an event arrives within a while.
 #[track_caller]
 pub fn expect_silence<S, D>(selector: &mut Selector<S, D>) {
     let events = select(selector, A_WHILE);
@@ -121,10 +122,10 @@ pub fn select<S, D>(selector: &mut Selector<S, D>, timeout: Duration) -> Vec<Eve
     events.iter().collect()
 }
 
-/// Writes until no more fits.
+/// Writes until the buffer is full.
 pub fn fill(mut stream: impl Write) -> usize {
     let (chunk, mut written) = ([7; 65536], 0);
-    // Where many bytes are taken together or not at all, a few may still fit.
+    // Where large writes are atomic, a few bytes may still fit.
     for size in [chunk.len(), 1024, 1] {
         loop {
             match stream.write(&chunk[..size]) {
@@ -137,20 +138,20 @@ pub fn fill(mut stream: impl Write) -> usize {
     written
 }
 
-/// Writes until no more fits, and none of what is under way makes room again.
+/// Writes until the buffer is full, and no data under way makes room again.
 pub fn fill_up(stream: &TcpStream) {
     let mut selector = open(Backend::Poll);
     selector.register(stream, W, ()).expect("is a socket");
     loop {
         fill(stream);
-        // With a little room it takes bytes without being called writable; wine takes them for ever.
+        // With little room it accepts bytes without being writable; wine accepts them for ever.
         if select(&mut selector, A_WHILE).is_empty() && (cfg!(windows) || fill(stream) == 0) {
             return;
         }
     }
 }
 
-/// Reads until nothing is left for now; how much it was.
+/// Reads until nothing is left for now; returns the number of bytes.
 pub fn drain(mut stream: impl Read) -> usize {
     let (mut chunk, mut total) = ([0; 65536], 0);
     loop {
@@ -169,8 +170,8 @@ pub fn reset(stream: TcpStream) {
     socket.set_linger(Some(Duration::ZERO)).expect("is a socket");
 }
 
-/// Waits for what the other end does, without a selector, so that a case can start from a settled
-/// state.
+/// Waits for the effect of the peer's action, without a selector, so that a case can start from a
+/// settled state.
 pub fn wait_for_data(stream: &TcpStream) {
     stream.set_nonblocking(false).expect("is a socket");
     if !cfg!(miri) {
@@ -184,7 +185,8 @@ pub fn wait_for_data(stream: &TcpStream) {
     }
 }
 
-/// Processor time of this process, where the system tells (zero elsewhere), and time on the clock.
+/// The processor time of this process, if the system reports it (otherwise zero), and the elapsed
+/// time.
 pub fn processor_time(work: impl FnOnce()) -> (Duration, Duration) {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     fn used() -> Duration {

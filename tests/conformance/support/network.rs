@@ -1,4 +1,4 @@
-//! A network that can be switched off, and options of sockets that nothing else sets.
+//! A network that can be switched off, and socket options that no crate sets.
 
 #![allow(unsafe_code)] // None of the calls has a safe form.
 
@@ -9,9 +9,9 @@ use std::{io, process};
 use super::harness::SKIPPED;
 use super::process::fork;
 
-/// Runs a piece of the case in a fork of this process that has a network of its own, with nothing in
-/// it but loopback. Sockets from before stay in the network that they are in. Skips the case if the
-/// system does not allow it.
+/// Runs a part of the case in a fork of this process with a network namespace of its own, which
+/// contains loopback only. Existing sockets stay in their network. Skips the case if the system
+/// does not allow it.
 pub fn in_own_network(work: impl FnOnce()) {
     let child = fork(|| {
         if let Err(error) = enter_own_network() {
@@ -29,7 +29,8 @@ pub fn in_own_network(work: impl FnOnce()) {
     }
 }
 
-/// A namespace of users gives the right to one of networks, and is only for processes of one thread.
+/// Creates a user namespace, which permits a network namespace; it requires a process with one
+/// thread.
 fn enter_own_network() -> io::Result<()> {
     // SAFETY: what the process has open stays what it is, and no other thread is there to be surprised.
     if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET) } != 0 {
@@ -61,7 +62,7 @@ fn try_switch_loopback(on: bool) -> io::Result<()> {
     }
 }
 
-/// Sets an option that is a number.
+/// Sets a numeric socket option.
 pub fn set_option(
     socket: &impl AsRawFd,
     level: libc::c_int,

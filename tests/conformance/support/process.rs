@@ -17,7 +17,7 @@ use rustix::process::{
     setrlimit, waitpid,
 };
 
-/// A child of this process that runs a piece of the case.
+/// A child of this process that runs a part of the case.
 pub struct Child(Pid);
 
 /// Runs `work` in a fork of this process.
@@ -37,7 +37,7 @@ pub fn fork(work: impl FnOnce()) -> Child {
     }
 }
 
-/// Runs `work` in the child of `command`, after the fork and before the program starts.
+/// Runs `work` in the child of `command`, after the fork and before `exec`.
 pub fn before_exec(command: &mut Command, work: impl Fn() + Send + Sync + 'static) {
     let work = move || {
         work();
@@ -71,7 +71,7 @@ impl Child {
 }
 
 /// Sends this process a signal again and again until dropped. Its handler does nothing, but each
-/// ends the system call in which the main thread sleeps.
+/// signal interrupts the system call in which the main thread sleeps.
 pub struct Storm {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -102,8 +102,8 @@ impl Drop for Storm {
     }
 }
 
-/// A timer of the system's that sends this process a signal in each interval, until dropped. Not every
-/// system's `libc` names the call.
+/// A system timer that sends this process a signal in each interval, until dropped. Not every
+/// system's `libc` declares the call.
 #[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
 pub struct Ticks(Arc<AtomicBool>);
 
@@ -117,7 +117,7 @@ impl Ticks {
         Self(came)
     }
 
-    /// Whether there was any.
+    /// Whether any signal arrived.
     pub fn came(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -141,10 +141,10 @@ fn set_timer(interval: Duration) {
     assert_eq!(result, 0);
 }
 
-/// Does something while the process can open no descriptor. It must not close any.
+/// Runs `work` while the process can open no descriptor. It must not close any.
 pub fn without_descriptors<R>(work: impl FnOnce() -> R) -> R {
     let limit = getrlimit(Resource::Nofile);
-    // The lowest number that is free is the first of those that are forbidden from now on.
+    // The lowest free descriptor is the first that is forbidden from now on.
     let next = std::fs::File::open("/dev/null").expect("there is one to spare").as_raw_fd();
     let current = u64::try_from(next).ok();
     setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum }).expect("is lowered");
@@ -153,7 +153,7 @@ pub fn without_descriptors<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Whether a mechanism has a kernel object of its own: a descriptor that is opened with it.
+/// Whether a backend has a kernel object of its own, with a descriptor.
 pub fn has_kernel_object(backend: Backend) -> bool {
     let next = || std::fs::File::open("/dev/null").expect("there is one to spare").as_raw_fd();
     let before = next();
@@ -161,7 +161,7 @@ pub fn has_kernel_object(backend: Backend) -> bool {
     next() != before
 }
 
-/// Closes a descriptor although somebody owns it, as only unsafe code can.
+/// Closes a descriptor despite its owner, as only unsafe code can.
 pub fn close_behind_the_back(source: &impl AsRawFd) -> RawFd {
     let number = source.as_raw_fd();
     // SAFETY: none; the case wants to see what comes of it, and forgets the owner.
@@ -169,7 +169,7 @@ pub fn close_behind_the_back(source: &impl AsRawFd) -> RawFd {
     number
 }
 
-/// Lets the process open as many descriptors as the system allows; how many that is.
+/// Raises the limit on descriptors to the system's maximum, and returns it.
 pub fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })

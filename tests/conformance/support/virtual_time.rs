@@ -1,9 +1,10 @@
-//! The time of a case: that of a lab, if the crate has labs and the case asks for one, and otherwise the system's.
+//! The time of a case: a lab's, if the crate has labs and the case requests one, otherwise the
+//! system's.
 
 pub use clock::{enter, now, pass};
 
 #[cfg(feature = "testing")]
-#[allow(clippy::missing_const_for_thread_local)] // It is const; clippy does not see it on some targets.
+#[allow(clippy::missing_const_for_thread_local)] // It is const; clippy does not detect it on some targets.
 mod clock {
     use std::cell::RefCell;
     use std::thread;
