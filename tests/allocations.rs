@@ -1,5 +1,5 @@
-//! What runs all the time allocates nothing: a turn with events, timers that repeat, coroutines that
-//! wait, are woken and wait again.
+//! Code that runs all the time allocates nothing: iterations with events, repeating timers, and
+//! tasks that wait, are woken and wait again.
 
 #![cfg(unix)]
 
@@ -19,7 +19,7 @@ fn pipes() -> Vec<(PipeReader, PipeWriter)> {
     (0..PIPES).map(|_| std::io::pipe().expect("opens")).collect()
 }
 
-/// Turns so often; fails if that allocates anything once it has run in.
+/// Runs 10,000 iterations after a warm-up of 1,000; fails if they allocate.
 fn steadily<T: 'static>(name: &str, event_loop: &mut EventLoop<T>) {
     let mut turn = |times| {
         for _ in 0..times {
@@ -34,7 +34,7 @@ fn steadily<T: 'static>(name: &str, event_loop: &mut EventLoop<T>) {
     assert_eq!(counted, 0, "{name}: {change:?}");
 }
 
-/// One test, for its counts are the whole process's.
+/// One test, because its counts are for the whole process.
 #[test]
 fn nothing_is_allocated_in_a_steady_state() {
     let mut event_loop = EventLoop::new(0_u64).expect("opens");
@@ -61,7 +61,7 @@ fn nothing_is_allocated_in_a_steady_state() {
             let reader = Async::new(reader).expect("is non-blocking");
             let task = async move {
                 loop {
-                    // The buffer has room for more, so it is read once for each event.
+                    // The buffer has room left, so it is read once for each event.
                     reader.read(&mut [0; 2]).await.expect("reads");
                     writer.write_all(b"x").expect("there is room");
                     reader.readable().await.expect("waits");

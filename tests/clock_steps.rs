@@ -1,9 +1,9 @@
-//! The clock on the wall is put forward and back, and no wait and no timer notices.
+//! The wall clock is set forward and back, and no wait and no timer is affected.
 //!
-//! The crate goes by the monotonic clock. Here the program has a `clock_gettime` of its own, which
-//! every clock of the standard library asks: it counts who asks for the time on the wall, and says one
-//! that jumps. What the kernel does with a timeout shows only if its own clock is set, for which one
-//! must be allowed to, and willing:
+//! The crate uses the monotonic clock. This program has its own `clock_gettime`, which every clock
+//! of the standard library calls: it counts reads of the wall clock, and returns a wall clock that
+//! jumps. The kernel's handling of a timeout can be tested only by setting the kernel's own clock,
+//! which requires the privilege and a variable:
 //!
 //! ```text
 //! POLYSELECT_MAY_SET_CLOCK=1 cargo test --test clock_steps -- --nocapture
@@ -20,20 +20,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use polyselect::{Backend, EventLoop, Events, Interest, Selector};
 
-/// How many seconds the wall's clock is wrong.
+/// The number of seconds by which the wall clock is wrong.
 static WRONG: AtomicI64 = AtomicI64::new(0);
 
 thread_local! {
-    /// How often this thread has asked for the time on the wall.
+    /// The number of times that this thread has read the wall clock.
     static ASKED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The C library's function, in its place.
+/// Replaces the C library's function.
 ///
 /// # Safety
 ///
-/// As there: `time` points to where a time can be written.
-// SAFETY: it has the name, the arguments and the meaning of the C library's, but for the wall's clock.
+/// The C library's: `time` points to memory for a `timespec`.
+// SAFETY: name, arguments and meaning are the C library's, except for the wall clock.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> c_int {
     // SAFETY: the kernel's own, which checks the pointer.
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::
     result as c_int
 }
 
-/// Steps the wall's clock of this program by hours until dropped, from another thread.
+/// Steps the wall clock of this program by hours until dropped, from another thread.
 fn step_meanwhile<R>(work: impl FnOnce() -> R) -> R {
     thread::scope(|scope| {
         let (over, is_over) = std::sync::mpsc::channel::<()>();
@@ -67,7 +67,7 @@ fn step_meanwhile<R>(work: impl FnOnce() -> R) -> R {
     })
 }
 
-/// Waits, timers that run once, and one that repeats: none early, and none much too late.
+/// Waits, one-time timers and a repeating one: none early, and none much too late.
 fn keep_time(backend: Backend) {
     const WAIT: Duration = Duration::from_millis(12);
     const LATE: Duration = Duration::from_secs(20);
@@ -104,7 +104,7 @@ fn keep_time(backend: Backend) {
 
 #[test]
 fn nobody_asks_for_the_time_on_the_wall() {
-    // What is counted here is what the standard library really asks.
+    // The counter counts the standard library's calls.
     let before = SystemTime::now();
     assert_eq!(ASKED.get(), 1);
     WRONG.store(3600, Ordering::Relaxed);
@@ -128,7 +128,7 @@ fn the_kernel_does_not_care() {
         return;
     }
     let set = |seconds: i64| {
-        // From the clock that runs on, so that nothing of the time meanwhile is lost.
+        // Computed from the monotonic clock, so that elapsed time is not lost.
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the time lives through the call.
         let got = unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_REALTIME, &mut now) };
@@ -144,7 +144,7 @@ fn the_kernel_does_not_care() {
                 eprintln!("skipped: the clock cannot be set: {error}");
                 return;
             }
-            // In the middle of the waits it goes back.
+            // The clock goes back in the middle of the waits.
             let back = thread::spawn(move || {
                 thread::sleep(Duration::from_millis(8));
                 set(-hours * 3600)

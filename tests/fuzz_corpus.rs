@@ -1,5 +1,5 @@
-//! The fuzz targets of `fuzz/` on stable Rust: each runs its kept corpus, and then for some time what
-//! random changes make of it. An input that fails is kept, and told of.
+//! The fuzz targets of `fuzz/` on stable Rust: each runs its kept corpus, and then random mutations
+//! of it for some time. An input that fails is kept and reported.
 //!
 //! ```text
 //! cargo test --test fuzz_corpus
@@ -15,9 +15,9 @@ mod targets;
 #[path = "../fuzz/runner/mod.rs"]
 mod runner;
 
-// The paths by which the files name each other that the targets take in.
+// The paths by which the included files refer to each other.
 #[cfg(target_os = "linux")]
-#[allow(unused_imports)] // The wheel's own tests are no tests here.
+#[allow(unused_imports)] // The wheel's own tests do not run here.
 use targets::sources::{common, request, timer};
 
 #[cfg(target_os = "linux")]

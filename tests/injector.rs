@@ -1,4 +1,5 @@
-//! The injector itself: it hits the call that was meant and no other, and ends with what it watches.
+//! The injector itself: it makes the chosen call fail and no other, and reports unregistered
+//! descriptors that are watched.
 
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // `fork` has no safe form.
@@ -17,7 +18,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-/// Runs the test unless the system forbids the filter, and says so.
+/// Runs the test, or prints that the system forbids the filter.
 fn with_injector(work: impl FnOnce(&Injector) + Send) {
     if let Err(error) = run(work) {
         println!("skipped: this system refuses a filter with a listener: {error}");
@@ -130,7 +131,7 @@ fn a_call_that_has_no_name_is_recorded_inside_the_library_only() {
     }
 }
 
-/// Reports of a stranger in one wait of a selector.
+/// Reports about a stranger in one wait of a selector.
 fn wait_beside(injector: &Injector, selector: &mut Selector<io::PipeReader>) -> Option<String> {
     let mut events = Events::with_capacity(4);
     injector.inside(|| selector.select(&mut events, Duration::ZERO).unwrap());

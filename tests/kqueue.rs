@@ -1,5 +1,5 @@
-//! The kqueue backend on the simulated kernel: calls that fail, and how many calls there are.
-//! `scripts/kqueue` runs it; elsewhere there is nothing to run.
+//! The kqueue backend on the simulated kernel: failing calls, and the number of calls.
+//! `scripts/kqueue` runs it; without that there is nothing to test.
 
 #![cfg(kqueue_sim)]
 #![allow(unsafe_code)] // The simulation's own functions.
@@ -22,7 +22,7 @@ const R: Interest = Interest::READABLE;
 const W: Interest = Interest::WRITABLE;
 const ERRORS: [i32; 5] = [libc::EMFILE, libc::ENOMEM, libc::EBUSY, libc::EPERM, libc::EINTR];
 
-/// The faults are the process's.
+/// The faults are shared by the process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +48,7 @@ fn look<S, D>(selector: &mut Selector<S, D>) -> Vec<polyselect::Event> {
     events.iter().collect()
 }
 
-/// The calls of `kevent` that some work makes.
+/// Returns the number of calls of `kevent` that `work` makes.
 fn calls(work: impl FnOnce()) -> u64 {
     let before = kqueue_sim_calls();
     work();
@@ -65,7 +65,7 @@ fn a_registration_that_fails_leaves_no_filter() {
             kqueue_sim_fail(1, error, in_a_change);
             let refused = selector.register(&left, R | W, ()).unwrap_err();
             assert_eq!(refused.error().raw_os_error(), Some(error));
-            // A filter that was left would end each wait at once.
+            // A filter that is still there would end each wait at once.
             let mut events = Events::with_capacity(8);
             let waits = calls(|| {
                 selector.select(&mut events, Duration::from_millis(100)).unwrap();
@@ -176,7 +176,7 @@ fn events_survive_a_one_shot_that_cannot_be_silenced() {
     let mut selector = open();
     let _descriptor = selector.descriptor().unwrap();
     let key = selector.register(&reader, R.oneshot(), ()).unwrap();
-    // The second call silences the one-shot, because another loop may wait for the queue.
+    // The second call disarms the one-shot, because another loop may wait for the queue.
     kqueue_sim_fail(2, libc::ENOMEM, false);
     assert_eq!(look(&mut selector)[0].key, key);
     assert!(!kqueue_sim_fail(0, 0, false), "there was a second call");
@@ -246,7 +246,7 @@ fn a_random_program_survives_calls_that_fail() {
                 _ => drop(selector.select(&mut Events::with_capacity(4), Duration::ZERO)),
             }
         }
-        // Without faults everything is as it should be: what is registered is ready, nothing else.
+        // Without faults, exactly the registered descriptors are ready.
         kqueue_sim_fail(0, 0, false);
         for key in keys.into_iter().flatten() {
             selector.modify(key, R | W).unwrap();

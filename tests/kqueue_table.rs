@@ -1,6 +1,6 @@
-//! What a kqueue answers, one claim a row, to be read beside a manual page: each row runs on the simulated kernel
-//! (`tests/kqueue_sim/`) with the profile that `POLYSELECT_KQUEUE_PROFILE` names, and, where libkqueue is
-//! installed, on that. `scripts/kqueue` runs all profiles.
+//! The results of a kqueue, one claim a row, to be read beside a manual page: each row runs on the
+//! simulated kernel (`tests/kqueue_sim/`) with the profile that `POLYSELECT_KQUEUE_PROFILE` names,
+//! and on libkqueue where that is installed. `scripts/kqueue` runs all profiles.
 
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // Foreign functions.
@@ -45,7 +45,7 @@ struct Queue {
     number: RawFd,
 }
 
-/// What `kevent` returns: events, or an error number.
+/// The result of `kevent`: events, or an error number.
 type Answer = Result<Vec<kevent>, c_int>;
 
 fn change(source: &impl AsRawFd, filter: i16, flags: u16) -> kevent {
@@ -61,7 +61,7 @@ impl Queue {
         Self { system, number }
     }
 
-    /// One call that does not wait.
+    /// Makes one call that does not wait.
     fn call(&self, changes: &[kevent], room: usize) -> Answer {
         self.wait(changes, room, Some(0))
     }
@@ -91,13 +91,13 @@ impl Queue {
         }
     }
 
-    /// Makes changes that succeed.
+    /// Applies changes that succeed.
     #[track_caller]
     fn set(&self, changes: &[kevent]) {
         assert!(self.call(changes, 0).is_ok(), "{changes:?}");
     }
 
-    /// The error of one change.
+    /// Returns the error of one change.
     fn error(&self, change: kevent) -> c_int {
         match self.call(&[change], 1) {
             Ok(answers) if answers.first().is_some_and(|it| it.flags & EV_ERROR != 0) => {
@@ -108,7 +108,7 @@ impl Queue {
         }
     }
 
-    /// The filters that are reported now.
+    /// Returns the filters that are reported now.
     fn filters(&self) -> Vec<i16> {
         let mut filters: Vec<_> = self.events().iter().map(|event| event.filter).collect();
         filters.sort_unstable();

@@ -1,4 +1,4 @@
-//! What the loop tells those who listen, step by step: with `RUST_LOG=polyselect=trace`.
+//! The loop's log records, step by step: with `RUST_LOG=polyselect=trace`.
 
 use std::sync::Mutex;
 use std::thread;
@@ -29,7 +29,7 @@ fn said(start: &str, end: &str) -> bool {
     LINES.lock().unwrap().iter().any(|line| line.starts_with(start) && line.ends_with(end))
 }
 
-/// One test, for the logger is the process's.
+/// One test, because the logger is the process's.
 #[test]
 fn each_step_of_a_turn_and_the_place_of_what_holds_it_up() {
     log::set_logger(&Listener).unwrap();
@@ -51,7 +51,7 @@ fn each_step_of_a_turn_and_the_place_of_what_holds_it_up() {
     assert!(said(&format!("TRACE: calling the call queued at {call}:"), ""));
     assert!(said(&format!("WARN: the call queued at {call}:"), "ms"));
 
-    // Who does not listen hears nothing, and pays nothing.
+    // With logging off no record is made.
     log::set_max_level(LevelFilter::Off);
     LINES.lock().unwrap().clear();
     event_loop.call_soon(|_| ());

@@ -1,5 +1,5 @@
-//! What a registration costs in memory, counted by the allocator and not by `size_of`: every byte
-//! that is alive, at whatever size costs most. Run it with `--nocapture` to see the figures.
+//! The memory of a registration, counted by the allocator and not by `size_of`: every live byte, at
+//! the most expensive size. Run it with `--nocapture` to see the figures.
 
 #![cfg(unix)]
 
@@ -12,13 +12,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Below that, what a selector costs in itself would be counted as that of its few registrations.
+/// With fewer registrations, a selector's fixed cost would be counted as theirs.
 const LEAST: usize = 500;
 
 struct Cost {
-    /// Highest live bytes a registration, and at how many registrations that was.
+    /// The most live bytes per registration, and the number of registrations at that point.
     live: (f64, usize),
-    /// The same for the peak while something grew, when old and new are alive for a moment.
+    /// The same for the peak while a buffer grew, when old and new are alive for a moment.
     peak: (f64, usize),
 }
 

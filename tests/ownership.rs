@@ -1,5 +1,5 @@
-//! What safe code cannot do: get hold of a registered source, or close it. Each program in the
-//! folder tries one way, and the compiler must refuse it for the reason that stands beside it.
+//! Rejected programs: safe code cannot move or close a registered source. Each program in the
+//! folder tries one way, and the compiler must reject it with the error in the file beside it.
 
 use std::cell::RefCell;
 use std::net::TcpStream;
@@ -27,7 +27,7 @@ fn threads_may_share_and_send_what_their_parts_allow() {
     send::<Selector<TcpStream, RefCell<u8>>>();
 }
 
-/// The kernel's object goes before the sources do, so that a source that is dropped is not watched.
+/// The kernel object is dropped before the sources, so that no dropped source is watched.
 #[test]
 #[cfg(epoll)]
 fn a_selector_drops_its_kernel_object_before_its_sources() {

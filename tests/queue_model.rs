@@ -1,9 +1,10 @@
-//! The interleavings of the task queue between threads that wake tasks and the loop that polls them:
-//! each wake is followed by a poll that sees what was done before it, and a task is at most once in
-//! the queue.
+//! The interleavings of the task queue between threads that wake tasks and the loop that polls
+//! them: each wake is followed by a poll that sees the writes before it, and a task is in the queue
+//! at most once.
 //!
-//! It fails if a `swap` of `is_queued` becomes a load and a store or becomes relaxed, if `has_woken` is
-//! set before or cleared after the list changes, or if a thread wakes the selector before it pushes.
+//! The model fails if a `swap` of `is_queued` becomes a load and a store or becomes relaxed, if
+//! `has_woken` is set before or cleared after the list changes, or if a thread wakes the selector
+//! before it pushes.
 
 #![cfg(feature = "async")]
 
@@ -29,7 +30,7 @@ mod waker {
     use crate::flag::WakeFlag;
     use crate::loom_channel::Channel;
 
-    /// The selector's, on the channel of the model.
+    /// The selector's waker, on the channel of the model.
     #[derive(Clone)]
     pub struct Waker(Arc<(WakeFlag, Channel)>);
 
@@ -71,15 +72,15 @@ fn spawn(work: impl FnOnce() + 'static) -> thread::JoinHandle<()> {
     })
 }
 
-/// A task that is finished when it has seen a number of wakes.
+/// A task that finishes when it has seen a number of wakes.
 struct Task {
     notice: std::sync::Arc<TaskWaker>,
-    /// What the wakers leave. Relaxed, so that only the queue orders it.
+    /// The data that the wakers write. Relaxed, so that only the queue orders it.
     sent: AtomicUsize,
 }
 
 impl Task {
-    /// A waker that is lost unless it is seen: it leaves something, then wakes.
+    /// Writes, then wakes: the wake is lost unless its poll sees the write.
     fn send(&self) {
         self.sent.fetch_add(1, atomic::Ordering::Relaxed);
         self.notice.wake();
@@ -135,7 +136,8 @@ impl Loop {
     }
 }
 
-/// Two preemptions show every fault that the head of this file lists; all of them take hours.
+/// Two preemptions show every fault listed at the top of this file; an unlimited search takes
+/// hours.
 fn model(check: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
@@ -172,7 +174,7 @@ fn no_wake_of_two_tasks_is_lost() {
     });
 }
 
-/// The loop's thread does not wake the selector, because it looks into the queue before it waits.
+/// The loop's thread does not wake the selector, because it checks the queue before it waits.
 #[test]
 fn a_wake_by_a_task_of_the_loop_beside_one_by_a_thread_is_not_lost() {
     model(|| {

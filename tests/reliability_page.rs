@@ -1,4 +1,4 @@
-//! The tests that `docs/reliability.md` names exist, and no fault is without one.
+//! The tests that `docs/reliability.md` names exist, and each fault names one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ fn tests_folder() -> PathBuf {
 fn suite_file(suite: &str) -> Result<PathBuf, String> {
     let entry = format!("(\"{suite}\", ");
     let (_, module) =
-        SUITES.split_once(&entry).ok_or_else(|| format!("there is no suite {suite}"))?;
+        SUITES.split_once(&entry).ok_or_else(|| format!("suite {suite} does not exist"))?;
     let (module, _) = module.split_once("::CASES").expect("each suite has its cases");
     Ok(tests_folder().join("conformance").join(format!("{}.rs", module.replace("::", "/"))))
 }
@@ -60,7 +60,7 @@ fn the_tests_of_every_fault_exist() {
     assert!(wrong.is_empty(), "docs/reliability.md is not true:\n{}", wrong.join("\n"));
 }
 
-/// Who adds a test of a fault says so.
+/// A test of a fault that is not on the page fails here.
 #[test]
 fn the_page_names_every_case_of_the_suites_of_faults() {
     let mut missing = Vec::new();

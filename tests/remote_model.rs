@@ -1,6 +1,6 @@
 //! The interleavings of the queue between threads that send calls and the loop that runs them: no
-//! call is lost or run twice, a closed queue refuses, and a loop that waits for the last sender to
-//! leave notices.
+//! call is lost or run twice, a closed queue rejects calls, and a waiting loop notices when the
+//! last sender is dropped.
 
 use loom::sync::atomic;
 use loom::sync::{Arc, Mutex, MutexGuard};
@@ -16,7 +16,7 @@ use queue::CallQueue;
 
 struct Shared {
     queue: CallQueue<u32>,
-    /// In place of the waker: `tests/waker_model.rs` shows that no wake is lost on the way to it.
+    /// Stands in for the waker: `tests/waker_model.rs` shows that no wake is lost on the way to it.
     channel: Channel,
 }
 
@@ -43,7 +43,7 @@ impl Shared {
         }
     }
 
-    /// A run of the loop: it ends when nobody can send any more.
+    /// A run of the loop, which ends when no sender is left.
     fn run(&self) -> Vec<u32> {
         let mut received = Vec::new();
         while self.queue.is_in_use() {
@@ -55,7 +55,7 @@ impl Shared {
     }
 }
 
-/// Every interleaving with so many changes between threads; all of them take hours.
+/// Every interleaving with at most this number of preemptions; an unlimited search takes hours.
 fn model(run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);

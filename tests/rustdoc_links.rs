@@ -1,10 +1,10 @@
-//! The pages in `docs/` are read as files and in rustdoc, where a path beside them leads nowhere. So
-//! they name each other and their pictures by reference, and say at their end where that is. In
-//! rustdoc `docs/rustdoc_links.md` stands before each page, and of two definitions the first counts:
-//! it makes items of the pages, and has the pictures in itself.
+//! The pages in `docs/` are read as files and in rustdoc, where relative paths do not resolve. So
+//! their links to each other and to pictures are references, defined at the end of the page. In
+//! rustdoc `docs/rustdoc_links.md` precedes each page, and of two definitions the first counts: it
+//! maps pages to items, and embeds the pictures.
 //!
 //! ```text
-//! POLYSELECT_WRITE_LINKS=1 cargo test --test rustdoc_links    # after a picture was changed
+//! POLYSELECT_WRITE_LINKS=1 cargo test --test rustdoc_links    # after a picture has changed
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// What ends a link in Markdown, or means something in an address.
+/// The characters that end a link in Markdown, or are special in an address.
 const ENCODED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'(').add(b')').add(b'<').add(b'>');
 
@@ -25,12 +25,12 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The definitions of a page, a line `[label]: target` each.
+/// Returns the definitions of a page, one line `[label]: target` each.
 fn definitions(page: &str) -> BTreeMap<&str, &str> {
     page.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).collect()
 }
 
-/// What a page refers to: every `label` of a `[text][label]`.
+/// Returns the references of a page: every `label` of a `[text][label]`.
 fn references(page: &str) -> BTreeSet<&str> {
     page.split("][")
         .skip(1)

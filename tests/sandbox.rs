@@ -1,7 +1,7 @@
-//! Inside a sandbox: what is forbidden or unknown is not available and says so, and nothing dies of
-//! a system call that the sandbox does not know.
+//! Inside a sandbox: a backend whose system calls are forbidden or unknown is unavailable and
+//! reports why, and no system call that the sandbox does not know ends the process.
 //!
-//! A filter holds for the thread that asks for it, so that each test has its own.
+//! A filter applies to the thread that installs it, so each test has its own.
 
 #![cfg(target_os = "linux")]
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use polyselect::{Backend, Events, Interest, Selector};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-/// From now on these calls end so for this thread.
+/// Makes these calls of this thread return these errors from now on.
 fn forbid(calls: &[i64], end: SeccompAction) {
     let calls: BTreeMap<_, _> = calls.iter().map(|&call| (call, Vec::new())).collect();
     let this = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
@@ -60,8 +60,8 @@ fn a_kernel_that_lacks_io_uring_is_told_apart_from_a_sandbox_that_forbids_it() {
     io_uring_is_refused(libc::ENOSYS, "the kernel lacks it: ");
 }
 
-/// The words of the error where the crate was built without a feature.
-#[allow(dead_code)] // With all features there is nothing to ask.
+/// The error's text if the crate was built without a feature.
+#[allow(dead_code)] // Not needed with all features.
 fn is_not_compiled_in(backend: Backend, feature: &str) {
     assert!(!backend.is_available());
     let error = Selector::<io::PipeReader>::with_backend(backend).unwrap_err();
@@ -83,8 +83,8 @@ fn mio_says_which_feature_it_needs() {
     is_not_compiled_in(Backend::Mio, "mio");
 }
 
-/// `epoll_pwait2` would give timeouts of less than a millisecond, but sandboxes that were written
-/// before it kill who calls it.
+/// `epoll_pwait2` would give timeouts below a millisecond, but sandboxes that are older than it
+/// kill the calling process.
 #[test]
 fn timeouts_are_exact_in_a_sandbox_that_kills_who_calls_what_is_new() {
     forbid(&[libc::SYS_epoll_pwait2], SeccompAction::KillProcess);

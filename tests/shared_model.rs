@@ -3,13 +3,14 @@
 //! (live) and on one that the waiting thread takes along (lent). A thread that nothing wakes is a
 //! deadlock, which the model checker reports; some deadlocks abort the test.
 //!
-//! It fails if the waiting thread leaves while another asks, does not notify those that ask, or lets an event of a former
-//! interest pass; if a change does not wake the waiting thread, or does not set `ATTENTION` or `has_changed`; if
-//! `unregister` or `rebuild_with` does not wait for the other thread; if the claim loses its acquire or its release, or
-//! ends by a store; if `is_poked` stays set after the wake or after a failed poke; and without the fork check
+//! The model fails if the waiting thread leaves while another thread requests the lock, does not
+//! notify those that do, or passes an event of a former interest; if a change does not wake the
+//! waiting thread, or does not set `ATTENTION` or `has_changed`; if `unregister` or `rebuild_with`
+//! does not wait for the other thread; if the claim loses its acquire or its release, or ends by a
+//! store; if `is_poked` stays set after the wake or after a failed poke; and without the fork check
 //! or the return of the backend after a panic.
 
-// They are const; clippy does not see it on some targets.
+// They are const; clippy does not detect it on some targets.
 #![allow(clippy::missing_const_for_thread_local)]
 
 #[path = "shared_model/environment.rs"]
@@ -84,7 +85,7 @@ fn a_wait_sees_what_is_modified_meanwhile() {
     }
 }
 
-/// A change that is noted while no thread waits is sent by the wait that begins.
+/// A change that is queued while no thread waits is sent by the wait that begins.
 #[test]
 fn a_change_between_two_waits_is_seen_by_the_next() {
     for object in [LIVE, LENT] {
@@ -110,7 +111,7 @@ fn unregister_releases_the_file_while_its_event_is_pending() {
                 assert!(shared.unregister(0));
                 shared.protocol.waker().wake();
             });
-            // The wait ends by the event or by the wake, and then the file is gone.
+            // The wait ends by the event or by the wake, and then the file is closed.
             let found = shared.select(None).unwrap();
             if found.is_empty() {
                 assert!(!shared.kernel.holds(0));
@@ -237,7 +238,8 @@ fn a_wait_goes_on_with_the_backend_that_it_is_moved_to() {
     }
 }
 
-/// The waiting thread returns with an event while the other thread asks, and waits again.
+/// The waiting thread returns with an event while the other thread requests the lock, and waits
+/// again.
 #[test]
 fn moving_does_not_depend_on_the_thread_that_was_asked() {
     for (from, to) in [(LIVE, Some(1)), (LIVE, LENT), (LENT, LIVE)] {
@@ -289,7 +291,7 @@ fn a_failed_poke_is_an_error_of_one_thread() {
                 shared.protocol.change((), |_| Needs::Backend, register).is_ok()
             })
         });
-        // One of them is registered, at least.
+        // At least one of them is registered.
         assert!(!shared.select(None).unwrap().is_empty());
         let registered = threads.map(|thread| thread.join().unwrap());
         assert!(registered.contains(&true));

@@ -1,4 +1,4 @@
-//! Threads that register, modify, write, pause, unregister and close, beside two that take turns in waiting,
+//! Threads that register, modify, write, pause, unregister and close, beside two that wait in turn,
 //! on every backend. Checked are
 //!
 //! - the bytes: each connection has its own sequence, so one that is lost, doubled or another's is noticed;
@@ -25,16 +25,16 @@ use std::{env, thread};
 
 use polyselect::{Backend, Events, Interest, Key, SharedSelector, Watch};
 
-/// How long to wait for what must come. Only a failing test waits this long.
+/// The time limit for events that must happen. Only a failing test waits this long.
 const SURELY: Duration = Duration::from_secs(60);
 
 const CHANGING: u64 = 4;
 const WAITING: usize = 2;
 
-/// What belongs to the source of a connection.
+/// The state of a connection's source.
 struct Connection {
     number: u64,
-    /// How many bytes were read, and whether the stream has ended.
+    /// The number of bytes read, and whether the stream has ended.
     read: Mutex<u64>,
     has_read: Condvar,
     /// The last `select` that may have begun before the registration was paused; the maximum if it is not.
@@ -104,7 +104,7 @@ impl Stress {
                             assert_eq!(found, byte(connection.number, place), "a wrong byte");
                         }
                         *read += count as u64;
-                        // Of a level-triggered registration the rest is reported again.
+                        // A level-triggered registration reports the rest again.
                         if !connection.watch.lock().unwrap().is_edge() {
                             break;
                         }
@@ -167,7 +167,7 @@ impl Stress {
                 }
             }
         }
-        // With bytes that are still to be read, the peer would see a reset.
+        // With unread bytes, the peer would see a reset.
         self.expect_read(&connection, written);
         let registration = self.selector.unregister(key).unwrap();
         let after = self.selects.load(Ordering::SeqCst);

@@ -1,5 +1,5 @@
-//! The laboratory beside other processes. A process that starts holds copies of all descriptors for a moment, in
-//! which a closed stream does not end: so these tests have a binary without others.
+//! The lab beside other processes. A process that starts holds copies of all descriptors for a
+//! moment, in which a closed stream does not end, so these tests have a binary of their own.
 
 #![cfg(all(unix, feature = "testing"))]
 

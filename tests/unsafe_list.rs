@@ -1,4 +1,5 @@
-//! `docs/unsafe.md` lists every `unsafe` of the crate, and each says why it is sound.
+//! `docs/unsafe.md` lists every `unsafe` of the crate, and each has a comment that explains why it
+//! is sound.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -83,7 +84,7 @@ fn end_of_string(chars: &[char], start: usize) -> usize {
     index + 1
 }
 
-/// Where the string with a prefix ends that begins here, if one does.
+/// Returns the end of the string with a prefix that begins here, if one does.
 fn raw_string(chars: &[char], start: usize) -> Option<usize> {
     let mut index = start;
     let mut is_raw = false;
@@ -123,7 +124,7 @@ fn unsafe_lines(source: &str) -> Vec<usize> {
         .collect()
 }
 
-/// Whether the comment right above a line says why it is sound. Attributes may stand between.
+/// Whether the comment right above a line explains why it is sound. Attributes may stand between.
 fn has_reason(source: &str, line: usize) -> bool {
     let above = source.lines().take(line - 1).map(str::trim_start).collect::<Vec<_>>();
     let mut above = above.into_iter().rev().skip_while(|line| line.starts_with("#["));
@@ -169,7 +170,7 @@ fn the_page_lists_every_unsafe() {
     let mut listed = BTreeMap::new();
     for row in rows() {
         let [file, count, what, why, tests] = row[..] else { panic!("five cells: {row:?}") };
-        let count: usize = count.parse().unwrap_or_else(|_| panic!("{count:?} is no number"));
+        let count: usize = count.parse().unwrap_or_else(|_| panic!("{count:?} is not a number"));
         assert!(!what.is_empty() && !why.is_empty() && !tests.is_empty(), "an empty cell: {row:?}");
         let file = quoted(file).next().expect("a file in backticks").to_owned();
         assert!(listed.insert(file.clone(), count).is_none(), "{file} is listed twice");

@@ -2,9 +2,10 @@
 //! renews its channel. A lost wake leaves the wait asleep, which the model checker reports as a
 //! deadlock; some of the deadlocks abort the test.
 //!
-//! It fails if a step becomes a load and a store or loses its acquire or release, if the flag is
-//! lowered before the drain or is not a new generation then, if a signal is recorded before it was
-//! sent or whatever came meanwhile, and if `renew` moves the owner first or looks at the flag first.
+//! The model fails if a step becomes a load and a store or loses its acquire or release, if the
+//! flag is cleared before the drain or is not a new generation then, if a signal is recorded before
+//! it was sent or regardless of changes meanwhile, and if `renew` moves the owner first or reads
+//! the flag first.
 
 use loom::sync::atomic::AtomicUsize;
 use loom::sync::{Arc, atomic};
@@ -29,7 +30,8 @@ struct Shared {
     /// The descriptor's number stands for the second channel when the child has replaced the first.
     channels: [Channel; 2],
     is_replaced: atomic::AtomicBool,
-    /// What the wakers leave for the waiting thread. Relaxed, so that only the flag orders it.
+    /// The data that the wakers write for the waiting thread. Relaxed, so that only the flag orders
+    /// it.
     sent: AtomicUsize,
 }
 
@@ -70,7 +72,7 @@ impl Shared {
         let _ = self.flag.raise(self.process, || Err(()));
     }
 
-    /// A waker that is lost unless it is seen: it leaves something, then wakes.
+    /// Writes, then wakes: the wake is lost unless the waiting thread sees the write.
     fn send(&self) {
         self.sent.fetch_add(1, atomic::Ordering::Relaxed);
         self.wake().unwrap();
@@ -107,7 +109,7 @@ fn spawn(shared: &Arc<Shared>, work: fn(&Shared)) -> thread::JoinHandle<()> {
     thread::spawn(move || work(&shared))
 }
 
-/// Two preemptions show every fault that the head of this file lists, in two seconds; three take ten
+/// Two preemptions show every fault listed at the top of this file, in two seconds; three take ten
 /// times as long.
 fn model(check: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -174,7 +176,7 @@ fn a_wake_beside_a_signal_that_fails_is_not_lost() {
     });
 }
 
-/// The wait takes a wake that was pending before, in the middle of both signals.
+/// The wait consumes a wake that was pending before, between the two signals.
 #[test]
 fn a_wake_beside_a_signal_that_fails_and_a_take_is_not_lost() {
     model(|| {

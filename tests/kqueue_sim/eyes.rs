@@ -1,4 +1,4 @@
-//! What Linux shows of a descriptor, without changing it.
+//! The state of a descriptor as Linux shows it, read without changing it.
 
 use std::ffi::{c_int, c_short};
 
@@ -30,7 +30,7 @@ pub fn stat(number: c_int) -> Option<libc::stat> {
     (unsafe { libc::fstat(number, &raw mut status) } == 0).then_some(status)
 }
 
-/// How many bytes wait to be read.
+/// Returns the number of bytes that can be read.
 pub fn unread(number: c_int) -> i64 {
     let mut count: c_int = 0;
     // SAFETY: FIONREAD writes one integer.
@@ -38,7 +38,7 @@ pub fn unread(number: c_int) -> i64 {
     if result == 0 { count.into() } else { 0 }
 }
 
-/// How far the offset of a regular file is from its end.
+/// Returns the distance of a regular file's offset from its end.
 pub fn left_in_file(number: c_int) -> i64 {
     // SAFETY: moves nothing.
     let offset = unsafe { libc::lseek(number, 0, libc::SEEK_CUR) };
@@ -71,8 +71,9 @@ pub fn has_peer(number: c_int) -> bool {
     unsafe { libc::getpeername(number, (&raw mut address).cast(), &raw mut length) == 0 }
 }
 
-/// Whether this side of a stream socket has ended its writing: `poll` does not show that. Sending nothing fails
-/// then, and has no effect otherwise. Not for a socket with a pending error, which the call would take.
+/// Whether this side of a stream socket has shut down its writing, which `poll` does not show. An
+/// empty send fails then, and has no effect otherwise. Not for a socket with a pending error, which
+/// the call would consume.
 pub fn has_ended_writing(number: c_int) -> bool {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: no byte is read.
@@ -91,14 +92,14 @@ pub fn is_terminal(number: c_int) -> bool {
     unsafe { libc::isatty(number) == 1 }
 }
 
-/// Whether a pipe has a name. One without is `pipe:[…]` among the process's descriptors.
+/// Whether a pipe has a name. The link of an anonymous one is `pipe:[…]`.
 pub fn is_named_fifo(number: c_int) -> bool {
     stat(number).is_some_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFIFO)
         && std::fs::read_link(format!("/proc/self/fd/{number}"))
             .is_ok_and(|target| !target.to_string_lossy().starts_with("pipe:"))
 }
 
-/// Whether two numbers stand for the same open file.
+/// Whether two descriptors refer to the same open file.
 pub fn is_same_file(one: c_int, other: c_int) -> bool {
     const F_DUPFD_QUERY: c_int = 1024 + 3;
     const KCMP_FILE: c_int = 0;

@@ -1,4 +1,4 @@
-//! Calls that fail: the n-th `kevent` from now on, as a whole or in one of its changes.
+//! Failing calls: the n-th `kevent` from now on, as a whole or in one of its changes.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The call fails before it has done anything; with `EINTR` after the changes.
+    /// The call fails before it has any effect; with `EINTR` after the changes.
     Call(c_int),
     /// The first change of the call fails.
     Change(c_int),
 }
 
 thread_local! {
-    /// The fault of every call of this thread, as a filter of system calls is a thread's.
+    /// The fault of every call of this thread; a filter of system calls is per thread, too.
     static EVERY: Cell<Option<Fault>> = const { Cell::new(None) };
 }
 
@@ -22,13 +22,13 @@ static PLAN: Mutex<Option<(u32, Fault)>> = Mutex::new(None);
 
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 
-/// How many calls have failed by a fault.
+/// The number of calls that have failed by a fault.
 #[unsafe(no_mangle)]
 pub extern "C" fn kqueue_sim_failures() -> u64 {
     FAILURES.load(Ordering::Relaxed)
 }
 
-/// The fault of this call.
+/// Returns the fault of this call.
 pub fn next() -> Option<Fault> {
     let fault = take();
     FAILURES.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
@@ -50,9 +50,9 @@ fn take() -> Option<Fault> {
     Some(fault)
 }
 
-/// Makes the `nth` call of `kevent` from now on fail, with `u32::MAX` every one of this thread; 0 takes it back.
-/// Returns whether an earlier one has not come to pass. Exported, so that a test can call the simulation inside the
-/// library under test.
+/// Makes the `nth` call of `kevent` from now on fail, with `u32::MAX` every one of this thread; 0
+/// disarms the fault. Returns whether an earlier fault has not been met. Exported, so that a test
+/// can call the simulation inside the library under test.
 #[unsafe(no_mangle)]
 pub extern "C" fn kqueue_sim_fail(nth: u32, error: c_int, in_a_change: bool) -> bool {
     let fault = if in_a_change { Fault::Change(error) } else { Fault::Call(error) };
@@ -69,7 +69,7 @@ pub fn count() {
     CALLS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How many calls of `kevent` there were.
+/// Returns the number of calls of `kevent`.
 #[unsafe(no_mangle)]
 pub extern "C" fn kqueue_sim_calls() -> u64 {
     CALLS.load(Ordering::Relaxed)

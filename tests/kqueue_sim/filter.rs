@@ -23,7 +23,7 @@ pub enum Class {
     File,
     Device,
     Terminal,
-    /// Has no file.
+    /// No file.
     User,
     Other,
 }
@@ -55,7 +55,7 @@ pub fn class_of(number: c_int) -> Class {
     }
 }
 
-/// Whether the filter can be attached; the error number if it cannot.
+/// Attaches the filter if that is possible, or returns the error number.
 pub fn attach(class: Class, number: c_int, filter: i16) -> Result<(), c_int> {
     let profile = profile();
     if filter == EVFILT_EXCEPT && !profile.has_except || filter == EVFILT_USER && !profile.has_user
@@ -83,7 +83,7 @@ fn is_directory(number: c_int) -> bool {
     eyes::stat(number).is_some_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
 
-/// Whether the filter of a file is true now. Queues are looked at by their owner.
+/// Whether the filter of a file is true now. The filters of queues are checked by their owner.
 pub fn look(class: Class, number: c_int, filter: i16, fflags: u32, low: i64) -> Option<Truth> {
     let true_with = |data| Some(Truth { data, ..Truth::default() });
     match (class, filter) {
@@ -148,11 +148,11 @@ fn pipe(
 fn socket(class: Class, number: c_int, filter: i16, fflags: u32, low: i64) -> Option<Truth> {
     let seen = eyes::poll_now(number);
     let is_stream = class != Class::Datagram;
-    // A socket that was never connected: Linux says `OUT | HUP`, a BSD nothing.
+    // A socket that was never connected: Linux reports `OUT | HUP`, a BSD nothing.
     if is_stream && seen & (HUP | IN | ERR | RDHUP) == HUP {
         return None;
     }
-    // Its filter was attached when it did not listen.
+    // Its filter was attached before `listen`.
     if is_stream && eyes::listens(number) {
         let sees = filter == EVFILT_READ && profile().sees_listen && seen & IN != 0;
         return sees.then_some(Truth { data: 1, ..Truth::default() });

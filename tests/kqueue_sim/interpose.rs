@@ -1,4 +1,4 @@
-//! What reaches the kernel's queues by other calls than their own: `close` and `fork`.
+//! Calls other than the queues' own that affect them: `close` and `fork`.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, Once};
 
 use super::state::{Kernel, lock};
 
-/// The program's own `close`. The queues forget the descriptor first.
+/// Replaces `close`. The queues forget the descriptor first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close(number: c_int) -> c_int {
     lock().forget(number);
@@ -14,7 +14,7 @@ pub unsafe extern "C" fn close(number: c_int) -> c_int {
     unsafe { libc::syscall(libc::SYS_close, number) as c_int }
 }
 
-/// The program's own `dup2`, which closes what had the number.
+/// Replaces `dup2`, which closes the target descriptor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
     if old != new {

@@ -1,14 +1,15 @@
-//! A simulated kqueue for tests on Linux: the calls `kqueue` and `kevent` with the answers of a BSD's or
-//! macOS's kernel, over real Linux pipes, sockets and files.
+//! A simulated kqueue for tests on Linux: the calls `kqueue` and `kevent` with the results of a
+//! BSD's or macOS's kernel, over real Linux pipes, sockets and files.
 //!
 //! `POLYSELECT_KQUEUE_PROFILE` chooses the system: `netbsd-2016`, `netbsd` (the default), `freebsd`, `openbsd`,
 //! `dragonfly` or `macos`. Their differences are the fields of [`Profile`]. `tests/kqueue_table.rs` lists the
 //! answers, one a row.
 //!
-//! The number of a queue is a real descriptor, an epoll, so that it can be duplicated, closed and watched by
-//! other loops. Linux nests no more than five of them; a queue that is nested more deeply is looked at every few
-//! milliseconds. Inside, the epoll watches the files edge-triggered: a report of it is what a kernel calls a `KNOTE`. Whether a filter is
-//! true is then decided by `poll` and by ioctls ([`eyes`]).
+//! A queue's descriptor is a real one, an epoll, so that it can be duplicated, closed and watched
+//! by other loops. Linux nests no more than five of them; a queue that is nested more deeply is
+//! polled every few milliseconds. The epoll watches the files edge-triggered: an event of it
+//! corresponds to a kernel's `KNOTE`. Whether a filter is true is then decided by `poll` and by
+//! ioctls ([`eyes`]).
 //!
 //! The file that includes this one, the library under test or a test, has the program's own `close`
 //! ([`interpose`]), so that closing a watched descriptor removes its filters.

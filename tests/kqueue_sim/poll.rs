@@ -1,4 +1,5 @@
-//! `poll`, which on macOS is made of kqueue and calls invalid what that refuses.
+//! `poll`, which on macOS is built on kqueue and reports descriptors that kqueue rejects as
+//! invalid.
 
 use rustix::event::{PollFd, Timespec};
 use rustix::fd::{AsFd, AsRawFd};

@@ -1,4 +1,4 @@
-//! What differs between the systems.
+//! The differences between the systems.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
     pub name: &'static str,
-    /// The error of a filter for writing to a pipe whose other end is closed; none reports the end.
+    /// The error of a filter for writing to a pipe without a reader; `None` reports the end.
     pub broken_pipe: Option<i32>,
-    /// Whether the filter for writing to a full pipe never reports that the reader goes.
+    /// Whether the filter for writing to a full pipe never reports that the reader is closed.
     pub full_pipe_is_deaf: bool,
     /// Whether a filter for reading that was added before `listen` reports connections.
     pub sees_listen: bool,
@@ -16,17 +16,17 @@ pub struct Profile {
     pub has_except: bool,
     /// Whether there are filters that only the program triggers.
     pub has_user: bool,
-    /// Whether directories, terminals and other devices are refused, also by `poll`.
+    /// Whether directories, terminals and other devices are rejected, also by `poll`.
     pub refuses_devices: bool,
-    /// Whether a named pipe reports that its last writer goes.
+    /// Whether a named pipe reports that its last writer is closed.
     pub named_pipe_ends: bool,
     /// Whether a regular file takes a filter for writing, which is always true.
     pub file_takes_write: bool,
     /// Whether `EV_ENABLE` alone reports a dispatched filter that is still true.
     pub enable_reports: bool,
-    /// How many queues can be inside each other.
+    /// The number of queues that can be nested.
     pub nested: Option<u32>,
-    /// Timeouts are rounded up to a number of these, and one more.
+    /// Timeouts are rounded up to a multiple of this, plus one more.
     pub tick: Duration,
 }
 
@@ -94,7 +94,7 @@ pub const ALL_PROFILES: [Profile; 6] = [
     },
 ];
 
-/// The profile that the environment chooses.
+/// The profile chosen by the environment.
 pub fn profile() -> &'static Profile {
     static CHOSEN: LazyLock<Profile> = LazyLock::new(|| {
         let name = std::env::var("POLYSELECT_KQUEUE_PROFILE");

@@ -16,19 +16,19 @@ pub struct Queue {
     pub number: c_int,
     pub notes: BTreeMap<Key, Note>,
     ready: VecDeque<Key>,
-    /// What the epoll watches each descriptor for.
+    /// The interest of the epoll in each descriptor.
     masks: BTreeMap<usize, u32>,
     is_shown: bool,
-    /// The filters that must be looked at: of regular files, which make no noise when they grow, and of queues that
-    /// are nested more deeply than Linux can.
+    /// The filters that must be polled: of regular files, whose growth causes no event, and of
+    /// queues that are nested more deeply than Linux allows.
     silent: BTreeSet<Key>,
-    /// How many queues are inside each other up to this one; zero for a queue that is alone.
+    /// The nesting depth up to this queue; zero if it is not nested.
     level: u32,
 }
 
 pub struct Note {
     class: Class,
-    /// Device and node of the file, because its number may stand for another one later.
+    /// Device and node of the file, because the descriptor may refer to another file later.
     identity: (u64, u64),
     flags: u16,
     fflags: u32,
@@ -70,7 +70,7 @@ impl Queue {
         if result == 0 { 0 } else { super::calls::errno() }
     }
 
-    /// Lets the epoll be readable while something is queued.
+    /// Keeps the epoll readable while a filter is queued.
     fn show(&mut self) {
         let is_shown = !self.ready.is_empty();
         if is_shown != self.is_shown {
@@ -98,7 +98,7 @@ impl Queue {
         self.watch(key.0);
     }
 
-    /// Forgets the filters of a descriptor that is closed.
+    /// Removes the filters of a descriptor that is closed.
     pub fn forget(&mut self, ident: usize) {
         let filters = self.notes.range((ident, i16::MIN)..=(ident, i16::MAX));
         let keys: Vec<_> =
@@ -108,7 +108,7 @@ impl Queue {
         }
     }
 
-    /// Lets the epoll watch a descriptor for what its filters need.
+    /// Sets the interest of the epoll in a descriptor to the needs of its filters.
     fn watch(&mut self, ident: usize) -> c_int {
         let filters = self.notes.range((ident, i16::MIN)..=(ident, i16::MAX));
         let mask = filters
@@ -128,7 +128,7 @@ impl Queue {
                 match self.control(libc::EPOLL_CTL_ADD, number, mask, ident as u64) {
                     // A file that never blocks.
                     libc::EPERM => 0,
-                    // Of a number that was closed without the program's `close`.
+                    // The descriptor was closed without the program's `close`.
                     libc::EEXIST => {
                         self.masks.insert(ident, mask);
                         self.control(libc::EPOLL_CTL_MOD, number, mask, ident as u64)
@@ -151,7 +151,7 @@ impl Queue {
         }
     }
 
-    /// The descriptors that the epoll has seen since the last time.
+    /// Returns the descriptors that the epoll has reported since the last call.
     fn seen(&self) -> Vec<usize> {
         let mut seen = Vec::new();
         let mut batch = [libc::epoll_event { events: 0, u64: 0 }; 256];
@@ -194,7 +194,7 @@ impl Kernel {
         }
     }
 
-    /// Queues the filters whose files have reported something.
+    /// Queues the filters whose files have reported an event.
     pub fn pump(&mut self, id: Id) {
         for ident in self.queue(id).seen() {
             self.report(id, ident, false);
@@ -205,8 +205,8 @@ impl Kernel {
         }
     }
 
-    /// Queues the filters of a descriptor that are true; after a mere look only if what was reported last is not
-    /// true any more.
+    /// Queues the true filters of a descriptor; if it was only polled, those whose last reported
+    /// state is not true any more.
     fn report(&mut self, id: Id, ident: usize, is_look: bool) {
         let queue = self.queue(id);
         let filters = queue.notes.range((ident, i16::MIN)..=(ident, i16::MAX));
@@ -224,7 +224,7 @@ impl Kernel {
         }
     }
 
-    /// Makes a change; the error number if it fails.
+    /// Applies a change; returns the error number if it fails.
     pub fn register(&mut self, id: Id, change: &kevent) -> Result<(), c_int> {
         let key = (change.ident, change.filter);
         let is_user = change.filter == EVFILT_USER;
@@ -272,7 +272,7 @@ impl Kernel {
         if is_enabled || change.flags & EV_ADD != 0 && change.flags & EV_DISABLE == 0 {
             note.is_disabled = false;
         }
-        // A plain `EV_ENABLE` does not look everywhere.
+        // On some systems a plain `EV_ENABLE` does not check the filter.
         let looks = change.flags & EV_ADD != 0 || is_user || is_enabled && profile().enable_reports;
         if looks && self.look(id, key).is_some() {
             self.queue(id).enqueue(key);
@@ -326,8 +326,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// Puts a queue into another one; returns whether it must be looked at. The rule is that of macOS: a level for each
-    /// queue, which is higher than those of the queues inside.
+    /// Nests a queue in another one; returns whether it must be polled. The rule is macOS's: each
+    /// queue has a level, which is higher than those of the queues inside.
     fn nest(&mut self, inner: Id, outer: Id) -> Result<bool, c_int> {
         let level = self.queue(inner).level.max(1);
         let before = self.queue(outer).level;
@@ -340,7 +340,7 @@ impl Kernel {
         Ok(self.queue(inner).has_silent())
     }
 
-    /// Takes what the epoll reports only because its entry has changed.
+    /// Consumes events that the epoll reports only because its entry has changed.
     fn swallow(&mut self, id: Id, changed: usize) {
         for ident in self.queue(id).seen() {
             self.report(id, ident, ident == changed);
@@ -365,7 +365,7 @@ impl Kernel {
             }
             let truth = match truth {
                 Some(truth) => truth,
-                // A one-shot is reported, whatever has become of it.
+                // A one-shot is reported even if it is not true any more.
                 None if note.flags & EV_ONESHOT != 0 => Truth::default(),
                 None => {
                     note.reported = None;

@@ -1,4 +1,4 @@
-//! The queues of the process, and which descriptors stand for them.
+//! The queues of the process, and their descriptors.
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
@@ -8,12 +8,12 @@ use std::sync::{Mutex, MutexGuard};
 use super::eyes;
 use super::queue::Queue;
 
-/// Names a queue for as long as the process runs.
+/// Identifies a queue for as long as the process runs.
 pub type Id = u64;
 
 pub struct Kernel {
     pub queues: BTreeMap<Id, Queue>,
-    /// The known numbers of each queue. Duplicates are found when they are used.
+    /// The known descriptors of each queue. Duplicates are found when they are used.
     numbers: BTreeMap<c_int, Id>,
     next: Id,
 }
@@ -25,8 +25,8 @@ pub fn lock() -> MutexGuard<'static, Kernel> {
     KERNEL.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A descriptor that is always readable: inside a queue's epoll it makes the queue readable. It is opened before
-/// the program begins, so that no test finds one more at its end.
+/// A descriptor that is always readable: inside a queue's epoll it makes the queue readable. It is
+/// opened before the program begins, so that no test counts it as a leak.
 static ALWAYS: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn open_always() {
@@ -64,7 +64,7 @@ impl Kernel {
         number
     }
 
-    /// The queue that a descriptor stands for.
+    /// Returns the queue of a descriptor.
     pub fn find(&mut self, number: c_int) -> Option<Id> {
         if let Some(&id) = self.numbers.get(&number) {
             if self.queues.get(&id).is_some_and(|queue| eyes::is_same_file(number, queue.number)) {
@@ -78,7 +78,8 @@ impl Kernel {
         Some(id)
     }
 
-    /// A descriptor is about to be closed: its filters go, and if it is the last of a queue, the queue.
+    /// Handles the imminent close of a descriptor: removes its filters, and the queue if it is the
+    /// last of one.
     pub fn forget(&mut self, number: c_int) {
         if self.queues.is_empty() {
             return;
@@ -105,7 +106,7 @@ impl Kernel {
         (0..highest).find(|&other| other != number && eyes::is_same_file(number, other))
     }
 
-    /// A queue is not inherited by `fork`: its numbers are free in the child.
+    /// `fork` does not inherit a queue: its descriptors are closed in the child.
     pub fn end_in_child(&mut self) {
         let numbers: Vec<_> = self.numbers.keys().copied().collect();
         for number in numbers {

@@ -16,7 +16,7 @@ pub const W: i16 = EVFILT_WRITE;
 pub const ADD: u16 = EV_ADD;
 const EDGE: u16 = EV_ADD | EV_CLEAR;
 
-/// A claim, and what shows it.
+/// A claim, and its test.
 pub type Row = (&'static str, fn(System));
 
 pub const ROWS: &[Row] = &[
@@ -258,7 +258,7 @@ pub const ROWS: &[Row] = &[
         outer.set(&[change(&inner.number, R, ADD)]);
         assert_eq!((outer.filters(), outer.filters()), (vec![R], vec![R]));
         reader.read_exact(&mut [0]).unwrap();
-        // Its filter is queued and not true any more; only a call on it takes it out.
+        // Its filter is queued but not true any more; only a call on it removes it.
         assert_eq!(outer.filters(), [R]);
         assert_eq!((inner.filters(), outer.filters()), (vec![], vec![]));
         writer.write_all(b"!").unwrap();
@@ -374,7 +374,7 @@ fn unconnected() -> socket2::Socket {
     socket
 }
 
-/// Waits until what the peer has done has arrived.
+/// Waits until the effect of the peer's action has arrived.
 fn settle(socket: &impl AsRawFd) {
     let events = libc::POLLIN | libc::POLLRDHUP;
     let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };

@@ -4,7 +4,7 @@
 
 use loom::sync::{Condvar, Mutex};
 
-/// An eventfd: a count that can be waited for.
+/// An eventfd: a counter that can be waited for.
 pub struct Channel {
     count: Mutex<u64>,
     readable: Condvar,

@@ -53,7 +53,7 @@ impl World {
         self.call_local_with(|_, _| {});
     }
 
-    /// Queues a call of `Local` that does this before it does steps.
+    /// Queues a call of `Local` that performs this before steps.
     pub fn call_local_with(self: &Rc<Self>, first: impl FnOnce(&Rc<Self>, &mut Loop) + 'static) {
         let Some(local) = self.local.borrow().clone() else { return };
         let (world, id) = (Rc::clone(self), self.queue(&self.calls.local));
@@ -62,7 +62,7 @@ impl World {
             first(&world, event_loop);
             world.act_and_panic(Some(event_loop));
         });
-        // Only a loop that is being dropped refuses it.
+        // Only a loop that is being dropped rejects it.
         self.check(result.is_ok() || self.is_ending.get(), || format!("Local: {result:?}"));
     }
 
@@ -80,7 +80,7 @@ impl World {
         self.check(result.is_ok() || self.is_ending.get(), || format!("Remote: {result:?}"));
     }
 
-    /// After an iteration that came to its end.
+    /// Checks the calls after an iteration that ended normally.
     pub fn check_calls(&self) {
         for (name, queue) in self.calls.queues() {
             if let Some(&(id, turn)) = queue.borrow().front() {

@@ -1,4 +1,4 @@
-//! The clients of servers: what comes back is what they sent.
+//! The clients of servers: each receives the bytes that it sent.
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read};
@@ -12,7 +12,7 @@ use super::world::{World, pick};
 
 const MOST_CLIENTS: usize = 24;
 
-/// The most bytes that may be on their way at once, so that the kernel takes all of them.
+/// The limit of bytes in transit, so that the kernel takes all of them.
 const MOST_BYTES: u64 = 20_000;
 
 pub struct Client {
@@ -30,13 +30,13 @@ impl Client {
         Rc::ptr_eq(&self.server, server)
     }
 
-    /// Runs this with the socket, if the client is connected.
+    /// Runs `work` with the socket, if the client is connected.
     pub fn with_stream<R>(&self, work: impl FnOnce(&TcpStream) -> R) -> Option<R> {
         self.stream.borrow().as_ref().map(work)
     }
 
     fn drain(&self, world: &World) {
-        // What is owed to this one stays in the way.
+        // The bytes owed to this client occupy the connection.
         if self.fate == Fate::Owe {
             return;
         }

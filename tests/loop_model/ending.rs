@@ -1,4 +1,4 @@
-//! The end of a program: everything that is owed comes, everything ends, and nothing is left.
+//! The end of a program: everything owed is delivered, everything ends, and nothing is left.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use super::world::{Loop, World};
 
 static IS_IMPATIENT: AtomicBool = AtomicBool::new(false);
 
-/// How long anything may take that must happen. When one program has failed, shrinking it takes less.
+/// The time limit for events that must happen. After a failure, shrinking uses a shorter one.
 pub fn patience() -> Duration {
     let is_impatient = IS_IMPATIENT.load(Ordering::Relaxed);
     Duration::from_secs(if is_impatient { 2 } else { 20 })
@@ -30,14 +30,14 @@ pub fn finish(world: &Rc<World>, mut event_loop: Loop) -> Result<(), String> {
         end_all(world, &mut event_loop)?;
     }
     world.tasks.is_loop_dropped.set(true);
-    // Destructors run no steps now, and what panics in them was not asked for.
+    // Destructors run no steps now, and any panic in them is a fault.
     drop(event_loop);
     world.release();
     world.outcome()?;
     nothing_is_left(world)
 }
 
-/// Lets everything come that is owed, and ends what would go on.
+/// Delivers everything that is owed, and ends what would run on.
 fn end_all(world: &Rc<World>, event_loop: &mut Loop) -> Result<(), String> {
     wait_until(world, event_loop, |_| {
         let owed = [
@@ -97,7 +97,7 @@ fn wait_until(
 }
 
 fn nothing_is_left(world: &Rc<World>) -> Result<(), String> {
-    // Work that was given up ends on its own thread, and so does a process.
+    // Abandoned work ends on its own thread, and an abandoned process by itself.
     comes_true(|| Arc::strong_count(&world.of_threads) == 1);
     if !comes_true(|| !world.outside.are_processes_left()) {
         return Err("a process is left".to_owned());
@@ -110,7 +110,7 @@ fn nothing_is_left(world: &Rc<World>) -> Result<(), String> {
     if wakers > 0 {
         return Err(format!("{wakers} wakers have an owner"));
     }
-    // Each callback, task and source had a share.
+    // Each callback, task and source held a clone.
     let (owners, calls) = (Rc::strong_count(world) - 1, Arc::strong_count(&world.of_threads) - 1);
     if (owners, calls) != (0, 0) {
         return Err(format!("{owners} parts of callbacks, and {calls} calls of threads are left"));
@@ -118,7 +118,7 @@ fn nothing_is_left(world: &Rc<World>) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits for what other threads and processes do. Returns whether it came true.
+/// Waits for an effect of other threads and processes. Returns whether it happened.
 pub fn comes_true(condition: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     while !condition() {
@@ -130,7 +130,7 @@ pub fn comes_true(condition: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Runs iterations, which may panic because a step asked for it.
+/// Runs iterations, which may panic because a step requested it.
 pub fn panics_as_planned<R>(world: &World, work: impl FnOnce() -> R) -> Result<R, ()> {
     world.is_in_turn.set(true);
     let result = catch_unwind(AssertUnwindSafe(work));

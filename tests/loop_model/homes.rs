@@ -1,4 +1,4 @@
-//! Sources and sleeps that go from one loop to another.
+//! Sources and sleeps that move from one loop to another.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -59,7 +59,7 @@ impl World {
         self.act_in_task();
         drop(task);
         if lives {
-            // The last handle is refused too, and is dropped by that.
+            // The last handle is refused too, which drops it.
             let mut alone = pin!(async { source.into_inner().await.map(drop) });
             let taken = poll_fn(|context| Poll::Ready(alone.as_mut().poll(context))).await;
             let is_refused = matches!(&taken, Poll::Ready(Err(error)) if Self::is_elsewhere(error) || error.kind() == ErrorKind::ResourceBusy);
@@ -79,7 +79,7 @@ impl World {
         self.check(taken.is_ok(), || format!("into_inner: {:?}", taken.as_ref().err()));
     }
 
-    /// The same for a sleep and a timeout, which go on.
+    /// The same for a sleep and a timeout, which continue.
     pub async fn move_sleep(self: Rc<Self>, lives: bool) {
         let (start, delay) = (self.now(), long(1_000));
         let mut sleep = pin!(asyncio::sleep(delay));

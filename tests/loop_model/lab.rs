@@ -1,5 +1,5 @@
-//! The laboratory in which a program runs, if the crate has them: virtual time, in which tasks may sleep for hours, and
-//! the disorder that the documents leave open.
+//! The lab in which a program runs, if the crate has labs: virtual time, in which tasks may sleep
+//! for hours, and the disorder that the documentation permits.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub fn long(units: u64) -> Duration {
     if IS_VIRTUAL { Duration::from_secs(units) } else { Duration::from_micros(units) }
 }
 
-/// How long anything may take that must happen, by the clock of the loop.
+/// The time limit, on the loop's clock, for events that must happen.
 pub fn longest() -> Duration {
     if IS_VIRTUAL { 10_000 * patience() } else { patience() }
 }
@@ -30,12 +30,12 @@ mod imp {
 
     pub struct Lab {
         lab: polyselect::testing::Lab,
-        /// How many iterations later than others a call of another thread may run.
+        /// The number of iterations by which a call of another thread may be delayed.
         pub late_calls: u64,
     }
 
     impl Lab {
-        /// Programs that are equal get the same seed.
+        /// Equal programs get the same seed.
         pub fn new(program: &impl std::fmt::Debug) -> Self {
             let mut hasher = DefaultHasher::new();
             format!("{program:?}").hash(&mut hasher);
@@ -78,7 +78,7 @@ mod imp {
         pub late_calls: u64,
     }
 
-    /// Time always goes at the real pace.
+    /// Time always runs at the real pace.
     pub struct Outside;
 
     #[allow(clippy::unused_self)]

@@ -1,6 +1,6 @@
-//! The proof that callbacks, timers, calls, signals, children, tasks, streams and servers keep what they promise:
-//! random programs on each backend, whose callbacks, tasks, wakers and destructors do further steps of
-//! the program. After every iteration what happened is compared with a plain description.
+//! Checks the guarantees of callbacks, timers, calls, signals, children, tasks, streams and
+//! servers: random programs on each backend, whose callbacks, tasks, wakers and destructors perform
+//! further steps of the program. After every iteration the effects are compared with a plain model.
 //!
 //! A program that fails is shrunk and kept in `regressions.txt`, which is run first the next time.
 //!

@@ -1,6 +1,6 @@
 //! A plain model of an event loop with tasks: programs, what each part of the loop owes, and how a program ends.
 
-#![allow(missing_debug_implementations)] // No failure prints them; its program says more.
+#![allow(missing_debug_implementations)] // No failure prints them; its program is more useful.
 
 pub mod callbacks;
 pub mod children;

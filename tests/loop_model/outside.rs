@@ -1,5 +1,5 @@
-//! Work outside the loop: threads of the pool, processes and names. Each has the result of its work, and work that is
-//! given up leaves nothing.
+//! Work outside the loop: threads of the pool, processes and names. Each delivers the result of its
+//! work, and abandoned work leaves nothing behind.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -26,7 +26,7 @@ const MOST_PROCESSES: usize = 3;
 pub enum Blocking {
     Return(usize),
     Panic,
-    /// The task gives up while the work may be running.
+    /// The task is cancelled while the work may be running.
     Abandon,
 }
 
@@ -34,7 +34,7 @@ pub enum Blocking {
 #[derive(Clone, Copy, Debug)]
 pub enum Course {
     Exit(u8),
-    /// Writes back as many bytes.
+    /// Writes back the same number of bytes.
     Copy(usize),
     Kill,
     KillOnDrop,
@@ -107,7 +107,8 @@ impl World {
             Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped())).expect("starts");
         let id = Pid::from_raw(process.id().cast_signed()).expect("a child's is not zero");
         self.outside.processes.borrow_mut().push(id);
-        // Shortly after its start it has copies of all descriptors, so that a hang-up is not seen before it closes them.
+        // Shortly after its start it has copies of all descriptors, so a hang-up is not seen before
+        // it closes them.
         let outside = self.lab.outside();
         thread::spawn(move || {
             // It may have been reaped.

@@ -1,4 +1,4 @@
-//! Tasks that wait for pipes: read, write, give up, or panic when they are woken.
+//! Tasks that wait for pipes: they read, write, stop waiting, or panic when they are woken.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -82,7 +82,7 @@ impl World {
         loop {
             match source.read(&mut buffer).await {
                 Ok(0) => {
-                    // After a write to a peer that is gone, the kernel may drop what it sent.
+                    // After a write to a closed peer, the kernel may drop the peer's bytes.
                     let is_complete = pipe.written.get() > 0 || pipe.received == pipe.sent;
                     self.check(is_complete && !pipe.has_peer(), || {
                         let (received, sent) = (pipe.received.get(), pipe.sent.get());
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// Polls waits with a waker of its own, and checks that nothing keeps it when they are given up.
+    /// Polls waits with a waker of its own, drops them, and checks that nothing keeps the waker.
     async fn abandon(self: &Rc<Self>, pipe: &Pipe) {
         let Some(source) = pipe.source() else { return };
         let server = self.servers.pick(pipe.id).and_then(|server| server.handle());
@@ -126,7 +126,7 @@ impl World {
                     let _ = wait.as_mut().poll(&mut context);
                 }
                 if times == 1 {
-                    // The loop has it registered now, and an event may have come.
+                    // The loop has it registered now, and an event may have arrived.
                     asyncio::yield_now().await;
                     asyncio::yield_now().await;
                 }

@@ -17,7 +17,8 @@ use super::world::{World, pick};
 
 const MOST_PIPES: usize = 8;
 
-/// A source of tasks. The types of the standard library are those of which a read may prove that they are empty.
+/// A source of tasks. For the types of the standard library, a short read may prove that they are
+/// empty.
 #[derive(Clone)]
 pub enum Source {
     Own(Async<Socket>),
@@ -64,7 +65,7 @@ pub struct Pipe {
     pub id: usize,
     source: RefCell<Option<Source>>,
     peer: RefCell<Option<Socket>>,
-    /// Of the own type; the others are counted by their descriptors.
+    /// Of the program's own type; the others are counted by their descriptors.
     is_dropped: Rc<Cell<bool>>,
     pub sent: Cell<u64>,
     pub received: Cell<u64>,
@@ -91,7 +92,7 @@ impl Pipe {
         Ok(count)
     }
 
-    /// The peer takes what has come.
+    /// The peer reads what has arrived.
     fn drain(&self, world: &World) {
         let mut buffer = [0; 4096];
         while let Some(mut peer) = self.peer.borrow().as_ref() {
@@ -125,8 +126,8 @@ impl Pipes {
         }
     }
 
-    /// Sends a byte that is not part of the stream, between others that are. At most one for each pipe: the kernel
-    /// makes an older one part of the stream.
+    /// Sends an urgent byte, which is not part of the stream, between others that are. At most one
+    /// for each pipe: the kernel makes an older one part of the stream.
     pub fn send_urgent(&self, which: usize) {
         let pipes = self.0.borrow();
         let is_fit = |pipe: &&Rc<Pipe>| {
@@ -162,7 +163,7 @@ impl Pipes {
         drop(source);
     }
 
-    /// Polls a wait where the caller may not be a task, and gives it up.
+    /// Polls a wait where the caller may not be a task, and drops it.
     pub fn poll(&self, which: usize) {
         let Some(source) = self.pick(which).and_then(|pipe| pipe.source()) else { return };
         let mut context = Context::from_waker(Waker::noop());
@@ -176,7 +177,7 @@ impl Pipes {
         }
     }
 
-    /// Bytes that a task should have read and has not.
+    /// The bytes that a task should have read and has not.
     pub fn unread(&self) -> Option<String> {
         let pipes = self.0.borrow();
         let pipe = pipes.iter().find(|pipe| {

@@ -1,4 +1,4 @@
-//! Programs for a loop, and what must be true after each iteration.
+//! Programs for a loop, and the conditions that hold after each iteration.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -13,14 +13,14 @@ use super::lab::long;
 use super::steps::Step;
 use super::world::{Loop, World, new_loop};
 
-/// Enough for anything to happen that depends on an earlier iteration.
+/// Enough iterations for every effect of an earlier one.
 const MOST_TURNS: u64 = 300;
 
-/// Runs a program, and returns what went wrong.
+/// Runs a program, and returns the failure.
 pub fn run(backend: Backend, program: &[Step]) -> Result<(), String> {
     let world = World::new(backend, program);
     let outcome = run_in(&world);
-    // A program that fails leaves no more than one that does not, so that it can be shrunk.
+    // A failing program leaves nothing behind either, so that it can be shrunk.
     world.is_ending.set(true);
     world.release();
     outcome
@@ -35,7 +35,7 @@ fn run_in(world: &Rc<World>) -> Result<(), String> {
         world.error_reported(key, &error, event_loop);
     });
     while world.has_steps() && world.turn.get() < MOST_TURNS {
-        // Between two iterations there is nothing that a panic would end.
+        // Between two iterations no user code runs that a panic would end.
         let _ = world.act(Some(&mut event_loop));
         match world.block_on.take() {
             Some(polls) => block_on(world, &mut event_loop, polls),
@@ -91,7 +91,7 @@ fn block_on(world: &Rc<World>, event_loop: &mut Loop, polls: usize) {
         let is_interrupted = error.kind() == ErrorKind::Interrupted;
         world.check(is_interrupted, || format!("block_on: {error}"));
     }
-    // How many iterations it took is not known.
+    // The number of its iterations is not known.
     after_turn(world, event_loop, false);
 }
 

@@ -28,7 +28,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 type Bytes = Vec<[u8; 3]>;
 
-/// Steps, with one in so many that starts a child, besides those that are random.
+/// Random steps, and steps that start a child, in the ratio 20 to `children`.
 fn program(longest: usize, children: u32) -> impl Strategy<Value = Bytes> {
     let step = prop_oneof![20 => any::<[u8; 3]>(), children => Just(WATCH_CHILD)];
     proptest::collection::vec(step, 1..longest)
@@ -39,7 +39,7 @@ pub fn check(backend: Backend) {
     run_programs(&format!("on {backend}"), backend, &program(200, 0));
 }
 
-/// Runs them where no descriptor for a process can be opened.
+/// Runs them where no pidfd can be opened.
 pub fn check_without_pidfd(backend: Backend) {
     let run = move || {
         let calls = BTreeMap::from([(libc::SYS_pidfd_open, Vec::new())]);
@@ -52,7 +52,7 @@ pub fn check_without_pidfd(backend: Backend) {
         }
         run_programs(&format!("without pidfd on {backend}"), backend, &program(100, 1));
     };
-    // The filter stays with its thread.
+    // The filter is bound to its thread.
     if let Err(panic) = thread::spawn(run).join() {
         std::panic::resume_unwind(panic);
     }
@@ -62,7 +62,7 @@ fn run_programs(name: &str, backend: Backend, strategy: &impl Strategy<Value = B
     const ROUND: u32 = 20;
 
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // Asking opens it, so that another test would count its descriptors.
+    // The check opens it, so that another test would count its descriptors.
     if !backend.is_available() {
         return println!("skipped: this system does not have {backend}");
     }

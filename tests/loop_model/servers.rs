@@ -1,4 +1,4 @@
-//! Servers: each connection has a fate, and what one does harms no other.
+//! Servers: each connection has its own outcome, and none affects the others.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -75,7 +75,8 @@ impl World {
 
     fn handle(self: &Rc<Self>, stream: Async<TcpStream>) -> Served {
         let clients = self.clients.all();
-        // A client that has closed is not a failure. The timers of Nagle's algorithm go by the kernel's time.
+        // A client that has closed is not a failure. The timers of Nagle's algorithm use the
+        // kernel's time.
         stream.get_ref().set_nodelay(true).ok();
         let (own, peer) = (stream.get_ref().local_addr().ok(), stream.get_ref().peer_addr().ok());
         let client = clients
@@ -164,7 +165,7 @@ impl World {
         self.act_in_task();
     }
 
-    /// Checks that the address of a server that has ended, which nothing else has, can be listened on.
+    /// Checks that the address of an ended server, which nothing else uses, can be listened on.
     fn check_address(&self, address: SocketAddr, what: &str) {
         let start = Instant::now();
         while let Err(error) = TcpListener::bind(address) {

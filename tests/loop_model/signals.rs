@@ -15,14 +15,15 @@ struct Handler {
     id: usize,
     signal: i32,
     key: Cell<Option<SignalKey>>,
-    /// The iteration in which its signal came.
+    /// The iteration in which its signal arrived.
     owed: Cell<Option<u64>>,
 }
 
 #[derive(Default)]
 pub struct Signals {
     handlers: RefCell<Vec<Rc<Handler>>>,
-    /// The iterations in which the signals came last; until the next one ends, handlers may be called.
+    /// The iterations in which the signals arrived last; until the next one ends, handlers may be
+    /// called.
     came: [Cell<Option<u64>>; SIGNALS.len()],
 }
 
@@ -97,7 +98,7 @@ impl World {
         }
     }
 
-    /// After an iteration that came to its end.
+    /// Checks the signals after an iteration that ended normally.
     pub fn check_signals(&self) {
         for handler in self.signals.handlers.borrow().iter() {
             let is_late = handler.owed.get().is_some_and(|turn| turn < self.turn.get());

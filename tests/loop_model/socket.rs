@@ -22,7 +22,7 @@ pub fn bytes_from(position: u64, count: usize) -> Vec<u8> {
     (position..).take(count).map(byte_at).collect()
 }
 
-/// Compares bytes that came with those that are due.
+/// Compares received bytes with those that are due.
 pub fn check_bytes(world: &World, what: &str, received: &Cell<u64>, bytes: &[u8]) {
     let start = received.get();
     if let Some(wrong) = (start..).zip(bytes).find(|&(position, &byte)| byte_at(position) != byte) {
@@ -63,7 +63,7 @@ pub fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(new_address()).expect("listens");
     let left = TcpStream::connect(listener.local_addr().expect("an address"));
     let (left, right) = (left.expect("connects"), listener.accept().expect("a connection").0);
-    // The timers of Nagle's algorithm go by the kernel's time.
+    // The timers of Nagle's algorithm use the kernel's time.
     for stream in [&left, &right] {
         stream.set_nodelay(true).expect("is TCP");
     }
@@ -154,9 +154,9 @@ impl Write for &Socket {
     }
 }
 
-/// Writes what fits of the next bytes of a stream.
+/// Writes as many of a stream's next bytes as fit.
 pub fn send(mut socket: impl Write, sent: &Cell<u64>, count: usize) {
-    // The peer may be gone; the loop is not to blame.
+    // The peer may be gone, which is not the loop's fault.
     let count = socket.write(&bytes_from(sent.get(), count)).unwrap_or(0);
     sent.set(sent.get() + count as u64);
 }
@@ -169,7 +169,7 @@ pub fn is_end(error: &io::Error) -> bool {
     )
 }
 
-/// What `poll` says within this many milliseconds.
+/// Returns the result of `poll` within this number of milliseconds.
 pub fn poll_flags(socket: impl AsFd, flags: PollFlags, milliseconds: i64) -> PollFlags {
     let mut entry = [PollFd::new(&socket, flags)];
     let timeout =

@@ -1,4 +1,4 @@
-//! Sources with callbacks: bytes in order, no event that is not wanted, and none that is left out.
+//! Sources with callbacks: bytes in order, no event outside the interest, and no event missing.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
@@ -15,7 +15,8 @@ use super::world::{Loop, World, next_of, panic_as_planned, pick};
 const MOST_SOURCES: usize = 12;
 const MOST_CLIENTS: u64 = 100;
 
-/// Iterations in which a ready source may wait for its callback: those after a panic do not look.
+/// The number of iterations in which a ready source may wait for its callback: those after a panic
+/// skip the wait.
 const MOST_IDLE: u32 = 3;
 
 pub struct Watched {
@@ -104,7 +105,7 @@ impl Watched {
 }
 
 impl Sources {
-    /// One of those that are registered.
+    /// One of the registered sources.
     fn pick(&self, which: usize) -> Option<Rc<Watched>> {
         let sources = self.0.borrow();
         let live: Vec<_> = sources.iter().filter(|watched| watched.is_live()).collect();
@@ -141,7 +142,7 @@ impl Sources {
         }
     }
 
-    /// What has not been dropped, though its loop has.
+    /// Sources that are not dropped, although their loop is.
     pub fn left(&self) -> Vec<usize> {
         let sources = self.0.borrow();
         let is_left = |watched: &&Rc<Watched>| {
@@ -252,7 +253,8 @@ impl World {
             panic_as_planned();
         }
         match self.answer.take() {
-            // The loop follows the answer in its next iteration, and another change may come before.
+            // The loop applies the result in its next iteration, and another change may come
+            // before.
             Some(Answer::Modify(_)) | None if is_replaced => {
                 (watched.id % 3 == 1).then_some(Answer::Remove)
             }
@@ -329,13 +331,13 @@ impl World {
         watched.is_running.set(true);
         let panics = self.act(Some(event_loop));
         watched.is_running.set(false);
-        // That of a listener would be a panic of its callback, which goes on.
+        // A listener's would be a panic of its callback, which continues.
         if panics && watched.address.is_none() {
             panic_as_planned();
         }
     }
 
-    /// After an iteration that came to its end.
+    /// Checks the sources after an iteration that ended normally.
     pub fn check_sources(&self, event_loop: &Loop) {
         let sources = self.sources.0.borrow().clone();
         for watched in &sources {
@@ -369,7 +371,7 @@ impl World {
             .retain(|watched| watched.is_live() || watched.ended.get() >= Some(self.turn.get()));
     }
 
-    /// Ends all that is left.
+    /// Ends all sources that are left.
     pub fn end_sources(&self, event_loop: &mut Loop) {
         while let Some(watched) = self.sources.pick(0) {
             self.end_source(&watched);

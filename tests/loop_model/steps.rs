@@ -1,4 +1,4 @@
-//! The steps of a program, each made from three bytes.
+//! The steps of a program, each decoded from three bytes.
 
 use std::time::Duration;
 
@@ -39,13 +39,13 @@ pub enum Work {
     Write(usize, usize),
     Join(usize),
     Panic,
-    /// Polls waits a few times, with a waker of its own, and gives up.
+    /// Polls waits a few times, with a waker of its own, and drops them.
     Abandon(usize),
     /// Waits for a pipe with a waker that panics.
     PanickingWaker(usize),
-    /// Spawns another one of the same when it is dropped.
+    /// Spawns another task of the same kind when it is dropped.
     Heir,
-    /// Takes a source through two loops.
+    /// Moves a source through two loops.
     MoveSource(bool),
     /// The same for a sleep and a timeout.
     MoveSleep(bool),
@@ -71,14 +71,14 @@ pub enum Fate {
     Fail,
     /// The writer owes more than the client takes.
     Owe,
-    /// Waits for what never comes.
+    /// Waits for an event that never happens.
     Hold,
 }
 
-/// A step: of the program between two iterations, or of the user code that runs when its turn comes.
+/// A step: of the program between two iterations, or of user code when the loop runs it.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// Ends the block of steps that the program or a callback does.
+    /// Ends the block of steps that the program or a callback performs.
     End,
     /// Ends it with a panic.
     Panic,
@@ -109,7 +109,7 @@ pub enum Step {
     SendUrgent(usize),
     HangUpPipe(usize),
     DropPipe(usize),
-    /// Polls a pipe where no task runs: in a destructor too.
+    /// Polls a pipe outside of any task, also in a destructor.
     PollPipe(usize),
     Connect(usize, Fate),
     ClientSend(usize, usize),
@@ -119,7 +119,7 @@ pub enum Step {
     BlockOn(usize),
     Stop,
     RebuildWith(usize),
-    /// The loop is dropped at the end with all that it has.
+    /// The loop is dropped at the end with all registrations.
     DropAtEnd,
 }
 

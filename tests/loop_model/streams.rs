@@ -1,4 +1,4 @@
-//! Streams: everything that was written arrives, in order, whatever the sizes of the pieces.
+//! Streams: everything written arrives, in order, whatever the sizes of the pieces.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -14,7 +14,7 @@ use super::world::World;
 struct Transfer {
     written: Cell<u64>,
     received: Cell<u64>,
-    /// The writer gave up what it had queued.
+    /// The writer dropped its queue.
     is_aborted: Cell<bool>,
     is_receiver_gone: Cell<bool>,
 }

@@ -1,4 +1,4 @@
-//! Tasks: what each does, how it ends, and what its handle says of that.
+//! Tasks: their work, how they end, and what their handles return.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -37,7 +37,7 @@ struct Task {
 #[derive(Default)]
 pub struct Tasks {
     all: RefCell<Vec<Rc<Task>>>,
-    /// How many tasks are being polled, one inside another.
+    /// The number of tasks being polled, one inside another.
     polling: Cell<usize>,
     pub heirs: Rc<Cell<usize>>,
     pub is_loop_dropped: Rc<Cell<bool>>,
@@ -90,7 +90,7 @@ impl Tasks {
     }
 }
 
-/// Says how a task ended, and runs steps then.
+/// Reports how a task ended, and runs steps then.
 struct Ending {
     world: Rc<World>,
     task: Rc<Task>,
@@ -110,7 +110,7 @@ impl Drop for Ending {
     }
 }
 
-/// Polls with the knowledge that a task is polled.
+/// Records, while polling, that a task is polled.
 async fn as_task<F: Future>(world: Rc<World>, future: F) -> F::Output {
     struct Leave<'a>(&'a Cell<usize>);
 
@@ -152,7 +152,7 @@ impl World {
         });
     }
 
-    /// Spawns a task that is known by its end.
+    /// Spawns a task that reports its end.
     pub fn spawn_future(
         self: &Rc<Self>,
         event_loop: Option<&mut Loop>,
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// Steps of a task, which may end by them.
+    /// Runs steps of a task, which may end it.
     pub fn act_in_task(self: &Rc<Self>) {
         self.act_and_panic(None);
     }
@@ -248,7 +248,7 @@ impl World {
         self.act_in_task();
     }
 
-    /// After an iteration that came to its end.
+    /// Checks the tasks after an iteration that ended normally.
     pub fn check_tasks(&self) {
         for task in self.tasks.all.borrow().iter() {
             if let Some(turn) = task.cancelled.get() {
@@ -268,7 +268,7 @@ impl World {
         event_loop.spawn(heir.wait()).detach();
     }
 
-    /// Whether an error is that of a source that another loop has.
+    /// Whether an error reports that another loop has the source.
     pub fn is_elsewhere(error: &std::io::Error) -> bool {
         error.kind() == ErrorKind::InvalidInput
     }

@@ -1,4 +1,4 @@
-//! Timers: never early, in the order of their deadlines, and each as often as it was set.
+//! Timers: never early, in the order of their deadlines, and as often as set.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use super::world::{Loop, Planned, World, panic_as_planned, pick};
 struct Timer {
     id: usize,
     key: Option<TimerKey>,
-    /// The deadline is not before, and not after.
+    /// The earliest and the latest possible deadline.
     earliest: Instant,
     latest: Instant,
     delay: Duration,
@@ -97,7 +97,7 @@ impl World {
         }
         if timers[position].repeats {
             let timer = &mut timers[position];
-            // The first whole period after the moment at which this iteration looked at the clock.
+            // The first whole period after the time that this iteration read.
             timer.earliest += timer.delay;
             timer.latest = now + at_least_one(timer.delay, true);
             timer.turn = self.turn.get();
@@ -114,7 +114,7 @@ impl World {
         self.check(result.is_ok(), || format!("timer {} is not known: {result:?}", timer.id));
     }
 
-    /// After an iteration that came to its end.
+    /// Checks the timers after an iteration that ended normally.
     pub fn check_timers(&self) {
         let began = self.turn_began.get();
         let is_late = |timer: &&Timer| timer.turn < self.turn.get() && timer.latest <= began;
@@ -125,12 +125,13 @@ impl World {
     }
 }
 
-/// The time between two runs: a repeating timer runs once at a moment, also when the clock stands still.
+/// The time between two runs: a repeating timer runs once at a moment, also when the clock stands
+/// still.
 fn at_least_one(delay: Duration, repeats: bool) -> Duration {
     if repeats { delay.max(Duration::from_nanos(1)) } else { delay }
 }
 
-/// Whether a panic was asked for.
+/// Whether a step requested the panic.
 pub fn is_planned(panic: &(dyn std::any::Any + Send)) -> bool {
     panic.is::<Planned>()
 }

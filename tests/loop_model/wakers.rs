@@ -23,7 +23,7 @@ impl Wake for Panicking {
     }
 }
 
-/// The wakers that a program has given away.
+/// The wakers that a program has handed out.
 #[derive(Default)]
 pub struct Wakers {
     counted: RefCell<Vec<Weak<Counted>>>,
@@ -53,7 +53,7 @@ impl Wakers {
         waker.into()
     }
 
-    /// How many of them have an owner.
+    /// Returns the number of them that have an owner.
     pub fn left(&self) -> usize {
         let counted = self.counted.borrow().iter().filter(|waker| waker.strong_count() > 0).count();
         let panicking = self.panicking.borrow();

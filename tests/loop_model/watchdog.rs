@@ -1,4 +1,4 @@
-//! Ends a program that does not end.
+//! Ends a program that hangs.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub struct Watchdog {
 
 #[derive(Default)]
 struct State {
-    /// The program that runs, and when it has to be over.
+    /// The running program, and its deadline.
     running: Option<(Instant, String, Vec<Step>)>,
     is_over: bool,
 }
@@ -34,7 +34,7 @@ impl Watchdog {
         })
     }
 
-    /// Runs one program, or ends the process with a message that has it.
+    /// Runs one program; if it hangs, aborts the process with a message that contains the program.
     pub fn guard<R>(&self, name: &str, program: &[Step], run: impl FnOnce() -> R) -> R {
         let running = (Instant::now() + LONGEST, name.to_owned(), program.to_vec());
         self.change(|state| state.running = Some(running));

@@ -33,7 +33,7 @@ pub fn panic_as_planned() -> ! {
     resume_unwind(Box::new(Planned))
 }
 
-/// How deep destructors may run steps inside steps.
+/// The limit of nested steps in destructors.
 const DEEPEST: usize = 6;
 
 pub struct World {
@@ -43,7 +43,7 @@ pub struct World {
     position: Cell<usize>,
     depth: Cell<usize>,
     wrong: RefCell<Option<String>>,
-    /// Counts the iterations, also those that did not come to their end.
+    /// Counts the iterations, including those that panicked.
     pub turn: Cell<u64>,
     pub turn_began: Cell<Instant>,
     pub is_in_turn: Cell<bool>,
@@ -62,12 +62,12 @@ pub struct World {
     pub remote: RefCell<Option<Remote<Rc<World>>>>,
     /// The answer of the callback that is running.
     pub answer: Cell<Option<Answer>>,
-    /// The loop in whose place a callback has put another.
+    /// The loop that a callback has replaced by another.
     pub replaced: RefCell<Option<Loop>>,
     pub block_on: Cell<Option<usize>>,
     pub is_dropped_at_end: Cell<bool>,
     pub is_ending: Cell<bool>,
-    /// Every call of another thread, and all work of one, has a share.
+    /// Every call of another thread, and all of its work, holds a clone.
     pub of_threads: Arc<()>,
     next_id: Cell<usize>,
 }
@@ -108,7 +108,7 @@ impl World {
         })
     }
 
-    /// The present moment by the clock of the loop.
+    /// Returns the present time on the loop's clock.
     pub fn now(&self) -> Instant {
         self.lab.now()
     }
@@ -118,7 +118,7 @@ impl World {
         self.next_id.get()
     }
 
-    /// Keeps the first thing that went wrong, with the step that was reached.
+    /// Keeps the first failure, with the step that was reached.
     pub fn wrong(&self, what: impl fmt::Display) {
         let position = self.position.get();
         let first = || format!("{what} (after {position} steps, in iteration {})", self.turn.get());
@@ -146,7 +146,7 @@ impl World {
         (!matches!(step, Step::End)).then_some(step)
     }
 
-    /// Does a block of steps, and returns whether it has to end with a panic.
+    /// Performs a block of steps, and returns whether it has to end with a panic.
     #[must_use]
     pub fn act(self: &Rc<Self>, mut event_loop: Option<&mut Loop>) -> bool {
         if self.depth.get() >= DEEPEST || self.is_ending.get() {
@@ -160,7 +160,7 @@ impl World {
                 break;
             }
             let perform = || self.perform(step, event_loop.as_deref_mut());
-            // A destructor of something that the step drops may panic.
+            // A destructor of a value that the step drops may panic.
             match catch_unwind(AssertUnwindSafe(perform)) {
                 Ok(()) => {}
                 Err(panic) if panic.is::<Planned>() => panics = true,
@@ -174,7 +174,7 @@ impl World {
         panics
     }
 
-    /// Does a block of steps in user code that owns nothing which a panic would end.
+    /// Performs a block of steps in user code that owns nothing which a panic would drop.
     pub fn act_and_panic(self: &Rc<Self>, event_loop: Option<&mut Loop>) {
         if self.act(event_loop) {
             panic_as_planned();
@@ -182,7 +182,7 @@ impl World {
     }
 
     pub fn act_when_dropped(self: &Rc<Self>) {
-        // A second panic would end the process.
+        // A second panic would abort the process.
         if !thread::panicking() {
             self.act_and_panic(None);
         }
@@ -241,14 +241,14 @@ impl World {
     }
 
     fn replace_loop(self: &Rc<Self>, event_loop: &mut Loop) {
-        // Between two iterations it would be the program's own affair.
+        // Between two iterations it would not reach the loop.
         if self.is_in_turn.get() {
             let other = new_loop(self);
             *self.replaced.borrow_mut() = Some(std::mem::replace(event_loop, other));
         }
     }
 
-    /// Releases what the program holds: destructors may run steps.
+    /// Releases the program's values: destructors may run steps.
     pub fn release(&self) {
         drop((self.local.take(), self.remote.take()));
         self.clients.release();
@@ -272,7 +272,7 @@ pub fn next_of(answer: Option<Answer>) -> std::io::Result<Next> {
     }
 }
 
-/// The entry with this number, counted around.
+/// The entry with this number, modulo the length.
 pub fn pick(which: usize, length: usize) -> Option<usize> {
     which.checked_rem(length)
 }

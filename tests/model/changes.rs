@@ -9,7 +9,7 @@ use polyselect::{Backend, Interest, Ready, Watch};
 use super::program::{Outcome, PLACES, Registered, Run, Sel, Standing};
 use super::subject::{Kind, Subject};
 
-/// Whether a backend has the modes of a watch.
+/// Whether a backend supports the modes of a watch.
 fn can(backend: Backend, watch: Watch) -> bool {
     let capabilities = backend.capabilities();
     (!watch.is_edge() || capabilities.edge)
@@ -17,7 +17,7 @@ fn can(backend: Backend, watch: Watch) -> bool {
 }
 
 impl Run<'_> {
-    /// An edge happened.
+    /// An edge occurred.
     pub fn due(&mut self, place: usize, ready: Ready) {
         if let Some(registered) = &mut self.registered[place] {
             registered.due |= ready;
@@ -70,7 +70,7 @@ impl Run<'_> {
 
     pub fn modify(&mut self, place: usize, interest: Interest) -> Outcome {
         let Some(Registered { key, watch, .. }) = self.registered[place] else { return Ok(()) };
-        // The mode stays; `Watch` has no other way to express that.
+        // The mode stays; `Watch` cannot express a change of it alone.
         let mut changed = Watch::from(interest);
         changed = if watch.is_edge() { changed.edge() } else { changed };
         changed = if watch.is_oneshot() { changed.oneshot() } else { changed };
@@ -117,7 +117,7 @@ impl Run<'_> {
     pub fn unregister(&mut self, place: usize) -> Outcome {
         let Some(Registered { key, .. }) = self.registered[place].take() else { return Ok(()) };
         let (result, _) = self.library("unregister", |selector| selector.unregister(key))?;
-        // Whatever failed, the source comes back.
+        // Whatever failed, the source is returned.
         let registration = result.map_err(|error| format!("keeps the source: {error}"))?;
         let (_, data) = registration.into_parts();
         if data != place {
@@ -129,7 +129,7 @@ impl Run<'_> {
         self.check_len()
     }
 
-    /// Unregisters and drops a subject, and puts another into its place.
+    /// Unregisters and drops a subject, and replaces it by another.
     fn exchange(&mut self, place: usize, new: Subject) -> Result<i32, String> {
         self.unregister(place)?;
         let old = std::mem::replace(&mut self.subjects[place], new);
@@ -144,7 +144,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Strangers are ready, so that one that is watched is reported.
+    /// Makes strangers ready, so that one that is watched is reported.
     pub fn estrange(&mut self, place: usize) -> Outcome {
         const MOST: usize = 6;
 
@@ -159,7 +159,7 @@ impl Run<'_> {
         if self.strangers.len() > MOST { self.release_stranger() } else { Ok(()) }
     }
 
-    /// Closes the oldest stranger, which must not be watched by anything.
+    /// Closes the oldest stranger, which no backend may watch.
     pub fn release_stranger(&mut self) -> Outcome {
         let stranger = self.strangers.remove(0);
         if let Some(injector) = self.setting.injector {

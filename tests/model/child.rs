@@ -1,4 +1,4 @@
-//! A forked child that runs a piece of a program.
+//! A forked child that runs a part of a program.
 
 #![allow(unsafe_code)] // `fork` has no safe form.
 
@@ -15,7 +15,7 @@ use super::program::Outcome;
 /// A child, killed when it is dropped before its end.
 pub struct Child {
     process: Option<Pid>,
-    /// What went wrong.
+    /// The failures.
     report: Vec<u8>,
     /// The child lives until this is closed.
     life: Option<OwnedFd>,
@@ -60,7 +60,7 @@ pub fn fork(lives: bool, work: impl FnOnce() -> Outcome) -> io::Result<Child> {
 }
 
 impl Child {
-    /// Waits for its end, and returns what it found wrong.
+    /// Waits for its end, and returns its failures.
     pub fn join(mut self) -> Outcome {
         self.life = None;
         let process = self.process.take().expect("not joined before");
@@ -83,7 +83,7 @@ impl Drop for Child {
     }
 }
 
-/// Closes a descriptor in a child, of which the owners are not dropped there.
+/// Closes a descriptor in a child, where its owners are not dropped.
 pub fn close_in_child(number: i32) {
     // SAFETY: the child ends by `_exit`, so its copies of the owners never use the number.
     unsafe { libc::close(number) };

@@ -1,13 +1,13 @@
-//! What a random program may do beyond the plain steps, and which of it is enabled.
+//! The dimensions of a random program beyond the plain steps, and which of them are enabled.
 
 use std::sync::OnceLock;
 
-/// A kind of step, or a check, that can be disabled by itself.
+/// A kind of step, or a check, that can be disabled on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dimension {
     /// System calls fail.
     Faults,
-    /// A descriptor that is not registered takes the number of one that was.
+    /// A descriptor that is not registered reuses the number of one that was.
     Strangers,
     /// Children that wake, drop, rebuild, use their copy, or live on.
     Forks,
@@ -19,9 +19,9 @@ pub enum Dimension {
     Nesting,
     /// A full socket hangs up, and a hang-up is readiness to write.
     HangUps,
-    /// A small batch passes no registration over for long.
+    /// A small batch starves no registration.
     Starvation,
-    /// A wait that has no reason to return lasts.
+    /// A wait without a reason to return lasts.
     Idleness,
 }
 
@@ -43,7 +43,7 @@ const NAMES: &[(&str, Dimension)] = &[
 const ENABLED: &[Dimension] =
     &[Faults, Strangers, Forks, Threads, Watches, Nesting, HangUps, Starvation, Idleness];
 
-/// The names, separated by commas, that take the place of those.
+/// The names, separated by commas, that replace the default list.
 const VARIABLE: &str = "POLYSELECT_MODEL_DIMENSIONS";
 
 fn chosen() -> Option<Vec<Dimension>> {
@@ -66,7 +66,7 @@ impl Dimension {
     }
 }
 
-/// Whether the variable decides, and not the list above.
+/// Whether the variable is set and replaces the list above.
 pub fn are_chosen() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }

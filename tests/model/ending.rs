@@ -7,14 +7,14 @@ use super::own_descriptors::open_descriptors;
 use super::program::{Outcome, PLACES, Run, Sel};
 use super::subject::Subject;
 
-/// The descriptors of a selector: its kernel object with what belongs to that, and the waker's.
+/// The descriptors of a selector: its kernel object's and the waker's.
 const MOST_OWN: usize = 6;
 
-/// What an outer loop may need besides.
+/// The further descriptors that nesting may need.
 const MOST_FOR_NESTING: usize = 3;
 
 impl Run<'_> {
-    /// Checks that the selector has opened no more than it needs.
+    /// Checks that the selector has opened no more descriptors than it needs.
     pub fn check_own_descriptors(&self) -> Outcome {
         let Some(before) = self.setting.own_descriptors else { return Ok(()) };
         let open = open_descriptors().map_err(|error| error.to_string())?.len();

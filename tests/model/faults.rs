@@ -7,21 +7,21 @@ use polyselect::Backend;
 use super::injector::{Call, Fault, Injector};
 use super::program::{Outcome, Run, Sel};
 
-/// What a program runs with.
+/// The environment of a program.
 #[derive(Clone, Copy, Default)]
 pub struct Setting<'a> {
-    /// Without one no system call fails.
+    /// `None` if no system call fails.
     pub injector: Option<&'a Injector>,
     /// Whether calls of the simulated `kevent` fail.
     pub fails_kevent: bool,
-    /// Without one no wait is without end.
+    /// `None` if no wait is without a timeout.
     pub watchdog: Option<&'a super::watchdog::Watchdog>,
-    /// How many descriptors were open before the selector, in a table that no other test shares.
+    /// The number of descriptors before the selector, in a table that no other test shares.
     pub own_descriptors: Option<usize>,
 }
 
-/// A call that waits for a forked child to release a ring waits for 50 ms at most. The rest is for a busy
-/// machine.
+/// The longest time a call may take. A call that waits for a forked child to release a ring waits
+/// up to 50 ms; the rest is for a busy machine.
 const LONGEST_BESIDE_A_CHILD: Duration = Duration::from_millis(1500);
 
 /// How a system call fails; see [`Fault`].
@@ -88,7 +88,7 @@ fn calls(backend: Backend) -> &'static [Call] {
 }
 
 impl Run<'_> {
-    /// Makes a system call of the library fail from now on, until it has.
+    /// Makes a system call of the library fail from now on, until it has failed.
     pub fn arm(&mut self, index: usize, failure: Failure) {
         if self.setting.fails_kevent && self.selector.backend() == Backend::Kqueue {
             return kevent::arm(failure, index.is_multiple_of(2));
@@ -135,7 +135,7 @@ impl Run<'_> {
     }
 }
 
-/// The simulated system call of kqueue. It is in this process, where no filter can stand before it.
+/// The simulated system call of kqueue. It is in this process, where no filter applies.
 pub mod kevent {
     use super::Failure;
 
@@ -146,9 +146,10 @@ pub mod kevent {
         safe fn kqueue_sim_failures() -> u64;
     }
 
-    /// Makes the n-th call of it fail, or the first change of that call.
+    /// Makes its n-th call fail, or the first change of that call.
     pub fn arm(failure: Failure, in_a_change: bool) {
-        // Of a change `EPERM` means that the kind of file has no filter, and `EINTR` nothing.
+        // In a change, `EPERM` means that the kind of file has no filter, and `EINTR` has no
+        // meaning.
         #[cfg(kqueue_sim)]
         kqueue_sim_fail(
             failure.nth,
@@ -164,7 +165,7 @@ pub mod kevent {
         kqueue_sim_fail(0, 0, false);
     }
 
-    /// How many calls have failed.
+    /// Returns the number of calls that have failed.
     pub fn failures() -> u64 {
         #[cfg(kqueue_sim)]
         return kqueue_sim_failures();

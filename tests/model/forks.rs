@@ -1,4 +1,4 @@
-//! Children of `fork`: what one does with its copy of the selector, the parent does not notice.
+//! Children of `fork`: using the child's copy of the selector does not affect the parent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::wait::PATIENCE;
 pub enum ChildStep {
     /// Uses the waker, which is the parent's until the child has rebuilt.
     Wake,
-    /// Everything that needs the kernel is an error until the child has rebuilt.
+    /// Every operation that needs the kernel fails until the child has rebuilt.
     UseAll,
     Rebuild,
     RebuildWith(usize),
@@ -34,7 +34,7 @@ impl Run<'_> {
         self.select(64)
     }
 
-    /// The child has the selector's descriptors, and none of the subjects'.
+    /// Forks a child that lives on with the selector's descriptors, and none of the subjects'.
     pub fn fork_and_live(&mut self) -> Outcome {
         self.reap()?;
         let child = fork(true, || {
@@ -55,8 +55,9 @@ impl Run<'_> {
         self.selector.backend() == Backend::IoUring
     }
 
-    /// How long the kernel may hold a file. It closes a ring that another thread has left, or in which a
-    /// call has failed, on a thread of its own, and not before a child with a copy has ended.
+    /// How long the kernel may hold a file. It closes a ring that another thread has left, or in
+    /// which a call has failed, on a thread of its own, and not before a child with a copy has
+    /// ended.
     pub fn time_to_release(&mut self) -> Result<Duration, String> {
         if !self.has_left_ring {
             return Ok(Duration::ZERO);
@@ -97,7 +98,7 @@ impl Run<'_> {
     fn child_step(&mut self, step: &ChildStep, is_rebuilt: &mut bool) -> Outcome {
         match *step {
             ChildStep::Wake if *is_rebuilt => self.wake()?,
-            // Whatever it returns; the parent must not be woken.
+            // The result does not matter; the parent must not be woken.
             ChildStep::Wake if self.has_waker => {
                 drop(self.selector.waker().and_then(|waker| waker.wake()));
             }
@@ -110,7 +111,7 @@ impl Run<'_> {
                 let available: Vec<_> = Backend::available().collect();
                 let backend = available[index % available.len()];
                 self.rebuild(backend)?;
-                // Some cannot take over an edge.
+                // Some backends cannot take over an edge.
                 *is_rebuilt |= self.selector.retain(|_, _| true).is_ok();
             }
             ChildStep::Select(capacity) if *is_rebuilt => self.select(capacity)?,
@@ -122,7 +123,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Tries what a child must not do before it has rebuilt.
+    /// Tries the operations that must fail in a child before it has rebuilt.
     fn use_all(&mut self) -> Outcome {
         let subject = Subject::new(Kind::Stream);
         let source = Arc::clone(subject.source());

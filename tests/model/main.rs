@@ -1,9 +1,9 @@
-//! The proof that all backends mean the same: random programs of registering, changing, writing,
-//! reading, closing, waiting, waking and rebuilding, run on each of them. After every wait what was
-//! reported is compared with a plain description of the descriptors, and with `poll`.
+//! Checks that all backends behave the same: random programs of registering, changing, writing,
+//! reading, closing, waiting, waking and rebuilding, run on each of them. After every wait the
+//! reported events are compared with a plain model of the descriptors, and with `poll`.
 //!
-//! A program may also fork, move to another thread, and meet system calls that fail, each a
-//! dimension that can be enabled by itself; see `dimensions.rs`.
+//! A program may also fork, move to another thread, and meet failing system calls; each is a
+//! dimension that can be enabled on its own; see `dimensions.rs`.
 //!
 //! A program that fails is shrunk and kept in `regressions.txt`, which is run first the next time.
 //!
@@ -100,7 +100,7 @@ fn select_while_system_calls_fail() {
     with_faults_on(Backend::Select);
 }
 
-/// Not beside other tests that use kqueue: the faults are the process's.
+/// Not in parallel with other tests that use kqueue: the faults are the process's.
 #[cfg(kqueue_sim)]
 #[test]
 fn random_programs_while_kevent_fails() {

@@ -1,4 +1,4 @@
-//! A plain model of a selector: programs, what is watched, and what must be true after each step.
+//! A plain model of a selector: programs, subjects, and the conditions that hold after each step.
 
 pub mod changes;
 pub mod child;

@@ -11,7 +11,7 @@ use super::truth::HangUp;
 use super::truth::truths;
 use super::wait::must;
 
-/// What the outer loop watches.
+/// The descriptor that the outer loop watches.
 pub struct Nested(OwnedFd);
 
 impl Nested {
@@ -31,7 +31,8 @@ impl Run<'_> {
         match result {
             Ok(_) if !able => Err("nests, which it cannot".into()),
             Ok(nested) => {
-                // A removal that the kernel refused costs the selector its kernel object, sooner or later.
+                // A removal that the kernel rejected costs the selector its kernel object, sooner
+                // or later.
                 self.nested = (!self.has_failed).then_some(Nested(nested));
                 Ok(())
             }
@@ -49,7 +50,7 @@ impl Run<'_> {
     /// The descriptor shows the events of the kernel, not those of files that are always ready.
     pub fn check_nested(&self) -> Outcome {
         let Some(nested) = &self.nested else { return Ok(()) };
-        // The kernel may have refused what makes it readable.
+        // The kernel may have rejected the change that makes it readable.
         if self.has_just_failed || nested.is_readable() {
             return Ok(());
         }
@@ -65,7 +66,7 @@ impl Run<'_> {
         Err(format!("the nested descriptor does not show {missing:?}, woken: {}", self.woken))
     }
 
-    /// After a wait that found nothing. What an `unregister` could not remove may make it readable.
+    /// After a wait without events. A file that `unregister` could not remove may make it readable.
     pub fn check_nested_is_settled(&self) -> Outcome {
         match &self.nested {
             Some(nested) if nested.is_readable() && !self.has_failed => {

@@ -1,4 +1,4 @@
-//! Programs for a selector, and what must be true after each step.
+//! Programs for a selector, and the conditions that hold after each step.
 
 use polyselect::{Backend, Interest, Key, Ready, Selector, Watch};
 
@@ -12,7 +12,7 @@ use super::threads::{Place, Threads};
 
 pub type Sel = Selector<Source, usize>;
 
-/// How many subjects there are: more than a backend hands out at once.
+/// The number of subjects: more than a backend reports at once.
 pub const PLACES: usize = 30;
 
 #[derive(Clone, Copy, Debug)]
@@ -48,23 +48,23 @@ pub enum Step {
     /// Fills a stream, and shuts it down in both directions.
     HangUpFull(usize),
     ClosePeer(usize),
-    /// Drops a subject; the one that takes its place has its descriptor's number.
+    /// Drops a subject; its replacement has its descriptor's number.
     Replace(usize, Kind),
     /// Drops a subject; a stranger that is never registered takes its descriptor's number.
     Estrange(usize),
-    /// Something comes for all of them.
+    /// Sends to all of them.
     SendAll,
     Select(usize),
-    /// Pauses everything that is ready, and waits for a moment.
+    /// Pauses every ready registration, and waits for a moment.
     Idle,
     Wake,
     Rebuild,
     RebuildWith(usize),
-    /// Makes a system call that the backend uses fail, the one at this position of its list.
+    /// Makes a system call of the backend fail, the one at this position of its list.
     Fail(usize, Failure),
-    /// Goes on in another thread.
+    /// Continues in another thread.
     Move(Place),
-    /// Asks for a descriptor of the selector's.
+    /// Requests a descriptor of the selector.
     Nest,
     /// Runs a child that works with its copy, and waits for its end.
     Fork(Vec<ChildStep>),
@@ -90,7 +90,7 @@ impl Step {
 
 pub type Outcome = Result<(), String>;
 
-/// Runs a program, and returns at which step it went wrong.
+/// Runs a program, and returns the step that failed.
 pub fn run(setting: Setting<'_>, program: &[Step], selector: Sel) -> Outcome {
     let mut steps: Vec<_> = program.iter().enumerate().collect();
     steps.retain(|(_, step)| {
@@ -127,33 +127,34 @@ pub fn run(setting: Setting<'_>, program: &[Step], selector: Sel) -> Outcome {
     })
 }
 
-/// Whether a registration reports what it should.
+/// Whether the events of a registration are predictable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Sound,
-    /// The kernel may have refused a change; a wait that succeeds reports `INVALID` if it did.
+    /// The kernel may have rejected a change; a wait that succeeds reports `INVALID` if it did.
     Unsure,
     /// `INVALID` was reported: silent until the next change.
     Refused,
-    /// `INVALID` may have been overtaken by a change or a rebuild: anything is right until the next change.
+    /// `INVALID` may have been superseded by a change or a rebuild: anything is right until the
+    /// next change.
     Free,
 }
 
-/// A registration, and what it is due to report.
+/// A registration, and the events that it owes.
 #[derive(Debug)]
 pub struct Registered {
     pub key: Key,
     pub watch: Watch,
-    /// Whether a one-shot has not fired.
+    /// Whether a one-shot is armed.
     pub armed: bool,
-    /// What an edge must report, if it still holds.
+    /// The readiness that an edge must report, if it still holds.
     pub due: Ready,
     pub standing: Standing,
-    /// Whether an `INVALID` event may come of a change before the last one.
+    /// Whether an `INVALID` event may result from a change before the last one.
     pub superseded: bool,
     /// Whether a change has not been part of a wait that succeeded.
     pub changed: bool,
-    /// How many events of others were reported while this one was ready and was not.
+    /// The number of events of others that were reported while this one was ready and was not.
     pub passed_over: usize,
 }
 

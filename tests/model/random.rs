@@ -90,8 +90,8 @@ fn thread() -> impl Strategy<Value = Place> {
     prop_oneof![Just(Place::Home), Just(Place::First), Just(Place::Second), Just(Place::Passing)]
 }
 
-/// Steps of dimensions that are disabled are generated all the same, and skipped: a seed means the same
-/// program whatever is enabled.
+/// Steps of disabled dimensions are generated and skipped, so that a seed means the same program
+/// whatever is enabled.
 fn step() -> impl Strategy<Value = Step> {
     let plain = prop_oneof![
         12 => (place(), interest(), mode()).prop_map(|(p, i, m)| Step::Register(p, i, m)),
@@ -147,7 +147,7 @@ pub fn check_with_faults(name: &str, open: impl Fn() -> io::Result<Sel> + Send) 
     conclude(name, outcome);
 }
 
-/// Runs some random programs, and checks that the injector knows each system call that they make.
+/// Runs some random programs, and checks that the injector covers each system call that they make.
 pub fn check_calls(name: &str, open: impl Fn() -> io::Result<Sel> + Send) {
     let outcome = injector::run_and_record(|injector| {
         with_own_descriptors(name, Some(injector), Budget::Programs(10), open)?;
@@ -205,7 +205,7 @@ fn run_programs(name: &str, budget: Budget, run_one: impl Fn(&[Step]) -> Outcome
     let persistence = FileFailurePersistence::Direct(path);
     let config = || Config {
         cases: if let Budget::Programs(programs) = budget { programs } else { ROUND },
-        // With other dimensions a program may fail for a reason that is not mended yet.
+        // With other dimensions a program may fail for a reason that is not fixed yet.
         failure_persistence: (!are_chosen()).then(|| Box::new(persistence) as _),
         max_shrink_iters: 20_000,
         max_shrink_time: 60_000,

@@ -1,4 +1,4 @@
-//! What is watched: a descriptor of some kind, what can be done to it, and what it should report.
+//! A watched descriptor of some kind, the operations on it, and the events that it should report.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -28,21 +28,21 @@ pub enum Kind {
 /// A source that is shared with the selector.
 pub type Source = Arc<OwnedFd>;
 
-/// What is known of a direction: that it is ready, that it is not, or nothing.
+/// The state of a direction: ready, not ready, or unknown.
 pub type Known = Option<bool>;
 
 pub struct Subject {
     kind: Kind,
     source: Source,
-    /// The other end; gone once it was closed. For a listener, the clients.
+    /// The peer, or `None` once it is closed. For a listener, the clients.
     peers: Vec<OwnedFd>,
     /// Bytes that can be read, or connections that can be accepted.
     waiting: usize,
-    /// Whether no more can come.
+    /// Whether no more can arrive.
     ended: bool,
-    /// Whether nothing more fits: not known when some of it was read.
+    /// Whether nothing more fits; unknown after some of it was read.
     full: Known,
-    /// Whether both directions have ended, or the only one there is.
+    /// Whether both directions have ended, or the only one.
     hung_up: bool,
 }
 
@@ -89,13 +89,13 @@ impl Subject {
         Self { kind, source, peers, waiting: 0, ended: false, full, hung_up: false }
     }
 
-    /// Gives the source this number, if it is free.
+    /// Moves the source to this descriptor, if it is free.
     pub fn move_to(&mut self, number: RawFd) {
         let moved = fcntl_dupfd_cloexec(&*self.source, number).unwrap();
         self.source = Arc::new(moved);
     }
 
-    /// The numbers of source and peers.
+    /// Returns the descriptors of source and peers.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
         [self.source.as_raw_fd()].into_iter().chain(self.peers.iter().map(AsRawFd::as_raw_fd))
     }
@@ -108,7 +108,7 @@ impl Subject {
         &self.source
     }
 
-    /// Something comes: bytes, a count, a connection. Whether anything did.
+    /// Sends to the source: bytes, a count, a connection. Returns whether anything was sent.
     pub fn send(&mut self, amount: usize) -> bool {
         let came = match self.kind {
             Kind::Stream | Kind::PipeReader => match self.peers.first() {
@@ -133,7 +133,7 @@ impl Subject {
         came > 0
     }
 
-    /// Takes some of what waits.
+    /// Takes some of the data.
     pub fn receive(&mut self, amount: usize) {
         match self.kind {
             Kind::Stream | Kind::PipeReader => {
@@ -167,7 +167,7 @@ impl Subject {
         }
     }
 
-    /// The other end takes all that was written. Whether there is room because of it.
+    /// Drains the peer. Returns whether that made room.
     pub fn drain(&mut self) -> bool {
         let was_full = self.full == Some(true);
         match (self.kind, self.peers.first()) {
@@ -181,7 +181,7 @@ impl Subject {
         }
     }
 
-    /// The other end says that nothing more will come. Whether that is news.
+    /// Shuts down the peer's writing. Returns whether that is a change.
     pub fn shut_down(&mut self) -> bool {
         match (self.kind, self.peers.first()) {
             (Kind::Stream, Some(peer)) => {
@@ -192,8 +192,8 @@ impl Subject {
         }
     }
 
-    /// Fills the source, and shuts it down in both directions: a hang-up without room. Whether that is
-    /// news.
+    /// Fills the source, and shuts it down in both directions: a hang-up without room. Returns
+    /// whether that is a change.
     pub fn hang_up_full(&mut self) -> bool {
         if self.kind != Kind::Stream || self.peers.is_empty() {
             return false;
@@ -204,13 +204,13 @@ impl Subject {
         !std::mem::replace(&mut self.hung_up, true)
     }
 
-    /// The other end goes. Whether that is news.
+    /// Closes the peer. Returns whether that is a change.
     pub fn close_peer(&mut self) -> bool {
         match self.kind {
             Kind::Stream | Kind::PipeReader | Kind::PipeWriter if !self.peers.is_empty() => {
                 self.peers.clear();
                 self.ended = true;
-                // An error, which makes it writable; on a stream, reading may meet it as well.
+                // An error, which makes it writable; on a stream, reading may return it as well.
                 self.full = Some(false);
                 self.hung_up = self.kind != Kind::PipeWriter;
                 true
@@ -219,7 +219,7 @@ impl Subject {
         }
     }
 
-    /// What the plain description says of reading and writing.
+    /// Returns the model's state of reading and writing.
     pub fn expected(&self, interest: Interest, hang_up: HangUp) -> (Known, Known) {
         let some = self.waiting > 0;
         let hung_up = match self.hung_up {
@@ -234,7 +234,7 @@ impl Subject {
         match self.kind {
             Kind::Stream => (Some(some || self.ended), room),
             Kind::PipeReader => (Some(some || self.ended), hung_up),
-            // Asked whether it is readable, a writing end answers when it is broken.
+            // If its readability is queried, a writing end reports that it is broken.
             Kind::PipeWriter => (Some(self.peers.is_empty()), room),
             Kind::Counter => (Some(some), Some(true)),
             Kind::Listener => (Some(some), Some(false)),
@@ -242,13 +242,13 @@ impl Subject {
         }
     }
 
-    /// What `poll` says.
+    /// Returns the result of `poll`.
     pub fn truth(&self, interest: Interest, hang_up: HangUp) -> Ready {
         truths(&[(self.source.as_fd(), interest)], hang_up)[0].least
     }
 
-    /// Closes the source, of which this must be the last owner, and checks that the file is released within
-    /// that time.
+    /// Closes the source, of which this must be the last owner, and checks that the file is
+    /// released within that time.
     pub fn release(self, time: Duration) -> Result<(), String> {
         let Self { kind, source, peers, .. } = self;
         let number = source.as_raw_fd();
@@ -275,7 +275,7 @@ impl Subject {
     }
 }
 
-/// Whether the other end of this pipe or stream is closed.
+/// Whether the peer of this pipe or stream is closed.
 fn hangs_up_within(peer: &OwnedFd, time: Duration) -> bool {
     let mut entry = [PollFd::new(peer, PollFlags::empty())];
     let time = Timespec::try_from(time).expect("a short time");

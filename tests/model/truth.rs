@@ -1,4 +1,4 @@
-//! What `poll` reports of descriptors, as readiness.
+//! The result of `poll`, as readiness.
 
 use std::os::fd::BorrowedFd;
 
@@ -9,7 +9,7 @@ use rustix::io::retry_on_intr;
 /// The flags that every backend reports alike.
 pub const GUARANTEED: Ready = Ready::READABLE.union(Ready::WRITABLE).union(Ready::PRIORITY);
 
-/// The guaranteed flags that an interest asks for.
+/// Returns the guaranteed flags of an interest.
 pub fn asked(interest: Interest) -> Ready {
     let mut asked = Ready::empty();
     asked.set(Ready::READABLE, interest.contains(Interest::READABLE));
@@ -18,16 +18,16 @@ pub fn asked(interest: Interest) -> Ready {
     asked
 }
 
-/// What an event may report at a moment.
+/// The flags that an event may report at a moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Truth {
     /// All of the guaranteed flags here must be set.
     pub least: Ready,
-    /// Nothing else may be.
+    /// No other flag may be set.
     pub most: Ready,
 }
 
-/// What a hang-up alone means for `WRITABLE`.
+/// The effect of a hang-up alone on `WRITABLE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HangUp {
     Writable,
@@ -46,7 +46,7 @@ impl HangUp {
     }
 }
 
-/// What is true of each descriptor now, by one call of `poll`.
+/// Returns the readiness of each descriptor now, by one call of `poll`.
 pub fn truths(descriptors: &[(BorrowedFd<'_>, Interest)], hang_up: HangUp) -> Vec<Truth> {
     let mut entries: Vec<_> = descriptors
         .iter()
@@ -59,7 +59,7 @@ pub fn truths(descriptors: &[(BorrowedFd<'_>, Interest)], hang_up: HangUp) -> Ve
         })
         .collect();
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // A signal interrupts a call that does not wait, too.
+    // A signal interrupts a call with a zero timeout, too.
     retry_on_intr(|| poll(&mut entries, Some(&now))).unwrap();
     let found = entries.iter().map(PollFd::revents);
     found.zip(descriptors).map(|(found, &(_, interest))| truth(found, interest, hang_up)).collect()

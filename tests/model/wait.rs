@@ -1,4 +1,4 @@
-//! The wait, and whether what it reports is true and complete.
+//! The wait, and whether its events are true and complete.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,7 +18,7 @@ impl Run<'_> {
         HangUp::on(self.selector.backend())
     }
 
-    /// What `poll` says of each subject that is registered.
+    /// The result of `poll` for each registered subject.
     pub fn truths(&self) -> Vec<Truth> {
         let interest = |place: usize| {
             let registered = self.registered[place].as_ref();
@@ -48,12 +48,12 @@ impl Run<'_> {
         }
         let count = match result {
             Ok(count) => count,
-            // Nothing is lost: all that was due still is.
+            // Nothing is lost: all events that were due still are.
             Err(_) if failed || owed => return Ok(()),
             Err(error) => return Err(format!("select: {error}")),
         };
         let was_woken = std::mem::take(&mut self.woken);
-        // What an `unregister` could not remove may take the only place.
+        // A file that `unregister` could not remove may take the only place.
         let room = if self.has_failed && capacity < PLACES { 0 } else { capacity };
         let mut seen = [false; PLACES];
         for event in &events {
@@ -84,18 +84,20 @@ impl Run<'_> {
         }
     }
 
-    /// Calls `select`. If there is a reason to return, a wait without end must do so as well.
+    /// Calls `select`. If there is a reason to return, a wait without a timeout must return as
+    /// well.
     fn wait(
         &mut self,
         events: &mut Events,
         is_ready: bool,
     ) -> Result<(io::Result<usize>, bool), String> {
         let has_reason = (is_ready || self.woken) && !self.owes_error;
-        // Before the first failure a wait without end is safe: the watchdog ends it, if it has to.
+        // Before the first failure a wait without a timeout is safe: the watchdog ends it, if it
+        // has to.
         let is_endless = has_reason && self.has_waker && !self.has_failed;
         let timeout = match (has_reason, is_ready) {
             _ if is_endless => None,
-            // Events that are ready are reported at once. Whether a wake is seen shows in the time taken.
+            // Ready events are reported at once. Whether a wake is seen shows in the elapsed time.
             (true, false) => Some(PATIENCE),
             _ => Some(Duration::ZERO),
         };
@@ -109,7 +111,7 @@ impl Run<'_> {
         if ended { Err("a wait that has a reason to return does not".into()) } else { result }
     }
 
-    /// What a wait that succeeded says of the registrations without an event.
+    /// Checks the registrations without an event after a wait that succeeded.
     fn settle(&mut self, musts: &[Ready], seen: &[bool], count: usize, capacity: usize) -> Outcome {
         for (place, registered) in self.registered.iter_mut().enumerate() {
             let Some(registered) = registered else { continue };
@@ -172,7 +174,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Pauses everything that is ready. A wait then lasts; earlier events may end two of three at once.
+    /// Pauses every ready registration. A wait then lasts; earlier events may end two of three at
+    /// once.
     pub fn idle(&mut self) -> Outcome {
         const MOMENT: Duration = Duration::from_millis(2);
 
@@ -185,7 +188,7 @@ impl Run<'_> {
         for &place in &paused {
             self.modify(place, Interest::empty())?;
         }
-        // This one takes the wakes, and reports the changes that failed.
+        // This one consumes the wakes, and reports the changes that failed.
         self.select(64)?;
         let is_sound = |entry: &Registered| entry.standing == Standing::Sound;
         let mut is_over = self.owes_error || !self.registered.iter().flatten().all(is_sound);
@@ -214,7 +217,7 @@ impl Run<'_> {
     }
 }
 
-/// The flags that a registration has to report, if there is room.
+/// Returns the flags that a registration has to report, if there is room.
 pub fn must(entry: &Option<Registered>, truth: Truth) -> Ready {
     let Some(registered) = entry else { return Ready::empty() };
     let due = if registered.watch.is_edge() { registered.due } else { GUARANTEED };

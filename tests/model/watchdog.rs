@@ -16,7 +16,7 @@ pub struct Watchdog {
 
 #[derive(Default)]
 struct State {
-    /// The wait under way: when it is too long, and the means to end it.
+    /// The wait in progress: its deadline, and the means to end it.
     wait: Option<(Instant, Waker)>,
     has_woken: bool,
     is_over: bool,

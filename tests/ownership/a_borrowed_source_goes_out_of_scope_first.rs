@@ -1,4 +1,4 @@
-//! As above, seen only because `Selector` has a `Drop`: it is still used at the end of its scope.
+//! Rejected only because `Selector` has a `Drop`, which uses it at the end of its scope.
 use polyselect::{Interest, Selector};
 use std::net::UdpSocket;
 

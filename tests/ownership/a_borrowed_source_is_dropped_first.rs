@@ -1,4 +1,4 @@
-//! The selector would watch a number that is closed.
+//! The selector would watch a closed descriptor.
 use polyselect::{Interest, Selector};
 use std::net::UdpSocket;
 

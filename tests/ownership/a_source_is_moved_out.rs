@@ -1,4 +1,4 @@
-//! The selector would watch a number that somebody else may close.
+//! The selector would watch a descriptor that other code may close.
 use polyselect::{Interest, Selector};
 use std::net::UdpSocket;
 

@@ -1,4 +1,4 @@
-//! The one that is watched would be dropped.
+//! The watched source would be dropped.
 use polyselect::{Interest, Selector};
 use std::net::UdpSocket;
 

@@ -1,4 +1,4 @@
-//! An index lends for reading only; `get_mut` is for changing.
+//! An index borrows for reading only; `get_mut` borrows for changes.
 use polyselect::{Interest, Selector};
 use std::net::UdpSocket;
 

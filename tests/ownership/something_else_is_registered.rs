@@ -1,4 +1,4 @@
-//! A number says nothing about who owns it.
+//! A raw descriptor has no owner.
 use polyselect::{Interest, Selector};
 
 fn main() {

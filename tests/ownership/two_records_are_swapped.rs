@@ -1,4 +1,4 @@
-//! Each would be watched under the name of the other, and unregistering one would hand out the other.
+//! Each would be watched under the key of the other, and unregistering one would return the other.
 use polyselect::{Interest, Registration, Selector};
 use std::net::UdpSocket;
 

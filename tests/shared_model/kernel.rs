@@ -10,7 +10,7 @@ use crate::flag::WakeFlag;
 use crate::protocol::{Needs, Shareable};
 use crate::timeout::End;
 
-/// A file by its number; bits of what it is ready for are those of an interest.
+/// A file by its number; its readiness has the bits of an interest.
 pub type File = usize;
 pub type Interest = u8;
 
@@ -97,7 +97,7 @@ impl Kernel {
 pub struct Waker {
     flag: WakeFlag,
     kernel: Arc<Kernel>,
-    /// How many signals fail.
+    /// The number of signals that fail.
     pub failures: AtomicUsize,
 }
 
@@ -139,7 +139,7 @@ pub struct Set {
     kernel: Arc<Kernel>,
     /// The kernel object, if it accepts changes during a wait.
     object: Option<usize>,
-    /// The argument of each call otherwise; not here while a wait has it.
+    /// The argument of each call otherwise; `None` while a wait has it.
     argument: Option<Vec<Token>>,
     registered: [Option<Token>; 2],
     /// Files whose change has not been sent to the kernel.

@@ -68,7 +68,7 @@ impl Shared {
         Ok(batch.events)
     }
 
-    /// Waits until each of these has been reported, and ends all readiness that is.
+    /// Waits until each of these has been reported, and ends all readiness.
     pub fn expect(&self, expected: &[(File, Interest)]) {
         let mut missing = expected.to_vec();
         while !missing.is_empty() {

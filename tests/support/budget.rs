@@ -1,4 +1,4 @@
-//! How long random programs are run.
+//! The running time of random programs.
 
 use std::env;
 use std::time::Duration;
@@ -10,7 +10,8 @@ pub enum Budget {
 }
 
 impl Budget {
-    /// What `POLYSELECT_MODEL_PROGRAMS` or else `POLYSELECT_MODEL_SECONDS` says; without them, `seconds`.
+    /// Returns the budget of `POLYSELECT_MODEL_PROGRAMS` or else `POLYSELECT_MODEL_SECONDS`;
+    /// without them, `seconds`.
     pub fn or_seconds(seconds: u32) -> Self {
         let number = |name| {
             let value = env::var(name).ok()?;

@@ -1,11 +1,11 @@
-//! Ports of loopback that take no connection or datagram while their socket lives: a port that was only closed
-//! could be given to another program, or to the very socket that connects to it.
+//! Loopback ports that accept no connection or datagram while their socket lives: a port that was
+//! only closed could be reused by another program, or by the very socket that connects to it.
 
 use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
-/// A port of TCP on which nothing listens.
+/// A TCP port on which nothing listens.
 pub fn closed_port() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -13,7 +13,7 @@ pub fn closed_port() -> (Socket, SocketAddr) {
     (socket, address)
 }
 
-/// A port of UDP that takes datagrams from itself alone.
+/// A UDP port that accepts datagrams from itself alone.
 pub fn closed_udp_port() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
     let address = socket.local_addr().unwrap();

@@ -16,8 +16,8 @@
 //! | poll | `fcntl`, `ppoll` |
 //! | select | `fcntl`, `pselect6`, `ppoll` |
 //!
-//! `close`, `munmap` and what the allocator and the threads call are never made to fail: the kernel
-//! does what they ask for, whatever they return.
+//! `close`, `munmap` and the system calls of the allocator and of threads never fail: the kernel
+//! carries them out, whatever they return.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{c_int, c_long};
@@ -91,7 +91,8 @@ const REPORTED: &[c_long] = &[
     libc::SYS_epoll_wait,
 ];
 
-/// System calls without an effect that could fail in the library: the allocator's, the threads', `close`.
+/// System calls that have no effect in the library if they fail: the allocator's, the threads',
+/// `close`.
 const HARMLESS: &[c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -175,7 +176,8 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// As many failures in one call of the library take about a second, and it would try for ever.
+/// That number of failures in one call of the library takes about a second, and it would retry for
+/// ever.
 const ENDLESS: u32 = 200_000;
 
 #[derive(Debug)]
@@ -208,11 +210,11 @@ pub struct Injector {
 ///
 /// # Errors
 ///
-/// What the kernel reports if it refuses the filter, and `work` does not run then.
+/// The kernel's error if it rejects the filter; `work` does not run then.
 ///
 /// # Panics
 ///
-/// If `work` does.
+/// If `work` panics.
 pub fn run<R: Send>(work: impl FnOnce(&Injector) -> R + Send) -> io::Result<R> {
     supervise(Reported::These(REPORTED), work)
 }
@@ -280,12 +282,12 @@ impl Injector {
         Some(armed.fault.errno)
     }
 
-    /// Makes calls fail from now on, in place of an earlier fault of the same kind.
+    /// Makes calls fail from now on; replaces an earlier fault of the same kind.
     pub fn arm(&self, fault: Fault) {
         self.state().armed.insert(fault.call, Armed { fault, counted: 0, failed: 0 });
     }
 
-    /// Forgets all faults, strangers, and what was wrong.
+    /// Removes all faults, strangers, and reports of the supervisor.
     pub fn reset(&self) {
         let state = &mut *self.state();
         state.armed.clear();
@@ -293,8 +295,8 @@ impl Injector {
         state.wrong = None;
     }
 
-    /// Runs a call of the library, and returns whether a system call failed in it. The faults that it
-    /// has met are disarmed then.
+    /// Runs a call of the library, and returns whether a system call failed in it. The faults that
+    /// it has met are disarmed then.
     pub fn inside<R>(&self, call: impl FnOnce() -> R) -> (R, bool) {
         struct Outside<'a>(&'a AtomicI32);
         impl Drop for Outside<'_> {
@@ -321,7 +323,7 @@ impl Injector {
         self.state().strangers.remove(&number);
     }
 
-    /// Takes what the supervisor found wrong.
+    /// Takes the reports of the supervisor.
     pub fn take_wrong(&self) -> Option<String> {
         self.state().wrong.take()
     }

@@ -1,5 +1,5 @@
-//! A table of descriptors that belongs to one thread, so that other tests of the process neither take its
-//! numbers nor keep its files open, and so that leaks can be counted.
+//! A table of descriptors that belongs to one thread, so that other tests of the process neither
+//! take its descriptors nor keep its files open, and so that leaks can be counted.
 
 #![allow(unsafe_code)] // `close_range` has no safe form.
 
@@ -11,7 +11,7 @@ use std::{fs, io};
 ///
 /// # Errors
 ///
-/// `Unsupported` on kernels before 5.9, and what a sandbox refuses.
+/// `Unsupported` on kernels before 5.9, and the error of a sandbox.
 pub fn separate() -> io::Result<()> {
     let unshare: c_uint = 1 << 1;
     // SAFETY: the call gives this thread a copy of the table and closes descriptors there only; the
@@ -20,14 +20,14 @@ pub fn separate() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The numbers of the descriptors that are open in the calling thread's table.
+/// Returns the open descriptors of the calling thread's table.
 pub fn open_descriptors() -> io::Result<Vec<i32>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir("/proc/thread-self/fd")? {
         let name = entry?.file_name();
         numbers.extend(name.to_str().and_then(|name| name.parse::<i32>().ok()));
     }
-    // The listing itself has the lowest number that was free, and is closed by now.
+    // The listing itself had the lowest free descriptor, and is closed by now.
     numbers.retain(|&number| is_open(number));
     numbers.sort_unstable();
     Ok(numbers)

@@ -1,4 +1,4 @@
-//! Each part of the disorder does what it says, and nothing else.
+//! Each part of the disorder has its documented effect, and no other.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -52,7 +52,7 @@ impl Bench {
         self.selector[self.keys[number]].source().read(&mut byte).ok().map(|_| byte[0])
     }
 
-    /// The numbers of the sources that are reported, and how long that took.
+    /// Returns the reported sources, and the duration of the wait.
     fn select(&mut self, timeout: impl Into<Option<Duration>>) -> (Vec<usize>, Duration) {
         let before = self.lab.now();
         self.selector.select(&mut self.events, timeout).unwrap();
@@ -293,7 +293,7 @@ fn remote_does_not_delay_calls_of_the_loops_own_thread() {
     }
 }
 
-/// In which orders 3 tasks run that are woken together, and 3 timers of one deadline.
+/// Returns the orders of 3 tasks that are woken together, and of 3 timers of one deadline.
 fn orders(disorder: Disorder) -> (usize, usize) {
     let [mut of_tasks, mut of_timers] = [(); 2].map(|()| std::collections::BTreeSet::new());
     for lab in labs(disorder) {

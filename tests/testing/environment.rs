@@ -1,4 +1,4 @@
-//! Disorder that the environment asks for, around programs that do not use labs themselves.
+//! Disorder from the environment, around programs that do not use labs themselves.
 
 use std::env;
 use std::process::{Child, Command};
@@ -9,7 +9,8 @@ use polyselect::EventLoop;
 const DISORDER: &str = "POLYSELECT_DISORDER";
 const MS: Duration = Duration::from_millis(1);
 
-/// Runs a test of this file again, in a process with disorder; fails if it does not end well and soon.
+/// Runs a test of this file again, in a process with disorder; fails if that fails or takes too
+/// long.
 fn run_again(test: &str) {
     struct Killed(Child);
 

@@ -1,4 +1,4 @@
-//! Each fault of a source happens as its field says, and no other.
+//! Each fault of a source happens as its field says, and no other does.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -24,7 +24,7 @@ fn pair(lab: &Lab, faults: Faults) -> (Flaky<UnixStream>, UnixStream) {
     (lab.flaky(source, faults), peer)
 }
 
-/// The errors of 200 reads of a byte, and how often a read came without one.
+/// Returns the errors of 200 reads of a byte, and the number of reads without one.
 fn errors_of_reads(lab: &Lab, faults: Faults) -> (Vec<ErrorKind>, usize) {
     let (source, mut peer) = pair(lab, faults);
     peer.write_all(&[1; 200]).unwrap();
@@ -128,7 +128,7 @@ fn a_source_that_blocks_stays_so_until_its_delay_has_passed() {
             let mut source = source;
             source.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
         };
-        // Ten errors in a row belong to one fault that lasts, except in one run of a thousand.
+        // Ten errors in a row belong to one lasting fault, except in one run of a thousand.
         if !(0..10).all(|_| blocks(&source)) {
             return false;
         }
@@ -149,7 +149,7 @@ fn interrupted_and_reset_are_the_errors_of_their_names() {
 
         let (errors, read) = errors_of_reads(&lab, Faults { reset: 2, ..NONE });
         assert!(errors.iter().all(|&kind| kind == ErrorKind::ConnectionReset));
-        // Each operation after the first reset fails: what was read came before.
+        // Each operation after the first reset fails: the data was read before.
         let (source, mut peer) = pair(&lab, Faults { reset: 255, ..NONE });
         peer.write_all(b"x").unwrap();
         let is_reset = (&source).read(&mut [0]).is_err();

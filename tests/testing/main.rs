@@ -1,4 +1,4 @@
-//! The laboratory: its time, its disorder, its faults, and the mistakes that it finds.
+//! The lab: its time, its disorder, its faults, and the mistakes that it finds.
 
 #![cfg(unix)]
 

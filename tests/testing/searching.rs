@@ -1,4 +1,4 @@
-//! What `explore` finds, how it shortens a failure, and how one is run again.
+//! The failures that `explore` finds, how it shortens them, and how one is run again.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -174,7 +174,7 @@ fn a_thread_without_a_guard_that_writes_to_a_wire_is_a_failure() {
         selector.select(&mut Events::with_capacity(1), None).unwrap();
         thread.join().unwrap();
     };
-    // On a busy machine the thread may come too late for the lab's patience.
+    // On a busy machine the thread may exceed the lab's patience.
     let is_reported = |seed| {
         let failure = first_failure(seed..seed + 1, Disorder::none(), writes).unwrap();
         failure.message.contains("Lab::outside")
@@ -195,7 +195,7 @@ fn a_thread_without_a_guard_that_makes_a_source_ready_is_a_failure() {
         selector.select(&mut Events::with_capacity(1), None).unwrap();
         thread.join().unwrap();
     };
-    // On a busy machine the thread may come too late for the lab's patience.
+    // On a busy machine the thread may exceed the lab's patience.
     let failure = first_failure(0..1, Disorder::none(), writes).unwrap();
     let expected = ["Lab::outside", "nothing is left that could come"];
     assert!(expected.iter().any(|text| failure.message.contains(text)), "{failure}");

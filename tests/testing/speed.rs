@@ -1,4 +1,4 @@
-//! How fast a lab is: printed, and asserted only as far as a busy machine cannot matter.
+//! The speed of a lab: printed, and asserted only as far as a busy machine cannot matter.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -56,7 +56,7 @@ fn hour_of_idle_connections(lab: &Lab) -> usize {
 
 #[test]
 fn an_hour_of_a_thousand_idle_connections_takes_little_time() {
-    // The process may not be allowed to have as many descriptors.
+    // The limit on descriptors may be too low.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     if limit.is_some_and(|limit| limit < 2_500) {
         println!("not run: at most {limit:?} descriptors");
@@ -71,7 +71,8 @@ fn an_hour_of_a_thousand_idle_connections_takes_little_time() {
 const CLIENTS: usize = 100;
 const MESSAGES: usize = 10;
 
-/// An echo server with callbacks and its clients; those send a message when the last one has come back.
+/// An echo server with callbacks and its clients, which send a message when the last one has been
+/// echoed.
 fn echo_of_callbacks(lab: &Lab, faults: Faults) {
     let mut event_loop = EventLoop::in_lab(lab, ()).unwrap();
     for _ in 0..CLIENTS {

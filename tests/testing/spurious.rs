@@ -1,4 +1,4 @@
-//! Events without a cause, and what they do not report.
+//! Spurious events, and the flags that they do not have.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! When the time of a lab stands still, jumps, and goes as it does outside.
+//! When the time of a lab stands still, jumps, and runs at the real pace.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};

@@ -30,7 +30,7 @@ fn connect(lab: &Lab, link: Link) -> (UnixStream, Receiver, Wire) {
 }
 
 impl Receiver {
-    /// Waits for bytes; returns how many came, and when. `None` if nothing comes in an hour.
+    /// Waits for bytes; returns their number and the time. `None` if nothing arrives in an hour.
     fn receive(&mut self) -> Option<(usize, Duration)> {
         loop {
             if self.selector.select(&mut self.events, 3600 * SECOND).unwrap() == 0 {

@@ -22,7 +22,7 @@ pub(super) fn loses_bytes_of_a_cancelled_read(trial: &Trial<'_>) {
         });
         for number in 0..RECORDS {
             let mut record = [0; 32];
-            // A heartbeat is sent whenever nothing has come for 5 ms.
+            // A heartbeat is sent after every 5 ms without data.
             let result = if is_right {
                 let mut read = pin!(conn.read_exact(&mut record));
                 loop {

@@ -1,4 +1,4 @@
-//! Programs that end before all data has come.
+//! Programs that end before all data has arrived.
 
 use std::cell::Cell;
 use std::future::poll_fn;

@@ -1,4 +1,5 @@
-//! Programs with one mistake each: an ordinary test passes, a lab finds the mistake, and the right version survives.
+//! Programs with one mistake each: an ordinary test passes, a lab finds the mistake, and the
+//! correct version survives.
 //!
 //! Each program has the mistake and its correction side by side, chosen by [`Trial::is_right`].
 
@@ -48,7 +49,7 @@ impl Trial<'_> {
     }
 }
 
-/// The number of bytes that an operation moved, or `None` if it would block.
+/// The number of bytes that an operation moved, or `None` for `WouldBlock`.
 fn moved(mut operation: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
     loop {
         match operation() {

@@ -9,7 +9,7 @@ use super::{MS, Trial, read_some};
 #[derive(Default)]
 struct Scaler {
     factor: Option<usize>,
-    /// Requests that came before the configuration.
+    /// Requests that arrived before the configuration.
     early: usize,
     answered: usize,
 }

@@ -1,4 +1,4 @@
-//! Connections that readiness has promised, and that are not there.
+//! Connections that readiness announced, but that do not exist any more.
 
 use std::os::unix::net::{UnixListener, UnixStream};
 

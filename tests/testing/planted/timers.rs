@@ -1,4 +1,4 @@
-//! Timers that race with the events that make them needless.
+//! Timers that race with the events that make them unnecessary.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -46,7 +46,7 @@ pub(super) fn cancels_a_timer_in_a_call(trial: &Trial<'_>) {
 #[derive(Default)]
 struct Server {
     conn: Option<Key>,
-    /// How many requests have been read and not been answered.
+    /// The number of requests that have been read and not answered.
     in_hand: usize,
     idle: Option<TimerKey>,
     is_right: bool,

@@ -1,4 +1,4 @@
-//! Reads and writes that are taken for whole.
+//! Partial reads and writes that are taken for complete ones.
 
 use std::io::{Read, Write};
 

@@ -1,4 +1,4 @@
-//! Tasks that wait for a wake that has passed, or do not wait at all.
+//! Tasks that wait for a wake in the past, or do not wait at all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use polyselect::{EventLoop, asyncio, asyncio::Async};
 
 use super::{MS, Trial};
 
-/// Wakes the tasks that wait at the moment, and keeps nothing for later ones.
+/// Wakes the tasks that wait at the moment, and stores nothing for later ones.
 #[derive(Clone, Default)]
 pub(super) struct Bell(Rc<(Cell<u32>, RefCell<Vec<Waker>>)>);
 
@@ -59,7 +59,7 @@ pub(super) fn waits_without_looking_again(trial: &Trial<'_>) {
             }
             status.write_all(b"idle\n").await.unwrap();
             if is_right && !queue.borrow().is_empty() {
-                continue; // A job came while the status was written.
+                continue; // A job arrived while the status was written.
             }
             bell.wait().await;
         }

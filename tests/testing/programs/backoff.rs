@@ -1,5 +1,5 @@
-//! A client that sends requests one after the other, and connects again when the connection fails: after 1 s, 2 s, 4 s
-//! and so on, up to 30 s.
+//! A client that sends requests one after the other, and reconnects when the connection fails:
+//! after 1 s, 2 s, 4 s and so on, up to 30 s.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -96,7 +96,8 @@ fn requests_through_failures(lab: &Lab, version: Version, faults: Faults) {
     };
     let replies = event_loop.block_on(client(connect, version, &REQUESTS)).unwrap();
     assert_eq!(replies, REQUESTS, "a request was lost");
-    // Each pause is doubled at most as often as a connection brought nothing, and restarts after a success.
+    // Each pause is doubled at most once per connection without a reply, and restarts after a
+    // success.
     let longest = 2 * SECOND * (1 << connections.get().min(5));
     assert!(lab.elapsed() < longest * connections.get(), "{:?}", lab.elapsed());
     servers.borrow_mut().clear();

@@ -107,7 +107,8 @@ fn send_to_others(event_loop: &mut EventLoop<Chat>, from: Key, text: &[u8]) -> i
     Ok(())
 }
 
-/// Two clients that talk every nine minutes for an hour, and one that listens; each must get each line whole.
+/// Two clients that send every nine minutes for an hour, and one that listens; each must get each
+/// line whole.
 fn conversation(lab: &Lab, version: Version, faults: Faults) {
     let mut event_loop = EventLoop::new(Chat { version, clients: BTreeMap::new() }).unwrap();
     let mut peers = Vec::new();
@@ -120,7 +121,7 @@ fn conversation(lab: &Lab, version: Version, faults: Faults) {
     }
     let mut expected = vec![Vec::new(); 3];
     for round in 0..6 {
-        #[allow(clippy::needless_range_loop)] // The number is what the talker says.
+        #[allow(clippy::needless_range_loop)] // The number is part of the message.
         for talker in 0..2 {
             let line = format!("{talker} says {round} to the whole table\n");
             let is_open = peers[talker].write_all(line.as_bytes()).is_ok();

@@ -1,10 +1,10 @@
-//! The programs of the page "Testing your reactor": the first version of each, and what it became.
+//! The programs of the page "Testing your reactor": the first version of each, and its corrections.
 
 mod backoff;
 mod chat;
 mod proxy;
 
-/// Which of the versions on the page.
+/// The version on the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     First,

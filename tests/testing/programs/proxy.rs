@@ -1,4 +1,5 @@
-//! A proxy: the bytes of each side go to the other, until both have ended, or nothing has come for 30 seconds.
+//! A proxy: the bytes of each side go to the other, until both have ended, or no byte has arrived
+//! for 30 seconds.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -17,7 +18,7 @@ const IDLE: Duration = Duration::from_secs(30);
 
 type Conn = Rc<Async<UnixStream>>;
 
-/// One direction. `last` is when a byte came last, in either.
+/// One direction. `last` is the time of the last byte in either.
 async fn copy(from: Conn, to: Conn, version: Version, last: Rc<Cell<Instant>>) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
@@ -62,7 +63,7 @@ fn download(lab: &Lab, version: Version, link: Link) {
         let server = asyncio::spawn(async move {
             let server = Async::new(server)?;
             server.read_exact(&mut [0; 3]).await?;
-            // The connection may be gone; the client sees it.
+            // The connection may be gone, which the client notices.
             server.write_all(&[b'!'; LENGTH]).await.ok();
             server.get_ref().shutdown(Shutdown::Write).ok();
             io::Result::Ok(server)
