@@ -76,6 +76,6 @@ fn nothing_is_allocated_in_a_steady_state() {
                 }
             })
             .detach();
-        steadily("coroutines", &mut event_loop);
+        steadily("tasks", &mut event_loop);
     }
 }

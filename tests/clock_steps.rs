@@ -115,7 +115,7 @@ fn nobody_asks_for_the_time_on_the_wall() {
     for backend in Backend::available() {
         let before = ASKED.get();
         step_meanwhile(|| keep_time(backend));
-        assert_eq!(ASKED.get(), before, "{backend} asked for the time on the wall");
+        assert_eq!(ASKED.get(), before, "{backend} read the wall clock");
     }
 }
 

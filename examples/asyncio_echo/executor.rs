@@ -1,4 +1,4 @@
-//! A single-threaded executor: polls the coroutines that are woken, and waits in the selector when
+//! A single-threaded executor: polls the tasks that are woken, and waits in the selector when
 //! none is.
 
 use std::cell::RefCell;
@@ -20,7 +20,7 @@ use crate::common;
 
 type Coroutine = Pin<Box<dyn Future<Output = ()>>>;
 
-/// The coroutines that wait for a socket.
+/// The tasks that wait for a socket.
 #[derive(Default)]
 struct Waiting {
     to_read: Option<Waker>,
@@ -36,14 +36,14 @@ impl Waiting {
     }
 }
 
-/// The state that all coroutines share.
+/// The state that all tasks share.
 struct Shared {
     selector: RefCell<Selector<Rc<Socket>, Waiting>>,
     sleeping: RefCell<Vec<(Instant, Waker)>>,
     spawned: RefCell<Vec<Coroutine>>,
 }
 
-/// The handle of a coroutine: waits, and starts other coroutines.
+/// The handle of a task: waits, and starts other tasks.
 #[derive(Clone)]
 pub(crate) struct Handle(Rc<Shared>);
 
@@ -64,7 +64,7 @@ impl Handle {
         }
     }
 
-    /// Wakes a coroutine when a socket is readable, or writable.
+    /// Wakes a task when a socket is readable, or writable.
     pub(crate) fn wake_when(&self, key: Key, what: Interest, waker: &Waker) -> io::Result<()> {
         let mut selector = self.0.selector.borrow_mut();
         let Some(this) = selector.get_mut(key) else { return Ok(()) };
@@ -87,7 +87,7 @@ impl Handle {
         .await;
     }
 
-    /// Wakes the coroutines whose socket is ready.
+    /// Wakes the tasks whose socket is ready.
     fn socket_is_ready(&self, event: Event) -> io::Result<()> {
         let mut selector = self.0.selector.borrow_mut();
         let Some(this) = selector.get_mut(event.key) else { return Ok(()) };
@@ -108,7 +108,7 @@ impl Handle {
     }
 }
 
-/// The numbers of the coroutines to poll.
+/// The numbers of the tasks to poll.
 struct Runnable {
     numbers: Mutex<Vec<u64>>,
     selector: polyselect::Waker,
@@ -128,7 +128,7 @@ impl Wake for Turn {
         if thread::current().id() != *home
             && let Err(error) = selector.wake()
         {
-            log::error!("a coroutine has to wait: {error}");
+            log::error!("a task has to wait: {error}");
         }
     }
 }
@@ -188,7 +188,7 @@ impl Executor {
             || !self.runnable.numbers.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Polls each woken coroutine once. Those started or woken meanwhile are polled in the next
+    /// Polls each woken task once. Those started or woken meanwhile are polled in the next
     /// iteration, so that no socket is starved.
     fn give_turns(&mut self) {
         let mut numbers =
@@ -199,7 +199,7 @@ impl Executor {
             self.next_number += 1;
         }
         for number in numbers {
-            // A coroutine that was woken twice may have ended at the first poll.
+            // A task that was woken twice may have ended at the first poll.
             let Some(coroutine) = self.coroutines.get_mut(&number) else { continue };
             let turn = Turn { number, runnable: Arc::clone(&self.runnable) };
             let waker = Waker::from(Arc::new(turn));

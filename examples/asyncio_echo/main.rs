@@ -1,6 +1,6 @@
-//! The `asyncio` server of document 001 (port 8089): a coroutine for each client reads, writes and
+//! The `asyncio` server of document 001 (port 8089): a task for each client reads, writes and
 //! waits with `await`; all of them run on one thread and one selector. Two files here do the work
-//! of asyncio: `executor.rs` runs coroutines, `streams.rs` lets them wait for sockets.
+//! of asyncio: `executor.rs` runs tasks, `streams.rs` lets them wait for sockets.
 //!
 //! The original answers once more after the end of the stream, and closes after one message. Here a
 //! client is answered until its stream ends, and receives every answer before it is closed.

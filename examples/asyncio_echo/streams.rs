@@ -1,4 +1,4 @@
-//! Sockets that coroutines read, write and accept from, after asyncio's `start_server`,
+//! Sockets that tasks read, write and accept from, after asyncio's `start_server`,
 //! `StreamReader` and `StreamWriter`.
 
 use std::future::{Future, poll_fn};
@@ -28,7 +28,7 @@ impl Stream {
         Ok(Self { socket, key, handle: handle.clone() })
     }
 
-    /// Yields to the other coroutines until the socket is ready. Without this a socket that always
+    /// Yields to the other tasks until the socket is ready. Without this a socket that always
     /// has data would occupy the thread.
     async fn ready(&self, ready: Interest) -> io::Result<()> {
         let mut has_waited = false;
@@ -133,7 +133,7 @@ where
         common::local(&self.listener.socket)
     }
 
-    /// Starts a coroutine for each client that connects.
+    /// Starts a task for each client that connects.
     pub(crate) async fn serve_forever(self) {
         if let Err(error) = self.accept_all().await {
             log::error!("no connection is accepted any more: {error}");
@@ -172,7 +172,7 @@ where
         let client = (self.handler)(reader, writer);
         handle.spawn(async {
             if let Err(error) = client.await {
-                log::warn!("a client's coroutine ended: {error}");
+                log::warn!("a client's task ended: {error}");
             }
         });
     }

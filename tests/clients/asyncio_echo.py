@@ -1,10 +1,10 @@
-"""Talks to an echo server with Python's asyncio: streams, drain, and the end of a stream.
+"""A client of an echo server on Python's asyncio: streams, drain, and the end of a stream.
 
 usage: asyncio_echo.py HOST PORT CONNECTIONS BYTES
 
-Each connection sends its own text in pieces while it reads, checks that every byte comes back in
+Each connection sends its own text in pieces while it reads, checks that every byte is echoed in
 order, ends its writing side, and waits for the end of the stream. Prints "ok" and the number of bytes
-that made the round.
+that were echoed.
 """
 
 import asyncio

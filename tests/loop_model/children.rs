@@ -66,7 +66,7 @@ impl World {
         let taken = event_loop.take_child(key.expect("is watched"));
         match taken.and_then(|mut child| child.wait()) {
             Ok(status) => self.check(status.success(), || format!("child {id}: {status}")),
-            Err(error) => self.wrong(format!("child {id} is taken: {error}")),
+            Err(error) => self.wrong(format!("take_child of child {id}: {error}")),
         }
     }
 }

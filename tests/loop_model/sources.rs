@@ -314,7 +314,7 @@ impl World {
             Ok(()) => !watched.is_running.get(),
             Err(error) => watched.is_running.get() && error.kind() == io::ErrorKind::ResourceBusy,
         };
-        self.check(is_right, || format!("source {} is taken: {taken:?}", watched.id));
+        self.check(is_right, || format!("take of source {}: {taken:?}", watched.id));
     }
 
     pub fn error_reported(self: &Rc<Self>, key: Key, error: &io::Error, event_loop: &mut Loop) {

@@ -36,7 +36,7 @@ impl Run<'_> {
             self.library("register", |selector| selector.register(source, watch, place))?;
         match result {
             Ok(_) if taken => return Err("registered twice".into()),
-            Ok(_) if !able => return Err("took a mode that it lacks".into()),
+            Ok(_) if !able => return Err("accepted a mode without the capability".into()),
             Ok(key) => {
                 self.registered[place] = Some(Registered {
                     key,
@@ -77,7 +77,7 @@ impl Run<'_> {
         let able = can(self.selector.backend(), changed);
         let (result, failed) = self.library("modify", |selector| selector.modify(key, interest))?;
         match result {
-            Ok(()) if !able => Err("took a mode that it lacks".into()),
+            Ok(()) if !able => Err("accepted a mode without the capability".into()),
             Err(error) if !able && error.kind() == io::ErrorKind::Unsupported => Ok(()),
             result => self.after_change(place, changed, result, failed),
         }
@@ -89,7 +89,7 @@ impl Run<'_> {
         let (result, failed) =
             self.library("set_watch", |selector| selector.set_watch(key, watch))?;
         match result {
-            Ok(()) if !able => Err("took a mode that it lacks".into()),
+            Ok(()) if !able => Err("accepted a mode without the capability".into()),
             Err(error) if !able && error.kind() == io::ErrorKind::Unsupported => Ok(()),
             result => self.after_change(place, watch, result, failed),
         }
@@ -175,7 +175,9 @@ impl Run<'_> {
         let (result, failed) =
             self.library("rebuild", |selector| selector.rebuild_with(backend))?;
         match result {
-            Ok(()) if !able => return Err(format!("{backend} took a mode that it lacks")),
+            Ok(()) if !able => {
+                return Err(format!("{backend} accepted a mode without the capability"));
+            }
             Ok(()) => {}
             Err(_) if self.selector.backend() != before => {
                 return Err("an error of `rebuild_with` leaves another backend".into());

@@ -152,11 +152,11 @@ impl Run<'_> {
             }
             let asked = asked(interest);
             if !asked.contains(ready & GUARANTEED) {
-                return Err(format!("not asked for: {found}"));
+                return Err(format!("outside the interest: {found}"));
             }
             if !watch.is_edge() {
                 if !ready.contains(truth.least) || !truth.most.contains(ready) {
-                    return Err(format!("not the truth: {found}"));
+                    return Err(format!("not true: {found}"));
                 }
                 let (readable, writable) = self.subjects[place].expected(interest, self.hang_up());
                 for (flag, known) in [(Ready::READABLE, readable), (Ready::WRITABLE, writable)] {

@@ -43,7 +43,7 @@ fn shut_down_while_it_writes(event_loop: &mut EventLoop, left: &Async<UnixStream
 
 fn a_writer_without_room_learns_that_the_connection_was_shut_down(backend: Backend) {
     if backend == Backend::Select {
-        skip("select reports a hang-up only where reading is asked for");
+        skip("select reports a hang-up only with interest in reading");
     }
     let mut event_loop = open(backend, ());
     let (left, _right) = full();

@@ -23,7 +23,7 @@ pub fn beside_a_wait<S: Send, D: Send>(
     change: impl FnOnce(),
 ) -> Vec<Event> {
     let events = beside_a_wait_of(selector, SURELY, change);
-    assert!(!events.is_empty(), "nothing came");
+    assert!(!events.is_empty(), "no event arrived");
     events
 }
 

@@ -80,7 +80,7 @@ pub fn look<S, D>(selector: &mut Selector<S, D>) -> Vec<Event> {
 /// Waits for events; fails if none arrives.
 pub fn expect_events<S, D>(selector: &mut Selector<S, D>) -> Vec<Event> {
     let events = select(selector, SURELY);
-    assert!(!events.is_empty(), "nothing came");
+    assert!(!events.is_empty(), "no event arrived");
     events
 }
 
@@ -180,7 +180,7 @@ pub fn wait_for_data(stream: &TcpStream) {
     let seen = stream.peek(&mut [0]);
     stream.set_nonblocking(true).expect("is a socket");
     match seen {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("no data comes"),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("no data arrives"),
         _ => {}
     }
 }
