@@ -2,27 +2,34 @@
 
 use std::fmt::Write;
 use std::io;
+use std::path::Path;
 
-use cap_std::fs::ReadDir;
+use cap_std::fs::Dir;
 use percent_encoding::percent_decode_str;
 
 use crate::path::encode;
+use crate::site;
 
 /// The number of names after which a listing is cut, with a notice, because it is built in memory.
 const MOST_NAMES: usize = 10_000;
 
-/// Returns the page of the folder at `uri`.
-pub fn page(uri: &str, folder: ReadDir) -> io::Result<String> {
+/// Returns the page of the folder at `uri`, which is `folder` below `root`. Symbolic links that lead
+/// nowhere, or out of `root`, are left out.
+pub fn page(uri: &str, root: &Dir, folder: &Path) -> io::Result<String> {
     let mut names = Vec::new();
     let mut is_cut = false;
-    for entry in folder {
-        let entry = entry?;
+    for entry in root.read_dir(folder)? {
+        let name = entry?.file_name();
+        let metadata = match root.metadata(folder.join(&name)) {
+            Err(error) if site::is_missing(&error) => continue,
+            metadata => metadata?,
+        };
         if names.len() == MOST_NAMES {
             is_cut = true;
             break;
         }
-        let slash = if entry.file_type()?.is_dir() { "/" } else { "" };
-        names.push((entry.file_name(), slash));
+        let slash = if metadata.is_dir() { "/" } else { "" };
+        names.push((name, slash));
     }
     names.sort();
 

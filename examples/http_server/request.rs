@@ -21,6 +21,7 @@ pub struct Request {
     pub range: Option<String>,
     pub if_range: Option<String>,
     pub if_modified_since: Option<String>,
+    pub if_none_match: Option<String>,
     /// The request line as received; for the log.
     pub line: String,
 }
@@ -88,7 +89,8 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
     let mut hosts = 0;
     let mut has_body = false;
     let (mut wants_close, mut wants_more) = (false, false);
-    let (mut range, mut if_range, mut if_modified_since) = (None, None, None);
+    let (mut range, mut if_range) = (None, None);
+    let (mut if_modified_since, mut if_none_match) = (None, None);
     for field in parsed.headers.iter() {
         let value = String::from_utf8_lossy(field.value).trim().to_owned();
         match field.name.to_ascii_lowercase().as_str() {
@@ -109,6 +111,7 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
             "range" => range = Some(value),
             "if-range" => if_range = Some(value),
             "if-modified-since" => if_modified_since = Some(value),
+            "if-none-match" => if_none_match = Some(value),
             _ => {}
         }
     }
@@ -126,6 +129,7 @@ fn understand(parsed: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
         range,
         if_range,
         if_modified_since,
+        if_none_match,
         line,
     })
 }

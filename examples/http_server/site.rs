@@ -26,7 +26,10 @@ impl Site {
             let message = format!("the folder {} cannot be served: {error}", folder.display());
             io::Error::new(error.kind(), message)
         };
-        Dir::open_ambient_dir(folder, ambient_authority()).map(Self).map_err(cannot)
+        let dir = Dir::open_ambient_dir(folder, ambient_authority()).map_err(cannot)?;
+        // Opening succeeds without permission to read.
+        dir.entries().map_err(cannot)?;
+        Ok(Self(dir))
     }
 
     pub fn respond(&self, request: &Request) -> Response {
@@ -58,20 +61,24 @@ impl Site {
             Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {}
             answer => return answer,
         }
-        let folder = self.0.read_dir(&file_path).map_err(|error| refuse(&error))?;
-        let page = listing::page(&path.to_folder_uri(), folder).map_err(|error| refuse(&error))?;
+        let page = listing::page(&path.to_folder_uri(), &self.0, &file_path)
+            .map_err(|error| refuse(&error))?;
         Ok(Response::page(StatusCode::OK, page))
     }
 
     fn file(&self, path: &Path, request: &Request) -> Result<Response, Refusal> {
         let (mut file, length, modified) = self.open_file(path).map_err(|error| refuse(&error))?;
         let changed = httpdate::fmt_http_date(modified);
-        let is_known = |date: &Option<String>| {
-            let date = date.as_deref().and_then(|date| httpdate::parse_http_date(date).ok());
-            // The date in a field has no fractions of a second.
-            date.is_some_and(|date| httpdate::parse_http_date(&changed).is_ok_and(|at| at <= date))
+        let is_known = match (&request.if_none_match, &request.if_modified_since) {
+            // Files have no entity tags, so only `*` matches; the date does not count then.
+            (Some(tags), _) => tags == "*",
+            (None, Some(date)) => httpdate::parse_http_date(date).is_ok_and(|date| {
+                // The date in a field has no fractions of a second.
+                httpdate::parse_http_date(&changed).is_ok_and(|at| at <= date)
+            }),
+            (None, None) => false,
         };
-        if is_known(&request.if_modified_since) && request.range.is_none() {
+        if is_known && request.range.is_none() {
             let response = Response::new(StatusCode::NOT_MODIFIED, Body::Nothing);
             return Ok(response.with("Last-Modified", changed));
         }
@@ -128,23 +135,28 @@ fn content_type(path: &Path) -> String {
 }
 
 fn refuse(error: &io::Error) -> Refusal {
-    let nothing = || Refusal::new(StatusCode::NOT_FOUND, "file not found");
-    match error.kind() {
-        _ if is_out_of_descriptors(error) => {
-            log::warn!("a file cannot be opened: {error}");
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this server is busy; try again")
-        }
-        // The answer for a link that leads out of the folder too, so that it reveals nothing.
-        io::ErrorKind::NotFound
-        | io::ErrorKind::NotADirectory
-        | io::ErrorKind::PermissionDenied
-        | io::ErrorKind::InvalidFilename => nothing(),
-        _ if Errno::from_io_error(error) == Some(Errno::LOOP) => nothing(),
-        _ => {
-            log::warn!("a file cannot be read: {error}");
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read")
-        }
+    if is_out_of_descriptors(error) {
+        log::warn!("a file cannot be opened: {error}");
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this server is busy; try again");
     }
+    if is_missing(error) {
+        return Refusal::new(StatusCode::NOT_FOUND, "file not found");
+    }
+    log::warn!("a file cannot be read: {error}");
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read")
+}
+
+/// Whether there is no such file to serve. A link that leads out of the folder counts too, so that the
+/// answer reveals nothing.
+pub fn is_missing(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::LOOP)
+        || matches!(
+            error.kind(),
+            io::ErrorKind::NotFound
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::InvalidFilename
+        )
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {

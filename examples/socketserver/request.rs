@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub struct Request {
 pub enum What {
     Connection(Socket, SockAddr),
     /// The bytes, until the handler has taken them.
-    Datagram(Arc<Socket>, SocketAddrAny, Option<Vec<u8>>),
+    /// An unnamed Unix socket has no address.
+    Datagram(Arc<Socket>, Option<SocketAddrAny>, Option<Vec<u8>>),
 }
 
 impl Request {
@@ -48,7 +50,8 @@ impl Request {
                 Some(address) => address.to_string(),
                 None => name(client.as_pathname()),
             },
-            What::Datagram(_, client, _) => match std::net::SocketAddr::try_from(client.clone()) {
+            What::Datagram(_, None, _) => name(None),
+            What::Datagram(_, Some(client), _) => match SocketAddr::try_from(client.clone()) {
                 Ok(address) => address.to_string(),
                 Err(_) => {
                     let client = SocketAddrUnix::try_from(client.clone()).ok();
@@ -81,7 +84,11 @@ impl Request {
     pub fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         match &mut self.what {
             What::Connection(conn, _) => self.ctrl_c.send_all(&*conn, data),
-            What::Datagram(socket, client, _) => {
+            What::Datagram(_, None, _) => {
+                log::info!("no answer to {}", self.client_address());
+                Ok(())
+            }
+            What::Datagram(socket, Some(client), _) => {
                 sendto(&**socket, data, SendFlags::empty(), client)?;
                 Ok(())
             }

@@ -112,9 +112,7 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
         let mut data = vec![0; LONGEST];
         let (length, _, client) = recvfrom(&*self.socket, &mut data, RecvFlags::empty())?;
         data.truncate(length);
-        let unnamed =
-            || io::Error::new(io::ErrorKind::InvalidData, "a datagram without an address");
-        Ok(What::Datagram(Arc::clone(&self.socket), client.ok_or_else(unnamed)?, Some(data)))
+        Ok(What::Datagram(Arc::clone(&self.socket), client, Some(data)))
     }
 
     fn process_request(&self, what: What, work: &mut Work) {

@@ -1,9 +1,9 @@
-"""Talks to an echo server over many connections at once, with what Python brings along.
+"""A client of an echo server on Python's selectors: many connections at once.
 
 usage: echo.py HOST PORT CONNECTIONS BYTES
 
-Each connection sends its own text in pieces of odd sizes and checks that every byte comes back, in
-order. Prints "ok" and the number of bytes that made the round.
+Each connection sends its own text in pieces of odd sizes and checks that every byte is echoed, in
+order. Prints "ok" and the number of bytes that were echoed.
 """
 
 import resource

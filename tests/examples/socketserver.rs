@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
         Trial::test("socketserver::says_what_it_does", says_what_it_does),
         Trial::test("socketserver::a_path_is_needed_and_must_be_free", a_path_is_needed),
+        Trial::test("socketserver::a_datagram_of_an_unnamed_socket_is_handled", handles_unnamed),
     ];
     for kind in KINDS {
         for mixin in MIXINS {
@@ -65,6 +66,17 @@ fn a_path_is_needed() -> Result<(), Failed> {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(error.contains(complaint), "{error}");
     }
+    Ok(())
+}
+
+fn handles_unnamed() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("server");
+    let server = start("unix-datagram", "plain", &path);
+    UnixDatagram::unbound()?.send_to(b"hello", &path)?;
+    server.expect_line("Received data from a socket without a name: hello");
+    server.expect_line("Closing connection from a socket without a name");
+    server.stop();
     Ok(())
 }
 

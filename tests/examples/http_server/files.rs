@@ -1,21 +1,25 @@
 //! Responses to well-behaved clients.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::{fs, thread};
 
 use libtest_mimic::Failed;
 use polyselect::Backend;
 
 use super::{HUGE, MODIFIED, Site, Story, create_huge_file, get, read_response, whole};
-use crate::support::SURELY;
 use crate::support::subject::reset;
+use crate::support::{SURELY, example};
 
 pub const STORIES: &[(&str, Story)] = &[
     ("knows_the_types", knows_the_types),
     ("answers_in_order_however_the_requests_come", answers_in_order_however_the_requests_come),
     ("sends_parts", sends_parts),
     ("sends_only_what_is_new", sends_only_what_is_new),
+    ("an_entity_tag_overrides_the_date", an_entity_tag_overrides_the_date),
     ("lists_folders", lists_folders),
+    ("a_listing_leaves_out_dead_links", a_listing_leaves_out_dead_links),
+    ("a_folder_without_permission_is_an_error_at_the_start", a_folder_without_permission),
     ("speaks_http_1_0", speaks_http_1_0),
     ("serves_many_at_once", serves_many_at_once),
     ("a_file_larger_than_memory", a_file_larger_than_memory),
@@ -173,6 +177,56 @@ fn sends_only_what_is_new(backend: Backend) -> Result<(), Failed> {
         }
     }
     site.server.stop();
+    Ok(())
+}
+
+/// RFC 9110, section 13.1.3.
+fn an_entity_tag_overrides_the_date(backend: Backend) -> Result<(), Failed> {
+    let site = Site::start(backend, &[("a", b"A")])?;
+    let mut client = site.connect()?;
+    for (tags, status) in [("\"old\"", "200 OK"), ("*", "304 Not Modified")] {
+        let fields = format!("If-Modified-Since: {MODIFIED}\r\nIf-None-Match: {tags}");
+        let request = get("/a").replace("\r\n\r\n", &format!("\r\n{fields}\r\n\r\n"));
+        client.write_all(request.as_bytes())?;
+        let answer = read_response(&mut client, false)?;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{tags}: {answer}");
+    }
+    site.server.stop();
+    Ok(())
+}
+
+fn a_listing_leaves_out_dead_links(backend: Backend) -> Result<(), Failed> {
+    let site = Site::start(backend, &[("sub/file", b"A"), ("sub/folder/x", b"")])?;
+    for (target, link) in [
+        ("missing", "sub/dead"),
+        ("/etc/passwd", "sub/outside"),
+        ("loop", "sub/loop"),
+        ("file", "sub/to_a_file"),
+        ("folder", "sub/to_a_folder"),
+    ] {
+        symlink(target, site.path(link))?;
+    }
+    let mut client = site.connect()?;
+    client.write_all(get("/sub/").as_bytes())?;
+    let page = read_response(&mut client, false)?;
+    let names: Vec<_> =
+        page.split("href=\"").skip(1).filter_map(|it| it.split('"').next()).collect();
+    assert_eq!(names, ["../", "./file", "./folder/", "./to_a_file", "./to_a_folder/"]);
+    site.server.stop();
+    Ok(())
+}
+
+fn a_folder_without_permission(backend: Backend) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o111))?;
+    if fs::read_dir(folder.path()).is_ok() {
+        return Ok(()); // The superuser needs no permission.
+    }
+    let mut command = example("http_server");
+    command.args(["--addr", "127.0.0.1:0", "--backend", backend.name()]).arg(folder.path());
+    let output = command.output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("cannot be served"), "{error}");
     Ok(())
 }
 
