@@ -36,7 +36,7 @@ async fn accept(listener: Async<TcpListener>) -> io::Result<()> {
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let mut event_loop = match args.backend {
         Some(backend) => EventLoop::with_backend(backend, ())?,
@@ -58,5 +58,5 @@ fn main() -> io::Result<()> {
         event_loop.on_signal(signal, EventLoop::stop)?;
     }
     common::announce_at(addr)?;
-    event_loop.run()
+    Ok(event_loop.run()?)
 }

@@ -57,7 +57,7 @@ async fn handle_client(stream: Async<TcpStream>) -> io::Result<()> {
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut event_loop = match args.backend {
@@ -83,5 +83,5 @@ fn main() -> io::Result<()> {
                 .detach();
         })?;
     }
-    event_loop.block_on(server.serve_forever())?
+    Ok(event_loop.block_on(server.serve_forever())??)
 }

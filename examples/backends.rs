@@ -7,6 +7,8 @@
 //! POLYSELECT_BACKEND=poll cargo run --example backends
 //! ```
 
+mod common;
+
 use std::env;
 use std::io;
 
@@ -16,7 +18,7 @@ fn mark(able: bool) -> &'static str {
     if able { "yes" } else { "-" }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let mut refusals = Vec::new();
     println!(
         "{:10} {:9} {:5} {:8} {:9} {:8} {:7}",

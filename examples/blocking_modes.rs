@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ fn recv(mut sockfd: &TcpStream, mode: &str) {
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let cannot = common::about(format!("cannot listen on {}", args.addr));
     let listener = TcpListener::bind(&args.addr).map_err(cannot)?;
@@ -61,5 +61,5 @@ fn main() -> io::Result<()> {
         peer.write_all(b"hello")
     });
     recv(&sockfd, "blocking");
-    sender.join().expect("does not panic")
+    Ok(sender.join().expect("does not panic")?)
 }

@@ -109,7 +109,7 @@ fn hear(chat: &mut Chat, key: Key, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut chat = match args.backend {
@@ -127,5 +127,5 @@ fn main() -> io::Result<()> {
         chat.on_signal(signal, EventLoop::stop)?;
     }
     common::announce_at(address)?;
-    chat.run()
+    Ok(chat.run()?)
 }

@@ -137,11 +137,11 @@ fn end_on_ctrl_c() -> io::Result<Task> {
     })))
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let selector = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
     let listener = common::listen(&args.addr)?;
     let runnable = vec![accept(Rc::new(listener)), end_on_ctrl_c()?];
-    Reactor { selector, sleeping: BTreeMap::new(), runnable, sleepers: 0 }.run()
+    Ok(Reactor { selector, sleeping: BTreeMap::new(), runnable, sleepers: 0 }.run()?)
 }

@@ -55,7 +55,7 @@ impl Data {
 fn accept(Server { sel, acceptor }: &mut Server, event: Event) -> io::Result<()> {
     // Usually ready, with one connection or many.
     while let Some((conn, addr)) = acceptor.next(sel, event.key, common::accept)? {
-        log::info!("accepted {conn:?} from {:?} {:?}", addr.as_socket(), event.ready);
+        log::info!("accepted {} {:?}", common::show(&addr), event.ready);
         common::register(sel, conn, Interest::READABLE, Data::new(read));
     }
     Ok(())
@@ -68,10 +68,10 @@ fn read(Server { sel, .. }: &mut Server, event: Event) -> io::Result<()> {
         let mut data = [0; 1024];
         let n = conn.read(&mut data)?;
         if n > 0 {
-            log::info!("echoing b\"{}\" to {conn:?}", data[..n].escape_ascii());
+            log::info!("echoing b\"{}\" to {}", data[..n].escape_ascii(), common::peer(conn));
             outgoing.push(&data[..n]);
         } else {
-            log::info!("closing {conn:?}");
+            log::info!("closing {}", common::peer(conn));
             drop(sel.unregister(event.key)?);
             return Ok(());
         }
@@ -80,7 +80,7 @@ fn read(Server { sel, .. }: &mut Server, event: Event) -> io::Result<()> {
     sel.modify(event.key, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut sel = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
@@ -105,7 +105,7 @@ fn main() -> io::Result<()> {
             let Some(registration) = server.sel.get(event.key) else { continue };
             let callback = registration.data().callback;
             match callback(&mut server, event) {
-                Err(error) if event.key == listener => return Err(error),
+                Err(error) if event.key == listener => return Err(error.into()),
                 Err(error) if !common::is_not_now(&error) => {
                     log::warn!("{event:?}: {error}");
                     drop(server.sel.unregister(event.key)?);

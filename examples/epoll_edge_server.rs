@@ -89,7 +89,7 @@ fn serve(ep: &mut Sel, key: Key) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut ep = Sel::with_backend(args.backend)?;
@@ -110,7 +110,7 @@ fn main() -> io::Result<()> {
                 // There may be more edges than signals.
                 match ep[ctrl_c].source().read(&mut [0]) {
                     Err(error) if common::is_not_now(&error) => continue,
-                    result => return result.map(drop),
+                    result => return Ok(result.map(drop)?),
                 }
             }
             log::info!("亲,你有IO需要处理哦");

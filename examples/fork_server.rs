@@ -11,8 +11,6 @@
 
 mod common;
 
-use std::io;
-
 use clap::Parser;
 use common::blocking::{CtrlC, answer_ok, listen, next_client};
 use common::forking::{fork, ignore_children};
@@ -24,7 +22,7 @@ struct Args {
     addr: String,
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;

@@ -58,7 +58,7 @@ fn receive(mut client_socket: &TcpStream) -> io::Result<Vec<u8>> {
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let mut client_socket = common::connect(&args.addr)?;
     let lost = || common::about(&args.addr);

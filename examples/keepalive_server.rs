@@ -42,7 +42,7 @@ fn handle_client(conn: &TcpStream, addr: SocketAddr, ctrl_c: &CtrlC) -> io::Resu
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;

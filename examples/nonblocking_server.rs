@@ -11,7 +11,7 @@
 
 mod common;
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,7 +27,7 @@ struct Args {
     addr: String,
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -50,7 +50,7 @@ fn main() -> io::Result<()> {
             }
             Ok(None) => {}
             Err(error) if is_exhausted(&error) => log::debug!("a connection has to wait: {error}"),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         clients.retain_mut(|(client_socket, client_addr)| {
             looks += 1;

@@ -51,7 +51,7 @@ fn serve(p: &mut Sel, key: Key) -> io::Result<()> {
     p.modify(key, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut p = Sel::with_backend(args.backend)?;

@@ -51,7 +51,7 @@ fn wait_for_the_dead(children: &mut Children, ctrl_c: &CtrlC) -> io::Result<Opti
     Ok(None)
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;
@@ -67,7 +67,7 @@ fn main() -> io::Result<()> {
             });
             match worker {
                 Ok(worker) => children.running.push(worker),
-                Err(error) if children.running.is_empty() => return Err(error),
+                Err(error) if children.running.is_empty() => return Err(error.into()),
                 Err(error) => {
                     log::warn!("one worker less, until the next one dies: {error}");
                     break;

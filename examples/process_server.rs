@@ -10,8 +10,6 @@
 
 mod common;
 
-use std::io;
-
 use clap::Parser;
 use common::blocking::{CtrlC, Incoming, accept, deal_with_client, listen};
 use common::forking::{Children, fork};
@@ -23,7 +21,7 @@ struct Args {
     addr: String,
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;

@@ -43,7 +43,7 @@ fn echo(sel: &mut Sel, r: Key, inputs: Interest) -> io::Result<()> {
         let n = sock.read(&mut data)?;
         if n == 0 {
             let r = sel.unregister(r)?;
-            log::info!("[{:?}]客户端断开了", r.source());
+            log::info!("[{}]客户端断开了", common::peer(r.source()));
             return Ok(());
         }
         log::info!("收到的数据 b\"{}\"", data[..n].escape_ascii());
@@ -67,14 +67,14 @@ fn close_if_broken(sel: &mut Sel, key: Key, result: io::Result<()>) -> io::Resul
     match result {
         Err(error) if !common::is_not_now(&error) && sel.contains(key) => {
             let r = sel.unregister(key)?;
-            log::info!("[{:?}]客户端断开了 ({error})", r.source());
+            log::info!("[{}]客户端断开了 ({error})", common::peer(r.source()));
         }
         _ => {}
     }
     Ok(())
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut sel = Sel::with_backend(args.backend)?;

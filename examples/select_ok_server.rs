@@ -86,7 +86,7 @@ fn close_if_broken(sel: &mut Sel, key: Key, result: io::Result<()>) -> io::Resul
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut sel = Sel::with_backend(args.backend)?;

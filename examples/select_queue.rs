@@ -66,7 +66,7 @@ fn receive(sel: &mut Sel, s: Key) -> io::Result<()> {
         log::info!("收到来自[{}]的数据: b\"{}\"", common::peer(sock), data[..n].escape_ascii());
         client.messages.push_back(data[..n].to_vec());
     } else {
-        log::info!("客户端断开了 {sock:?}");
+        log::info!("客户端断开了 {}", common::peer(sock));
         client.has_ended = true;
     }
     client.is_output = true;
@@ -92,7 +92,7 @@ fn send(sel: &mut Sel, s: Key) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut sel = Sel::with_backend(args.backend)?;
@@ -142,7 +142,7 @@ fn settle(sel: &mut Sel, s: Key, exceptional: Interest, step: Step) -> io::Resul
     let Some(registration) = sel.get(s) else { return Ok(()) };
     match result {
         Err(error) if !common::is_not_now(&error) => {
-            log::info!("客户端断开了 {:?} ({error})", registration.source());
+            log::info!("客户端断开了 {} ({error})", common::peer(registration.source()));
             sel.unregister(s).map(drop)
         }
         _ => sel.modify(s, registration.data().lists(exceptional)),

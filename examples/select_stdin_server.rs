@@ -86,7 +86,7 @@ fn echo(inputs: &mut Sel, sock: Key) -> io::Result<()> {
     inputs.modify(sock, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut inputs = Sel::with_backend(args.backend)?;

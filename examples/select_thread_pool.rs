@@ -15,7 +15,6 @@
 
 mod common;
 
-use std::io;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -38,7 +37,7 @@ struct Args {
 
 const ROUND: Duration = Duration::from_secs(1);
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut clients = Selector::<Socket, Conversation>::with_backend(args.backend)?;

@@ -94,7 +94,7 @@ fn read(server: &mut Server, event: Event) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut selector = args.backend.map_or_else(Selector::new, Selector::with_backend)?;

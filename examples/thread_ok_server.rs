@@ -10,7 +10,6 @@
 
 mod common;
 
-use std::io;
 use std::thread;
 
 use clap::Parser;
@@ -23,7 +22,7 @@ struct Args {
     addr: String,
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;

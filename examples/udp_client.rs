@@ -44,7 +44,7 @@ fn send(message: &[u8], addr: SocketAddr) -> io::Result<()> {
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let cannot = || common::about(format!("cannot send to {}", args.addr));
     let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
@@ -54,5 +54,5 @@ fn main() -> io::Result<()> {
             break;
         }
     }
-    result.map_err(cannot())
+    Ok(result.map_err(cannot())?)
 }

@@ -27,7 +27,7 @@ struct Args {
 /// The longest datagram.
 const LONGEST: usize = 65_535;
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;

@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use clap::Parser;
 
@@ -20,7 +20,7 @@ struct Args {
     addr: String,
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let mut client_socket = common::connect(&args.addr)?;
     let mut message = Vec::new();

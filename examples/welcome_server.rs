@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::Parser;
 use common::blocking::{CtrlC, listen, next_client};
@@ -22,7 +22,7 @@ struct Args {
     addr: String,
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;

@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
 use clap::Parser;
@@ -34,7 +34,7 @@ fn handle_client(mut client_socket: &TcpStream, addr: SocketAddr) {
     log::info!("Closing connection from {addr}");
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;

@@ -49,12 +49,12 @@ async fn handle_client(mut reader: Reader, mut writer: Writer) -> io::Result<()>
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut executor = Executor::new(args.backend)?;
     let server = Server::start(&executor, &args.addr, handle_client)?;
     log::info!("Serving on {}", server.addr());
     executor.handle().spawn(server.serve_forever());
-    executor.run()
+    Ok(executor.run()?)
 }

@@ -10,7 +10,7 @@ pub mod keyboard;
 pub mod printing;
 pub mod thread_pool;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 
@@ -112,6 +112,21 @@ fn signal_socket() -> io::Result<(Socket, Vec<SigId>)> {
         drop(writer);
     });
     Ok((reader.into(), handlers))
+}
+
+/// The error of `main`, which prints the `Debug` form: here that is the message, on one line.
+pub struct Failure(io::Error);
+
+impl<E: Into<io::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
 }
 
 /// Prefixes an error with its subject.

@@ -20,8 +20,8 @@ mod measure;
 mod models;
 
 #[cfg(target_os = "linux")]
-fn main() -> std::io::Result<()> {
-    comparison::main()
+fn main() -> Result<(), models::common::Failure> {
+    Ok(comparison::main()?)
 }
 
 #[cfg(not(target_os = "linux"))]

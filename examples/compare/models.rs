@@ -10,7 +10,7 @@ use polyselect::{Backend, EventLoop, Events, Interest, Listener, Next, Selector}
 use common::forking::{fork, ignore_children};
 
 #[path = "../common/mod.rs"]
-mod common;
+pub mod common;
 
 /// A way to serve many clients.
 pub struct Model {

@@ -99,11 +99,11 @@ fn echo(epoll: &mut Sel, key: Key) -> io::Result<()> {
     epoll.modify(key, if all_sent { Interest::READABLE } else { Interest::WRITABLE })
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     if let Some(idle) = args.idle {
-        return idle::measure(idle);
+        return Ok(idle::measure(idle)?);
     }
     let mut server = Server::new(args.backend, common::listen(&args.addr)?)?;
     let ctrl_c = common::ctrl_c()?;

@@ -53,7 +53,7 @@ fn input() -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&line).trim().to_owned()))
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let sockfd = Arc::new(common::connect(&args.addr)?);
     let ctrl_c = CtrlC::default();

@@ -58,17 +58,17 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
     common::announce(&SockRef::from(listener))
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     if let (Model::Threads, Some(backend)) = (args.model, args.backend) {
         let message = format!("threads do not wait with {backend}: add --model event-loop");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
     }
     let _printing = common::start_server_log()?;
     let library = Library::open(&args.library)?;
     let listener = TcpListener::from(common::bind(&args.addr)?);
     match args.model {
-        Model::Threads => thread_per_client::serve(listener, library),
-        Model::EventLoop => event_loop::serve(listener, library, args.backend),
+        Model::Threads => Ok(thread_per_client::serve(listener, library)?),
+        Model::EventLoop => Ok(event_loop::serve(listener, library, args.backend)?),
     }
 }

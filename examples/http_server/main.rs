@@ -153,7 +153,7 @@ fn listen(server: &mut Server, interest: Interest) -> io::Result<()> {
     server.state.listener.map_or(Ok(()), |listener| server.modify(listener, interest))
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let patience = Patience { head: args.head_timeout, idle: args.idle_timeout };
@@ -187,5 +187,5 @@ fn main() -> io::Result<()> {
     if let Some(listener) = server.get::<TcpListener>(key) {
         common::announce(&SockRef::from(listener))?;
     }
-    server.run()
+    Ok(server.run()?)
 }

@@ -101,8 +101,8 @@ mod server {
 }
 
 #[cfg(unix)]
-fn main() -> std::io::Result<()> {
-    server::main()
+fn main() -> Result<(), common::Failure> {
+    Ok(server::main()?)
 }
 
 #[cfg(not(unix))]

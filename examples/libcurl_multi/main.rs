@@ -67,8 +67,8 @@ mod client {
 }
 
 #[cfg(unix)]
-fn main() -> std::io::Result<()> {
-    client::main()
+fn main() -> Result<(), common::Failure> {
+    Ok(client::main()?)
 }
 
 #[cfg(not(unix))]

@@ -57,7 +57,7 @@ struct Args {
 
 const MESSAGES: [&[u8]; 3] = [b"This is the message. ", b"It will be sent ", b"in parts."];
 
-fn main() -> io::Result<ExitCode> {
+fn main() -> Result<ExitCode, common::Failure> {
     let args = Args::parse();
     common::start_log();
     let address = common::resolve(&args.addr)?;

@@ -103,7 +103,7 @@ fn accept(core: &mut Core, listener: TcpListener, others: Vec<Remote<State>>) ->
     Ok(())
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let cores = args.cores.map_or_else(thread::available_parallelism, Ok)?.get();

@@ -25,8 +25,8 @@ mod request;
 mod server;
 
 #[cfg(unix)]
-fn main() -> std::io::Result<()> {
-    document::main()
+fn main() -> Result<(), common::Failure> {
+    Ok(document::main()?)
 }
 
 #[cfg(not(unix))]
@@ -78,8 +78,6 @@ mod document {
                 if data.is_empty() {
                     return Ok(());
                 }
-                // As bytes, so that a character split by the network is whole again at the other
-                // end.
                 let message = String::from_utf8_lossy(&data);
                 log::info!("Received data from {}: {message}", request.client_address());
                 request.send_all(&[b"Server received your message:", &*data].concat())?;

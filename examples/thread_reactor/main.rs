@@ -108,14 +108,14 @@ async fn echo(mut client: Async<Socket>, patience: Duration) {
     }
 }
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     Reactor::start(args.backend)?;
     let executor = Arc::new(Executor::new());
     if let Some(url) = args.get {
         let main = http_client::fetch(Arc::clone(&executor), url, args.times);
-        return run(&executor, args.threads, main);
+        return Ok(run(&executor, args.threads, main)?);
     }
     let patience = Duration::try_from_secs_f64(args.patience).map_err(io::Error::other)?;
     let listener = Async::new(common::listen(&args.addr)?)?;
@@ -124,5 +124,5 @@ fn main() -> io::Result<()> {
     executor.spawn(accept(Arc::clone(&executor), listener, patience)).detach();
     let pressed =
         ctrl_c.when(READING, |socket| socket.recv(&mut [std::mem::MaybeUninit::uninit()]));
-    run(&executor, args.threads, pressed).map(drop)
+    Ok(run(&executor, args.threads, pressed).map(drop)?)
 }

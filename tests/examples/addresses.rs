@@ -1,4 +1,4 @@
-//! Errors name the address that cannot be reached or listened on.
+//! Errors are one line of plain text, and name the address that cannot be reached or listened on.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
@@ -72,8 +72,14 @@ fn complains(command: &mut Command, subject: &str) -> Result<(), Failed> {
 }
 
 fn cannot_listen(name: &str, taken: SocketAddr) -> Result<(), Failed> {
-    let taken = taken.to_string();
-    complains(example(name).args(["--addr", &taken]), &taken)
+    let output =
+        example(name).args(["--addr", &taken.to_string()]).stdin(Stdio::piped()).output()?;
+    let error = String::from_utf8(output.stderr)?;
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let is_plain = error.starts_with("Error: ") && !error.contains("kind:") && !error.contains('"');
+    assert!(is_plain && error.lines().count() == 1, "{error}");
+    assert!(error.contains(&taken.to_string()), "{error}");
+    Ok(())
 }
 
 fn cannot_reach(name: &str) -> Result<(), Failed> {

@@ -43,15 +43,15 @@ fn says_what_it_does() -> Result<(), Failed> {
     let server = Server::start("echo_selector", &[]);
     assert!(server.preamble.is_empty());
     let mut client = TcpStream::connect(server.address)?;
-    server.expect_line("accepted ");
+    server.expect_line("accepted 127.0.0.1:");
     client.write_all(b"hello\n")?;
     let mut reply = [0; 6];
     client.read_exact(&mut reply)?;
     assert_eq!(&reply, b"hello\n");
-    server.expect_line("echoing b\"hello\\n\" to ");
+    server.expect_line("echoing b\"hello\\n\" to 127.0.0.1:");
     client.shutdown(Shutdown::Write)?;
     assert_eq!(client.read(&mut reply)?, 0);
-    server.expect_line("closing ");
+    server.expect_line("closing 127.0.0.1:");
     server.stop();
     Ok(())
 }

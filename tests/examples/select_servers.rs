@@ -69,7 +69,7 @@ fn queue_says_what_it_does() -> Result<(), Failed> {
     server.expect_line("sending msg to [127.0.0.1:");
     server.expect_line("] queue is empty..");
     drop(client);
-    server.expect_line("客户端断开了 ");
+    server.expect_line("客户端断开了 127.0.0.1:");
     server.stop();
     Ok(())
 }
