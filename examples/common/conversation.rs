@@ -59,13 +59,15 @@ impl Text {
     pub fn decode(&mut self, data: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.half_a_character);
         bytes.extend(data);
-        if let Some(last) = bytes.utf8_chunks().last() {
-            let invalid = last.invalid();
-            if std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none()) {
-                let rest = bytes.len() - invalid.len();
-                self.half_a_character = bytes.split_off(rest);
-            }
-        }
+        self.half_a_character = split_off_half_a_character(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+/// Splits off the last bytes if they begin a character whose rest has not arrived.
+pub fn split_off_half_a_character(bytes: &mut Vec<u8>) -> Vec<u8> {
+    let invalid = bytes.utf8_chunks().last().map_or(&[][..], |last| last.invalid());
+    let is_half = std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
+    let half = if is_half { invalid.len() } else { 0 };
+    bytes.split_off(bytes.len() - half)
 }

@@ -29,7 +29,11 @@ pub const LIBRARY_IS_EMPTY: &str = "文件库为空";
 pub const NO_SUCH_FILE: &str = "文件不存在";
 
 pub fn cannot_store(error: &io::Error) -> String {
-    format!("文件无法保存: {error}")
+    // An error of tempfile has no code, and contains the path of the folder, which clients must not see.
+    match error.raw_os_error() {
+        Some(_) => format!("文件无法保存: {error}"),
+        None => format!("文件无法保存: {}", error.kind()),
+    }
 }
 
 /// A message of one side to the other.

@@ -146,8 +146,8 @@ fn refuse(error: &io::Error) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read")
 }
 
-/// Whether there is no such file to serve. A link that leads out of the folder counts too, so that the
-/// answer reveals nothing.
+/// Whether the file does not exist for clients. A link that leads out of the folder counts too, so that
+/// the answer reveals nothing.
 pub fn is_missing(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::LOOP)
         || matches!(

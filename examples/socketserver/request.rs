@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,6 +13,7 @@ use socket2::{SockAddr, Socket};
 
 use super::common;
 use super::common::blocking::CtrlC;
+use super::common::conversation::split_off_half_a_character;
 
 /// Python's `BaseRequestHandler`.
 pub trait Handler {
@@ -29,6 +31,8 @@ pub trait Handler {
 pub struct Request {
     pub what: What,
     pub ctrl_c: CtrlC,
+    /// The beginning of a character whose rest a connection has not received.
+    pub half_a_character: Vec<u8>,
 }
 
 /// The input of a request.
@@ -62,19 +66,24 @@ impl Request {
         }
     }
 
-    /// Reads from the client; nothing at the end, or when the server is to stop.
+    /// Reads whole characters from the client; nothing at the end, or when the server is to stop.
     pub fn recv(&mut self) -> io::Result<Vec<u8>> {
         match &mut self.what {
             What::Datagram(.., data) => Ok(data.take().unwrap_or_default()),
             What::Connection(conn, _) => {
-                let mut data = vec![0; 1024];
+                let mut buffer = [0; 1024];
                 loop {
-                    match self.ctrl_c.recv(&*conn, &mut data) {
-                        Ok(length) => data.truncate(length),
-                        Err(error) if common::is_not_now(&error) => continue,
+                    let mut data = mem::take(&mut self.half_a_character);
+                    match self.ctrl_c.recv(&*conn, &mut buffer) {
+                        Ok(0) => return Ok(data),
+                        Ok(length) => data.extend(&buffer[..length]),
+                        Err(error) if common::is_not_now(&error) => {}
                         Err(error) => return Err(error),
                     }
-                    return Ok(data);
+                    self.half_a_character = split_off_half_a_character(&mut data);
+                    if !data.is_empty() {
+                        return Ok(data);
+                    }
                 }
             }
         }

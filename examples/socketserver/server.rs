@@ -118,7 +118,7 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
     fn process_request(&self, what: What, work: &mut Work) {
         let make_handler = self.make_handler.clone();
         work.process(move |ctrl_c| {
-            let mut request = Request { what, ctrl_c };
+            let mut request = Request { what, ctrl_c, half_a_character: Vec::new() };
             let mut handler = make_handler();
             handler.setup(&mut request);
             if let Err(error) = handler.handle(&mut request) {

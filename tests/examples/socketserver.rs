@@ -116,16 +116,24 @@ fn reply_to(message: &[u8]) -> Vec<u8> {
 }
 
 fn converse(mut stream: impl Read + Write + Close) -> Result<(), Failed> {
-    // Includes a character split in two.
-    for message in [&b"hello"[..], &"你".as_bytes()[..2], &"你".as_bytes()[2..]] {
-        stream.write_all(message)?;
-        let mut reply = reply_to(message);
+    // A reply contains whole characters, also if one arrives in two pieces; the last stays incomplete.
+    let character = "你".as_bytes();
+    for (piece, expected) in [
+        (&b"hello"[..], &b"hello"[..]),
+        (&[&b"a"[..], &character[..2]].concat(), b"a"),
+        (&character[2..], character),
+        (&[&b"b"[..], &character[..1]].concat(), b"b"),
+    ] {
+        stream.write_all(piece)?;
+        let mut reply = reply_to(expected);
         reply.fill(0);
         stream.read_exact(&mut reply)?;
-        assert_eq!(reply, reply_to(message));
+        assert_eq!(reply, reply_to(expected));
     }
     stream.end_writing()?;
-    assert_eq!(stream.read(&mut [0])?, 0);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest)?;
+    assert_eq!(rest, reply_to(&character[..1]));
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub const STORIES: &[(&str, Story)] = &[
     ("understands_frames_however_they_come", understands_frames_however_they_come),
     ("lists_plain_files_only", lists_plain_files_only),
     ("names_lead_nowhere_else", names_lead_nowhere_else),
+    ("an_error_does_not_show_the_path", an_error_does_not_show_the_path),
     ("the_first_to_finish_has_the_name", the_first_to_finish_has_the_name),
     ("closes_on_what_is_no_frame", closes_on_what_is_no_frame),
     ("serves_many_at_once", serves_many_at_once),
@@ -234,6 +235,17 @@ fn names_lead_nowhere_else(model: Model) -> Result<(), Failed> {
     assert!(letter == 'E' && why.starts_with("文件无法保存: ".as_bytes()));
     assert_eq!(library.names()?, before);
     assert_eq!(super::names(outside.path())?, ["secret"]);
+    library.server.stop();
+    Ok(())
+}
+
+fn an_error_does_not_show_the_path(model: Model) -> Result<(), Failed> {
+    let library = Library::start(model)?;
+    fs::remove_dir(library.folder.path())?;
+    let mut client = library.connect()?;
+    client.write_all(&frame('P', b"name"))?;
+    let (letter, why) = read_frame(&mut client)?;
+    assert_eq!((letter, String::from_utf8(why)?.as_str()), ('E', "文件无法保存: entity not found"));
     library.server.stop();
     Ok(())
 }
