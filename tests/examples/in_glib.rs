@@ -45,6 +45,9 @@ fn error_of_a_refused_backend() -> Result<String, Failed> {
 
 fn a_backend_is_refused() -> Result<(), Failed> {
     let error = error_of_a_refused_backend()?;
-    assert!(error.contains("does not support nesting") || error.contains("is not installed"), "{error}");
+    assert!(
+        error.contains("does not support nesting") || error.contains("is not installed"),
+        "{error}"
+    );
     Ok(())
 }
