@@ -1,15 +1,14 @@
-//! What idle descriptors cost those that are active: the ring with few pipes and with many, the same
-//! number of them active.
+//! The cost of idle descriptors for active ones: the ring with few pipes and with many, and the same number of active
+//! pipes.
 //!
 //! ```text
 //! cargo bench -p polyselect-benches --bench idle
 //! ```
 //!
 //! The growth is the CPU time of an event with many pipes, less that with few, in the same round. It
-//! has causes that nobody can help: each byte goes to another pipe, and many pipes are more memory
-//! than few. Raw epoll has these too; `beyond raw` is what a contestant grows by on top. For what else
-//! differs, see the ring. poll and select, whose waits walk all that is registered, run if they are
-//! named by `--only`.
+//! has unavoidable causes: each byte goes to another pipe, and many pipes use more memory than few. Raw epoll has them
+//! too; `beyond raw` is the additional growth of a contestant. The ring lists the other differences. poll and select,
+//! whose waits walk all registrations, run only if `--only` names them.
 
 #[allow(dead_code)] // The benchmark does not use all of it.
 #[path = "ring/contestants/mod.rs"]
@@ -26,13 +25,13 @@ use contestants::{CONTESTANTS, Contestant};
 
 #[derive(Parser)]
 struct Args {
-    /// Pipes that are few.
+    /// The smaller number of pipes.
     #[arg(long, default_value_t = 100)]
     few: usize,
-    /// Pipes that are many.
+    /// The larger number of pipes.
     #[arg(long, default_value_t = 9900)]
     many: usize,
-    /// Bytes under way, no more than the few pipes.
+    /// Bytes in transit, at most the smaller number of pipes.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100])]
     active: Vec<usize>,
     /// Events in each run.
@@ -40,7 +39,7 @@ struct Args {
     events: u64,
     #[arg(long, default_value_t = 11)]
     rounds: usize,
-    /// Run one contestant once with so many pipes, and print what an event took.
+    /// Run one contestant once with this number of pipes, and print the cost of an event.
     #[arg(long, hide = true)]
     timed: Option<usize>,
     #[command(flatten)]
@@ -57,7 +56,7 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     if let Some(active) = args.active.iter().find(|&&active| active > args.few.min(args.many)) {
-        let message = format!("{active} bytes under way do not fit {} pipes", args.few);
+        let message = format!("{active} bytes in transit do not fit {} pipes", args.few);
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;
@@ -65,7 +64,7 @@ fn main() -> io::Result<()> {
         |c: &&Contestant| c.is_available() && (!c.walks || !args.common.only.is_empty());
     let chosen: Vec<_> = chosen.into_iter().filter(affordable).collect();
     if let Some(pipes) = args.timed {
-        // The first is the base, which is not meant, unless it is alone.
+        // The first is the base; skip it, unless it is alone.
         println!("{}", event(chosen[chosen.len() - 1], pipes, args.active[0], args.events)?);
         return Ok(());
     }

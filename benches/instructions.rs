@@ -1,13 +1,13 @@
-//! User-space instructions an event, compared with the figures that are committed: they do not depend
-//! on the machine's mood, so that speed cannot rot unseen.
+//! User-space instructions of an event, compared with the committed figures: they do not depend on the load of the
+//! machine, so a regression is detected.
 //!
 //! ```text
 //! cargo bench -p polyselect-benches --bench instructions
 //! cargo bench -p polyselect-benches --bench instructions -- --update
 //! ```
 //!
-//! It fails when one has grown by more than 3 %. Another compiler makes other code, so with another one
-//! than the figures' it compares nothing, and says so; nor without valgrind.
+//! It fails when a figure has grown by more than 3 %. With another compiler than that of the figures, and without
+//! valgrind, it reports that it is skipped.
 
 #[allow(dead_code)] // The benchmark does not use all of it.
 #[path = "ring/contestants/mod.rs"]
@@ -27,7 +27,7 @@ const FIGURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.csv");
 
 const ALLOWED_GROWTH: f64 = 1.03;
 
-/// Who is watched, beside raw epoll for comparison.
+/// The contestants; raw epoll is there for comparison.
 const WATCHED: &[&str] = &[
     "raw",
     "epoll",
@@ -46,7 +46,7 @@ const PIPES: usize = 100;
 
 #[derive(Parser)]
 struct Args {
-    /// Write down what is counted now.
+    /// Write the present figures to the file.
     #[arg(long)]
     update: bool,
     /// Run one contestant and print nothing.
@@ -56,7 +56,7 @@ struct Args {
     active: usize,
     #[arg(long, hide = true, default_value_t = 1)]
     events: u64,
-    /// What all benchmarks understand, and this one has no use for.
+    /// Arguments of all benchmarks, which this one ignores.
     #[command(flatten)]
     common: Common,
 }
@@ -95,7 +95,7 @@ fn count() -> io::Result<Option<BTreeMap<Setting, f64>>> {
         |contestant: &&Contestant| WATCHED.contains(&contestant.name) && contestant.is_available();
     for contestant in CONTESTANTS.iter().filter(watched) {
         for active in [1, 100] {
-            // The difference of two runs, so that opening counts for nothing.
+            // The difference of two runs excludes the set-up.
             let (few, many) = (5_000, 25_000);
             let run = |events: u64| {
                 let (active, events) = (active.to_string(), events.to_string());
@@ -135,7 +135,7 @@ fn compiler() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The compiler that they are of, and the figures; `None` if there are none that can be read.
+/// Returns the compiler of the figures, and the figures; `None` if they cannot be read.
 fn read_figures() -> Option<(String, BTreeMap<Setting, f64>)> {
     let text = fs::read_to_string(FIGURES).ok()?;
     let (compiler, rows) = text.split_once('\n')?;

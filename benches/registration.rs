@@ -4,14 +4,13 @@
 //! cargo bench -p polyselect-benches --bench registration
 //! ```
 //!
-//! `register` includes the wait that follows, with which some mechanisms hand over what was
-//! registered; so does `modify`. `cancels out` is a change that is taken back before the wait; for raw
-//! epoll, mio and polling, who know no such thing, it is the two changes. Nothing is ready at any
-//! time. Times are CPU time of the process, for each descriptor, and the ratios are to raw epoll in
-//! the same round.
+//! `register` includes the wait that follows, because some backends submit registrations with it; so does `modify`.
+//! `cancels out` is a change that is reverted before the wait; raw epoll, mio and polling do not defer changes, so for
+//! them it is two changes. Nothing is ready at any time. Times are CPU time of the process per descriptor, and the
+//! ratios are to raw epoll in the same round.
 //!
-//! What differs: raw epoll, mio (edge-triggered) and polling (level-triggered) keep no record of what
-//! is registered; the others are this crate's selector, level-triggered, which owns the sources and
+//! The contestants differ: raw epoll, mio (edge-triggered) and polling (level-triggered) keep no record of
+//! registrations; the others are this crate's selector, level-triggered, which owns the sources and
 //! eight bytes of data for each.
 
 #![allow(unsafe_code)] // polling's `add` trusts the caller not to close what is registered.
@@ -37,13 +36,13 @@ struct Args {
     common: Common,
 }
 
-/// A counter at zero: never readable, and not writable for those who do not ask.
+/// An eventfd at zero: never readable, and no contestant watches whether it is writable.
 type Source = OwnedFd;
 
 trait Registry {
     fn register(&mut self, sources: &mut Vec<Source>) -> io::Result<()>;
     fn look(&mut self) -> io::Result<()>;
-    /// Asks for priority data instead of data, or the other way round.
+    /// Changes the interest from data to priority data, or back.
     fn modify(&mut self) -> io::Result<()>;
     fn unregister(&mut self, sources: &mut Vec<Source>) -> io::Result<()>;
 }
@@ -84,7 +83,7 @@ type Open = fn() -> io::Result<Box<dyn Registry>>;
 struct Contestant {
     name: &'static str,
     open: Open,
-    /// What the system may lack.
+    /// The backend that the system may lack.
     backend: Option<Backend>,
 }
 
@@ -160,7 +159,7 @@ impl Registry for Raw {
 
     fn modify(&mut self) -> io::Result<()> {
         self.priority = !self.priority;
-        // Of a counter at zero, priority data never comes: asked for or not, nothing is ready.
+        // An eventfd never has priority data, so nothing is ready with either interest.
         let flags = if self.priority { epoll::EventFlags::PRI } else { epoll::EventFlags::IN };
         for (index, source) in self.sources.iter().enumerate() {
             epoll::modify(&self.epoll, source, epoll::EventData::new_u64(index as u64), flags)?;

@@ -1,13 +1,13 @@
-//! Timers by the million: set, cancelled, fired; and churned, as timeouts are that are put off with
-//! each request: one of 10,000 is cancelled and set anew, again and again.
+//! A million timers: set, cancelled, fired; and churned, like timeouts that each request postpones: one of 10,000 is
+//! cancelled and set again, repeatedly.
 //!
 //! ```text
 //! cargo bench -p polyselect-benches --bench timers
 //! cargo bench -p polyselect-benches --bench timers -- --only event-loop,calloop
 //! ```
 //!
-//! Costs are CPU time an operation; all contestants take turns in each round, and the ratio is to the
-//! first. What differs: `wheel` is ours without callbacks and without a clock, each
+//! Costs are CPU time of an operation; each contestant runs once in each round, and the ratio is to the
+//! first. The contestants differ: `wheel` is ours without callbacks and without a clock, each
 //! timer with eight bytes; `heap` is std's binary
 //! heap, where a cancelled timer stays until its time has come; `delay-queue` (tokio-util) hands out
 //! values and counts whole milliseconds; `calloop` and `event-loop` run a closure that captures.
@@ -54,16 +54,16 @@ trait Timers {
     fn set(&mut self, delay: Duration);
     /// Cancels the timer with this number.
     fn cancel(&mut self, number: usize);
-    /// Sets the timer with this number anew.
+    /// Cancels the timer with this number, and sets it again.
     fn churn(&mut self, number: usize, delay: Duration);
-    /// Fires what is due, and says how many that were.
+    /// Fires the expired timers, and returns their number.
     fn fire(&mut self) -> u64;
 }
 
 struct Contestant {
     name: &'static str,
     open: fn() -> io::Result<Box<dyn Timers>>,
-    /// How many it can hold before the day is over: some walk all of them to cancel one.
+    /// The most timers for which a run takes a reasonable time: some walk all timers to cancel one.
     most: usize,
 }
 
@@ -205,7 +205,7 @@ impl Timers for Delays {
         let mut fired = 0;
         let queue = &mut self.queue;
         self.runtime.block_on(async {
-            // Its wheel turns when the runtime's clock has; one sleep sees to that.
+            // Its wheel advances with the runtime's clock; one sleep advances that.
             tokio::time::sleep(Duration::from_millis(1)).await;
             let expired = poll_fn(|context| {
                 while let Poll::Ready(Some(_)) = queue.poll_expired(context) {
@@ -213,7 +213,7 @@ impl Timers for Delays {
                 }
                 Poll::Ready(())
             });
-            // Or it would stop after 128 of them, to let other tasks run.
+            // Otherwise it would stop after 128 of them, to let other tasks run.
             tokio::task::unconstrained(expired).await;
         });
         fired

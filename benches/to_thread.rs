@@ -1,13 +1,15 @@
-//! Blocking work on another thread: a task sends a function that returns at once to a pool, and waits for its result.
+//! Blocking work on another thread: a task sends a function that returns immediately to a pool, and waits for its
+//! result.
 //!
 //! ```text
 //! cargo bench -p polyselect-benches --bench to_thread
 //! cargo bench -p polyselect-benches --bench to_thread -- --unpinned
 //! ```
 //!
-//! A round trip is two wakes: of an idle thread of the pool, and of the one that waits. All threads stay on one processor,
-//! because apart, most of the time goes for rousing the other. The base is the crate `blocking`, whose result a
-//! parked thread waits for (`blocking`); in `async-io` it waits in that crate's reactor, as a program with sources does.
+//! A round trip is two wakes: of an idle thread of the pool, and of the one that waits. All threads stay on one
+//! processor, because on two processors waking the other one takes most of the time. The base is the crate `blocking`,
+//! whose result a parked thread waits for (`blocking`); in `async-io` it waits in that crate's reactor, as a program
+//! with sources does.
 
 use std::io;
 use std::time::Instant;

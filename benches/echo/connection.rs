@@ -1,6 +1,6 @@
-//! What all servers do for a connection, but for the one that lets io_uring read and write: read into
-//! a buffer until a read is short or would block, write back, and keep what the socket does not take;
-//! until that is gone, nothing more is read.
+//! The work of each server for a connection, except the one that lets io_uring read and write: it reads into a buffer
+//! until a read is short or would block, writes back, and keeps the bytes that the socket does not take. It reads again
+//! when these are sent.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ pub enum Direction {
     Writing,
 }
 
-/// What is to be done after an event.
+/// The next step after an event.
 pub enum Turn {
     /// It waits for what it waited for.
     Same,
@@ -23,7 +23,7 @@ pub enum Turn {
     Closed,
 }
 
-/// What was read and could not be written.
+/// Bytes that were read and could not be written.
 #[derive(Default)]
 pub struct Unsent {
     bytes: Vec<u8>,
@@ -47,7 +47,7 @@ impl Unsent {
         })
     }
 
-    /// Says whether the connection is over.
+    /// Returns whether the connection has ended.
     #[inline]
     fn work(&mut self, mut stream: impl Read + Write, buffer: &mut [u8]) -> io::Result<bool> {
         while self.direction() == Direction::Writing {
@@ -82,7 +82,7 @@ impl Unsent {
     }
 }
 
-/// Reading and writing by two functions that do not wait, where tasks have those.
+/// Reads and writes with two non-blocking functions, for tasks.
 pub struct Try<R, W>(pub R, pub W);
 
 impl<R: FnMut(&mut [u8]) -> io::Result<usize>, W> Read for Try<R, W> {

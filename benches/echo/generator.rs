@@ -52,7 +52,7 @@ impl Load {
             let stream = TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
-            // Closing resets, or thousands of ports would be taken for a minute.
+            // Closing resets; otherwise thousands of ports would stay occupied for a minute.
             set_socket_linger(&stream, Some(Duration::ZERO))?;
             let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
             epoll::add(&epoll, &stream, epoll::EventData::new_u64(index as u64), flags)?;
@@ -62,7 +62,7 @@ impl Load {
         Ok(Self { epoll, events, clients, pattern: Pattern::new(), buffer, size, pipelining })
     }
 
-    /// Sends so many messages, waits until all have come back, and says how long it took.
+    /// Sends `messages` messages, waits until all have come back, and returns the time that this took.
     pub fn run(&mut self, messages: u64) -> io::Result<Duration> {
         let start = Instant::now();
         let mut left = Left { unsent: messages, unanswered: messages };
@@ -95,7 +95,7 @@ impl Load {
 }
 
 impl Client {
-    /// Sends what it may, and what does not fit when there is room.
+    /// Sends the permitted messages as far as the socket takes them.
     fn send(&mut self, pattern: &Pattern) -> io::Result<()> {
         while self.sent < self.wanted {
             let length = (self.wanted - self.sent).min(Pattern::LONGEST as u64) as usize;
@@ -109,7 +109,7 @@ impl Client {
         Ok(())
     }
 
-    /// Checks what has come, and says how many messages are complete with it.
+    /// Checks the received bytes, and returns the number of messages that they complete.
     fn receive(&mut self, pattern: &Pattern, buffer: &mut [u8], size: u64) -> io::Result<u64> {
         let before = self.received;
         loop {
@@ -125,7 +125,7 @@ impl Client {
             let expected = pattern.part(self.number, self.received, length);
             self.received += length as u64;
             if buffer[..length] != *expected || self.received > self.sent {
-                let message = "the server sends back something else than it was sent";
+                let message = "the server sends back a wrong byte";
                 return Err(io::Error::new(ErrorKind::InvalidData, message));
             }
             if length < buffer.len() {

@@ -1,4 +1,4 @@
-//! TCP echo over loopback: what a message costs the server, and how many a second there are.
+//! TCP echo over loopback: the server's cost of a message, and messages per second.
 //!
 //! ```text
 //! cargo bench -p polyselect-benches --bench echo
@@ -6,23 +6,21 @@
 //! cargo bench -p polyselect-benches --bench echo -- --only epoll,mio,tokio --rounds 21
 //! ```
 //!
-//! The server is a process of its own, with all connections accepted beforehand. The
-//! generator, the same for all, keeps so many messages (pipelining) under way on each connection,
-//! and checks every byte. CPU time is the server's, all its threads and the kernel's work for them
-//! together; what the kernel does in interrupts counts for whoever was running. Memory is all
-//! that the server's process has for itself after the load, without the program's text and without
-//! what the kernel has for sockets.
+//! The server is a separate process, which has accepted all connections beforehand. The generator, the same for all
+//! servers, keeps `--pipelining` messages in transit on each connection, and checks every byte. CPU time is that of all
+//! threads of the server and of the kernel on their behalf; the kernel attributes interrupts to the running process.
+//! Memory is the anonymous memory of the server's process after the load, without the program's text and the kernel's
+//! memory for sockets.
 //!
-//! Every server has one buffer of 64 KiB: it reads until a read is short or would block, writes back,
-//! keeps what the socket does not take, and reads no more until that is gone. It waits for reading,
-//! and for writing only while something is kept; after each change it tells its mechanism. What
-//! differs, and is told in full where each is defined:
+//! Every server has one buffer of 64 KiB: it reads until a read is short or would block, writes back, and keeps the
+//! bytes that the socket does not take. While it has such bytes, it waits for writing, otherwise for reading; it
+//! changes its interest accordingly. The servers differ as follows, with details where each is defined:
 //!
 //! - raw, polling, calloop, epoll, event-loop, io_uring, our-mio, poll and select are level-triggered;
 //!   raw-edge, mio, polling-edge, tokio, epoll-edge, coroutines and io_uring-edge are edge-triggered;
-//!   polling-oneshot, calloop-tasks and async-io are one-shot, and raw-uring arms a poll anew after each event.
+//!   polling-oneshot, calloop-tasks and async-io are one-shot, and raw-uring re-arms a poll after each event.
 //! - raw-uring-recv lets io_uring receive and send: a buffer of 64 KiB for each connection, which
-//!   shows in its memory, one receive for each event, no read that would block.
+//!   increases its memory, one receive for each event, no read that would block.
 //! - tokio, async-io (on async-executor's `LocalExecutor`), calloop-tasks and coroutines have a task for each connection, calloop
 //!   a source, event-loop a closure; the others a place in a table.
 
@@ -48,12 +46,11 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [64],
         value_parser = clap::value_parser!(u64).range(1..=65536))]
     sizes: Vec<u64>,
-    /// Messages under way on each connection.
+    /// Messages in transit on each connection.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16],
         value_parser = clap::value_parser!(u64).range(1..))]
     pipelining: Vec<u64>,
-    /// Messages in each run, times the pipelining; so many more, if need be, that each connection
-    /// has had two turns.
+    /// Messages in each run, times the pipelining; at least two for each connection.
     #[arg(long, default_value_t = 20_000)]
     messages: u64,
     #[arg(long, default_value_t = 3)]
@@ -74,10 +71,10 @@ struct Setup {
     messages: u64,
 }
 
-/// More than that under way, and it is the kernel's memory that is measured.
+/// With more bytes in transit, the kernel's memory would dominate the result.
 const MOST_UNDER_WAY: u64 = 64 << 20;
 
-/// With more connections, a wait that walks all of them is out of the question.
+/// With more connections, servers whose waits walk all of them are skipped.
 const MOST_WALKED: usize = 1000;
 
 fn main() -> io::Result<()> {
@@ -88,7 +85,7 @@ fn main() -> io::Result<()> {
     let limit = raise_descriptor_limit()?;
     if let Some(name) = &args.serve {
         let contestant = CONTESTANTS.iter().find(|contestant| contestant.name == name);
-        let contestant = contestant.ok_or_else(|| io::Error::other("there is no such server"))?;
+        let contestant = contestant.ok_or_else(|| io::Error::other("the server is unknown"))?;
         return process::serve(contestant, args.connections[0]);
     }
     let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;
@@ -119,7 +116,7 @@ fn show(
     println!("\n{connections} connections, {size} bytes, pipelining {pipelining}");
     let under_way = connections as u64 * size * pipelining;
     if under_way > MOST_UNDER_WAY {
-        println!("skipped: {} MiB would be under way at a time", under_way >> 20);
+        println!("skipped: {} MiB would be in transit at a time", under_way >> 20);
         return Ok(());
     }
     let can = |contestant: &&&Contestant| {

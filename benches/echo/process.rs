@@ -8,8 +8,8 @@ use polyselect_benches::{CpuClock, ServerProcess, end_with_parent, memory_of};
 
 use crate::servers::Contestant;
 
-/// In the server's process: accepts so many connections and serves them until all are closed.
-/// Accepting is the same for all, and over before anything is measured.
+/// Accepts `connections` connections, in the server's process, and serves them until all are closed.
+/// All servers accept in the same way, before the measurement.
 pub fn serve(contestant: &Contestant, connections: usize) -> io::Result<()> {
     end_with_parent()?;
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
@@ -26,7 +26,7 @@ pub fn serve(contestant: &Contestant, connections: usize) -> io::Result<()> {
     (contestant.serve)(streams)
 }
 
-/// In the generator's process: the server, which ends with it.
+/// The server, as the generator's process sees it. The server ends with the generator.
 pub struct Server {
     process: ServerProcess,
     clock: CpuClock,
@@ -43,17 +43,17 @@ impl Server {
         Ok(Self { clock: CpuClock::of(process.id())?, process, address })
     }
 
-    /// CPU time of its process so far.
+    /// Returns the CPU time of the server's process until now.
     pub fn cpu_time(&self) -> io::Result<Duration> {
         self.clock.read()
     }
 
-    /// Its memory of its own, in KiB.
+    /// Returns the anonymous memory of the server's process, in KiB.
     pub fn memory(&self) -> io::Result<f64> {
         Ok(memory_of(self.process.id())? as f64)
     }
 
-    /// Waits until it has ended, as it should when all connections are closed.
+    /// Waits until the server has ended, which happens when all connections are closed.
     pub fn finish(self) -> io::Result<()> {
         self.process.finish()
     }

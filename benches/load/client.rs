@@ -1,4 +1,4 @@
-//! One connection of the load: what it sends, what it must get, and how it leaves.
+//! One connection of the load: it sends messages, checks the replies, and leaves.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use polyselect_benches::Pattern;
 use rustix::net::sockopt::set_socket_linger;
 
-/// How a connection leaves when it has said what it had to say.
+/// How a connection leaves after its last message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Closed when all has been answered.
+    /// Closed after the last reply.
     Close,
-    /// Shut down for writing behind the last message, whose answer it waits for, and for the end.
+    /// Shut down for writing after the last message; then it waits for the reply and the end of the stream.
     HalfClose,
     /// As `Close`, with a reset.
     Reset,
@@ -21,7 +21,7 @@ pub enum Manner {
     Break,
     /// Reset in the middle of a message.
     BreakAndReset,
-    /// Says nothing more until the server's idle timer ends it.
+    /// Sends nothing more until the server's idle timer ends it.
     Silence,
 }
 
@@ -38,11 +38,11 @@ impl Manner {
     }
 }
 
-/// What has become of a connection by the work of an event.
+/// The state of a connection after the work of an event.
 pub enum Step {
     Stays,
     Left(Manner),
-    /// The idle timer ended it although it was at work: an answer, or this process, was too slow.
+    /// The idle timer ended it although it was active: a reply, or this process, was too slow.
     TooSlow,
 }
 
@@ -76,19 +76,19 @@ pub struct Client {
     pub last_progress: Instant,
 }
 
-/// What all share.
+/// The state that all clients share.
 pub struct Shared {
     pub pattern: Pattern,
     pub buffer: Vec<u8>,
     pub random: fastrand::Rng,
     /// How long the server lets a connection be idle.
     pub idle: Duration,
-    /// Nobody leaves before all have come, nobody stays when the time is up.
+    /// No client leaves before all are connected, and none stays after the end of the run.
     pub stay: Stay,
     pub tally: Tally,
 }
 
-/// What connections have done.
+/// Counters of the connections.
 #[derive(Default)]
 pub struct Tally {
     pub opened: u64,
@@ -98,7 +98,7 @@ pub struct Tally {
     pub longest_wait: Duration,
     /// How many left in which manner.
     pub left: BTreeMap<&'static str, u64>,
-    /// Whom the idle timer ended at work.
+    /// Active connections that the idle timer ended.
     pub too_slow: u64,
 }
 
@@ -136,12 +136,12 @@ impl Client {
         }
     }
 
-    /// Whether the server need not know of it yet.
+    /// Whether the server may not have accepted it yet.
     pub fn is_newcomer(&self) -> bool {
         self.stage == Stage::Talking && self.received == 0
     }
 
-    /// Does what can be done now. An error is the server's, and says what it has done wrong.
+    /// Reads and writes as far as possible. An error is a fault of the server.
     pub fn step(&mut self, shared: &mut Shared) -> io::Result<Step> {
         if let Some(step) = self.receive(shared)? {
             return Ok(step);
@@ -157,7 +157,7 @@ impl Client {
                 }
             }
             let leaves = match shared.stay {
-                // They would only hold up those who are still to come.
+                // They would only delay the clients that are not connected yet.
                 Stay::UntilAllHaveCome if self.wanted > 0 => return Ok(Step::Stays),
                 Stay::UntilAllHaveCome => false,
                 Stay::AsLongAsMeant => self.messages_left == 0,
@@ -186,8 +186,8 @@ impl Client {
         }
     }
 
-    /// Checks what has come, to the last byte that is there: there is no other event for an end that
-    /// came along with them.
+    /// Checks all received bytes until the read would block, because an end of the stream that arrives with them has no
+    /// event of its own.
     fn receive(&mut self, shared: &mut Shared) -> io::Result<Option<Step>> {
         loop {
             let length = match (&self.stream).read(&mut shared.buffer) {
@@ -213,7 +213,7 @@ impl Client {
         }
     }
 
-    /// Sends what it may and what there is room for.
+    /// Sends the permitted bytes as far as the socket takes them.
     fn send(&mut self, shared: &Shared) -> io::Result<()> {
         while self.sent < self.wanted {
             let length = (self.wanted - self.sent).min(Pattern::LONGEST as u64) as usize;
@@ -236,7 +236,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends half of a message if there is room, and goes without the answer.
+    /// Sends half of a message if there is room, and does not wait for a reply.
     fn break_off(&mut self, shared: &mut Shared) -> io::Result<Step> {
         let length = (length(&mut shared.random) / 2).min(Pattern::LONGEST as u64);
         let bytes = shared.pattern.part(self.number, self.sent, length as usize);
@@ -252,7 +252,7 @@ impl Client {
         Ok(Step::Left(self.manner))
     }
 
-    /// Says whether the server may end it now.
+    /// Returns whether the server may end it now.
     fn ended(&self, how: &io::Error, idle: Duration) -> io::Result<Step> {
         let is_end = how.kind() == ErrorKind::UnexpectedEof;
         let was_idle = self.last_heard.elapsed() >= idle;
@@ -266,7 +266,7 @@ impl Client {
         }
     }
 
-    /// An error that says where this connection is.
+    /// Returns an error with the state of this connection.
     pub fn wrong(&self, what: &str) -> io::Error {
         io::Error::other(format!("{what}: {self:?}"))
     }

@@ -14,12 +14,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::client::{Client, Shared, Stay, Step, Tally};
 
-/// No connection waits so long for anything, or its reply is lost.
+/// A reply or an end that takes longer counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// So many may wait to be accepted: from listeners whose queues are full, kernels drop and reset.
+/// The most connections that wait to be accepted, because a kernel drops or resets those that do not fit into the
+/// listener's queue.
 const NEWCOMERS: usize = 512;
 
 pub struct Clients {
@@ -58,7 +59,8 @@ impl Clients {
         })
     }
 
-    /// Lets all come, and come and go for so long, until all have gone. Calls back when all have come.
+    /// Connects all clients, lets clients come and go until the time has passed, and waits for the last to leave. Calls
+    /// back when all are connected.
     pub fn run(
         &mut self,
         length: Duration,
@@ -123,7 +125,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Does what the client at this place can do now.
+    /// Lets the client at this index read and write.
     fn step(&mut self, place: usize) -> io::Result<()> {
         let Some(client) = &mut self.places[place] else { return Ok(()) };
         let was_newcomer = client.is_newcomer();

@@ -1,35 +1,30 @@
-//! What a loop must bear: as many connections as the system allows, each echoing with every byte
-//! checked, while clients come and go; and nothing is left of it.
+//! A load test of the loop: as many connections as the system allows, with every echoed byte checked, while clients
+//! come and go; and a check that nothing leaks.
 //!
 //! ```text
-//! ulimit -Hn                                        # must be some more than the connections
+//! ulimit -Hn                                        # must be somewhat more than the connections
 //! cargo bench -p polyselect-benches --bench load -- --connections 19000 --seconds 300 --only epoll,io_uring,mio
 //! cargo bench -p polyselect-benches --bench load -- --round-trips 10,100,1000,10000,19000
 //! ```
 //!
-//! The server is an `EventLoop` in a process of its own. Its listeners are those of
-//! `EventLoop::accept`; each connection has a `WriteQueue` and an idle timer, which is set when it is
-//! accepted, set anew with each message, and cancelled at the end. `coroutines` is the same with a
-//! coroutine and a `timeout` for each.
+//! The server is an `EventLoop` in a separate process. It listens with `EventLoop::accept`; each connection has a
+//! `WriteQueue` and an idle timer, which is set on accept, reset by each message, and cancelled at the end.
+//! `coroutines` is the same with a task and a `timeout` for each connection.
 //!
-//! The clients keep the number of connections: when all have come, they are at work, and for each that
-//! leaves another one comes. They send
-//! messages of 1 byte to 300,000, each when the last has been answered, with bytes that depend on the
-//! connection and on the place in its stream, and compare what comes back. They leave closed,
-//! half-closed, reset, or closed or reset in the middle of a message, after up to 100 messages or
-//! without a word; some go silent, for the server's timer to end them.
+//! The number of connections stays the same: when a client leaves, another one connects. Clients send messages of 1 to
+//! 300,000 bytes, each after the reply to the last, with bytes that depend on the connection and on the position in its
+//! stream, and compare the reply. They leave by a close, a half-close, a reset, or a close or reset in the middle of a
+//! message, after up to 100 messages or without any; some fall silent, until the server's timer ends them.
 //!
-//! All come and go for a tenth of the time before anything is compared, and the server sleeps for a
-//! while meanwhile, so that its tables have grown to what so many connections take, all of them ready
-//! at once. When it is over, the server is asked again: its descriptors, timers and registrations must
-//! be those from before, and its heap no larger, but for 16 KiB, 32 bytes for each connection that was
-//! there at once, and a byte for each that was served meanwhile; if it is larger, all is done once more,
-//! and the third time in a row fails. So does, at once, a wrong byte, a reply that does not come, an end
-//! that comes too early or not at all, an error in the server, or anything else left over; the program
-//! says what it was.
+//! Clients come and go for a tenth of the time before the first report, and the server sleeps for a moment meanwhile,
+//! so that its tables grow to the size for all connections being ready at the same time. At the end the server reports
+//! again. Its descriptors, timers and registrations must be the same as before, and its heap may have grown by 16 KiB,
+//! 32 bytes for each simultaneous connection, and a byte for each connection that was served. If it is larger, the run
+//! is repeated; the third time in a row is a failure. A wrong byte, a lost reply, an end that is early or missing, an
+//! error in the server, and any other leak fail immediately, with a message.
 //!
-//! With `--round-trips` it measures how long one client waits for its reply among so many that are
-//! silent, beside the first number given.
+//! `--round-trips` measures the time in which one client gets its reply among silent ones, with each number of silent
+//! clients, as a ratio to the first number.
 
 mod client;
 mod clients;
@@ -89,7 +84,7 @@ fn main() -> io::Result<()> {
     let (length, idle) = (seconds("seconds", args.seconds)?, seconds("idle", args.idle)?);
     if let Some(name) = &args.serve {
         let contestant = CONTESTANTS.iter().find(|contestant| contestant.name == name);
-        let contestant = contestant.ok_or_else(|| io::Error::other("there is no such server"))?;
+        let contestant = contestant.ok_or_else(|| io::Error::other("the server is unknown"))?;
         return servers::serve(contestant, idle);
     }
     let connections = usize::try_from(args.connections).map_err(io::Error::other)?;
@@ -130,11 +125,11 @@ fn run(
     idle: Duration,
 ) -> io::Result<()> {
     let (mut server, addresses) = start(contestant, idle)?;
-    // What it starts in its first turn is there in the second.
+    // Descriptors that its first iteration opens are there in the second.
     server.ask("report")?;
     let fresh: Report = server.ask("report")?.parse()?;
     let mut clients = Clients::new(addresses, connections, idle)?;
-    // While the server sleeps all send, so that its lists are as long as they can be.
+    // All clients send while the server sleeps, so that its lists reach their greatest length.
     clients.run(length / 10, || server.tell("sleep"))?;
     let mut before = report_when_settled(&mut server)?;
     let mut grown = Vec::new();
@@ -158,9 +153,9 @@ fn run(
     Err(io::Error::other(format!("the heap has grown by {grown:?} bytes")))
 }
 
-/// What the server says when it has noticed that all have gone.
+/// Returns the report of the server after it has removed all connections.
 fn report_when_settled(server: &mut ServerProcess) -> io::Result<Report> {
-    /// A listener that rests has a timer for less than that.
+    /// The timer of a paused listener is shorter than this.
     const REST: Duration = Duration::from_millis(300);
     let patience = Instant::now() + Duration::from_secs(20);
     let mut all_gone = None;
@@ -194,7 +189,7 @@ fn show(
         longest_wait.as_secs_f64()
     );
     let left: Vec<_> = left.iter().map(|(manner, count)| format!("{manner} {count}")).collect();
-    println!("  left: {}, ended at work {too_slow}", left.join(", "));
+    println!("  left: {}, ended while active {too_slow}", left.join(", "));
     println!(
         "  server: {} accepted, at most {} at once, {} ended by their timers, {} found reset, \
          {} writes had to wait",
@@ -213,12 +208,11 @@ fn show(
     }
 }
 
-/// With less patience, a busy machine is a reason to be late.
+/// With a shorter time, a busy machine would be a cause of delays.
 const PATIENT: Duration = Duration::from_secs(5);
 
-/// The heap, if it has grown by more than lists of what is ready in a turn may: they have so many bytes,
-/// and so many for each connection at once. For each that was served it is less than any could leave
-/// behind.
+/// Returns the growth of the heap if it exceeds the allowance: a constant and bytes for each simultaneous connection,
+/// for the lists of ready sources, and for each served connection less than any leak could be.
 fn growth(before: &Report, after: &Report) -> Option<u64> {
     const LISTS: u64 = 16 * 1024;
     const LISTS_A_CONNECTION: u64 = 32;
@@ -227,7 +221,7 @@ fn growth(before: &Report, after: &Report) -> Option<u64> {
     (grown > LISTS + LISTS_A_CONNECTION * after.peak + served).then_some(grown)
 }
 
-/// The longest turn may come late, and once; what leaks does so each time.
+/// The longest iteration may come late, and once; a leak repeats in each run.
 const LEAKS: usize = 3;
 
 fn check(fresh: &Report, before: &Report, after: &Report) -> io::Result<()> {

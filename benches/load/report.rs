@@ -1,4 +1,4 @@
-//! What a server says of itself when it is asked: a line of numbers.
+//! The report of a server on request: a line of numbers.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use polyselect_benches::memory_of;
 
 use crate::HEAP;
 
-/// What the callbacks and coroutines of a server count together.
+/// Counters that the callbacks and tasks of a server share.
 #[derive(Default)]
 pub struct Counts {
     open: Cell<u64>,
@@ -57,7 +57,7 @@ impl Counts {
         }
     }
 
-    /// Counts what should not have happened.
+    /// Counts an error.
     pub fn failed(&self) {
         self.failed.update(|failed| failed + 1);
     }
@@ -74,7 +74,7 @@ pub struct Report {
     /// Entries of `/proc/self/fd`.
     pub descriptors: u64,
     pub timers: u64,
-    /// Registrations and coroutines.
+    /// Registrations and tasks.
     pub sources: u64,
     /// Bytes that are allocated.
     pub heap: u64,
@@ -93,7 +93,7 @@ impl Report {
     /// In the server.
     pub fn of(event_loop: &EventLoop<Rc<Counts>>) -> io::Result<Self> {
         let (stats, counts) = (event_loop.stats(), &event_loop.state);
-        // The one that reads the folder is among them.
+        // Includes the descriptor that reads the folder.
         let descriptors = fs::read_dir("/proc/self/fd")?.count() as u64 - 1;
         Ok(Self {
             descriptors,

@@ -1,4 +1,4 @@
-//! How many connections stay usable: the round trip of one client among ever more that are silent.
+//! The number of usable connections: the round trip of one client among a growing number of silent ones.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use polyselect_benches::Spread;
 const MESSAGE: usize = 64;
 const ROUND_TRIPS: usize = 500;
 
-/// The medians in µs, with so many connections each time, of which there are ever more.
+/// Returns the medians in µs, one for each number in `connections`, which is ascending.
 pub fn round_trips(addresses: &[SocketAddr], connections: &[usize]) -> io::Result<Vec<f64>> {
     let mut clients = Vec::new();
     let mut medians = Vec::new();
@@ -19,7 +19,7 @@ pub fn round_trips(addresses: &[SocketAddr], connections: &[usize]) -> io::Resul
             client.set_nodelay(true)?;
             clients.push(client);
         }
-        // All have been accepted when the last of each address has been answered.
+        // All have been accepted when the last of each address has got a reply.
         for client in clients.iter_mut().rev().take(addresses.len()) {
             round_trip(client)?;
         }

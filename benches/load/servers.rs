@@ -1,4 +1,4 @@
-//! The servers: an echo with an idle timer for each connection, as callbacks and as coroutines.
+//! The servers: an echo with an idle timer for each connection, as callbacks and as tasks.
 
 mod callbacks;
 mod coroutines;
@@ -16,14 +16,14 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 
 use crate::report::{Counts, Report};
 
-/// Each has so many addresses, since to one address there are no more connections than ports, of which
-/// those that were closed a while ago take some.
+/// The number of addresses of each server. One address accepts no more connections from a host than there are ports,
+/// and recently closed connections still occupy some.
 const ADDRESSES: u8 = 8;
 
-/// What is read at a time.
+/// The length of a read.
 const CHUNK: usize = 16 * 1024;
 
-/// So many connections may wait at an address to be accepted, if the system allows it.
+/// The backlog of each address, if the system allows it.
 const QUEUE: i32 = 4096;
 
 type Loop = EventLoop<Rc<Counts>>;
@@ -44,14 +44,14 @@ pub const CONTESTANTS: &[Contestant] = &[
     Contestant { name: "coroutines-uring", backend: Backend::IoUring, serve: coroutines::serve },
 ];
 
-/// In the server's process: says where it listens, serves, and does what its standard input says.
+/// Prints the addresses, in the server's process, serves, and executes the commands of its standard input.
 pub fn serve(contestant: &Contestant, idle: Duration) -> io::Result<()> {
     end_with_parent()?;
     let mut event_loop = EventLoop::with_backend(contestant.backend, Rc::default())?;
     let bind = |last| TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), 0));
     let listeners: Vec<_> = (1..=ADDRESSES).map(bind).collect::<io::Result<_>>()?;
     for listener in &listeners {
-        // Its connections have the same: small, so that there are writes that must wait.
+        // Connections inherit it: small, so that some writes have to wait.
         set_socket_send_buffer_size(listener, CHUNK)?;
         listen(listener, QUEUE)?;
     }
@@ -69,7 +69,7 @@ pub fn serve(contestant: &Contestant, idle: Duration) -> io::Result<()> {
     (contestant.serve)(event_loop, listeners, idle)
 }
 
-/// `report` is answered, `sleep` holds up the loop, and with the input it ends.
+/// `report` prints a report, `sleep` blocks the loop, and the end of the input ends the server.
 fn obey(event_loop: &mut Loop, mut stdin: &io::Stdin, idle: Duration) -> io::Result<Next> {
     let mut lines = [0; 64];
     let length = stdin.read(&mut lines)?;

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 /// For `#[command(flatten)]`.
 #[derive(clap::Args, Debug)]
 pub struct Common {
-    /// Only these contestants; where they are compared, beside the first of all.
+    /// Only these contestants; comparisons include the first of all.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Append the figures to this file as well; `cargo bench` starts in the folder `benches`.
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
-    /// Show that it runs, in a second or so; the figures say nothing.
+    /// Check in about a second that it runs; the figures mean nothing.
     #[arg(long)]
     pub quick: bool,
-    /// What `cargo bench` adds.
+    /// The argument that `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -37,7 +37,7 @@ impl Common {
         if let Some(stranger) = self.only.iter().find(|only| !all.iter().any(|c| name(c) == *only))
         {
             let names: Vec<_> = all.iter().map(name).collect();
-            let message = format!("there is no {stranger:?} here, only {}", names.join(", "));
+            let message = format!("{stranger:?} is unknown; the names are {}", names.join(", "));
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let named = |c: &&C| self.only.is_empty() || self.only.iter().any(|only| only == name(c));

@@ -20,8 +20,8 @@ pub fn timed(work: impl FnOnce() -> io::Result<()>) -> io::Result<Duration> {
     Ok(cpu_time() - before)
 }
 
-/// The CPU time of a process, all its threads together, to be read from outside: it needs no
-/// thread in there that would answer, and would make the others' system calls dearer.
+/// The CPU time of all threads of a process, read from outside. A thread in the process that reports it would slow down
+/// the system calls of the others.
 #[derive(Debug)]
 pub struct CpuClock(libc::clockid_t);
 

@@ -1,4 +1,4 @@
-//! Rounds in which all take turns, and the comparison with the first.
+//! Rounds in which each contestant runs once, and the comparison with the first.
 
 use std::io;
 
@@ -25,7 +25,7 @@ impl Spread {
     }
 }
 
-/// What one contestant came to over the rounds.
+/// The result of one contestant over the rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Compared {
     /// Its own figures.
@@ -34,16 +34,16 @@ pub struct Compared {
     pub ratio: Spread,
 }
 
-/// Runs all in turn, for so many rounds after one that does not count. What a call returns are the
-/// figures of one run; here they are by contestant, and by round.
+/// Runs each contestant once in each of `count` rounds, after a round that does not count. A call returns the figures
+/// of one run; the result has them by contestant and by round.
 ///
-/// Each round has another order, so that nobody always finds the machine as the same other left it.
+/// Each round has another order, so that no contestant always follows the same other one.
 pub fn rounds<const N: usize>(
     count: usize,
     contestants: &mut [impl FnMut() -> io::Result<[f64; N]>],
 ) -> io::Result<Vec<Vec<[f64; N]>>> {
     if count == 0 {
-        let message = "no rounds, no figures: let there be one at least";
+        let message = "the number of rounds is 0; it has to be at least 1";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let mut figures = vec![Vec::with_capacity(count); contestants.len()];
@@ -61,7 +61,7 @@ pub fn rounds<const N: usize>(
     Ok(figures)
 }
 
-/// By a generator that gives the same orders every time (xorshift).
+/// Uses a generator that yields the same orders every time (xorshift).
 fn shuffle(order: &mut [usize], random: &mut u64) {
     for place in (1..order.len()).rev() {
         *random ^= *random << 13;

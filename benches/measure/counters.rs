@@ -1,11 +1,10 @@
-//! What this program, started anew, says of itself or a debugger of it: time, instructions and system
-//! calls.
+//! Figures of another process of this program, from itself or from a debugger: time, instructions and system calls.
 
 use std::io;
 use std::process::{Command, Output};
 
-/// The figure that this program prints with these arguments. A process of its own has the memory of
-/// nobody before it: where a ring's buffers come to lie is worth a third of an event here.
+/// Returns the figure that this program prints with these arguments. A new process has fresh memory: the address of a
+/// ring's buffers changes the cost of an event by up to a third here.
 pub fn figure(arguments: &[String]) -> io::Result<f64> {
     let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
     let said = String::from_utf8_lossy(&output.stdout);
@@ -15,7 +14,7 @@ pub fn figure(arguments: &[String]) -> io::Result<f64> {
     }
 }
 
-/// This program under another, which may not be installed.
+/// Runs this program under another, which may not be installed.
 fn under(tool: &str, options: &[&str], arguments: &[String]) -> io::Result<Option<Output>> {
     let mut command = Command::new(tool);
     match command.args(options).arg(std::env::current_exe()?).args(arguments).output() {

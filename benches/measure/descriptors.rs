@@ -16,10 +16,10 @@ pub fn raise_descriptor_limit() -> io::Result<DescriptorLimit> {
 }
 
 impl DescriptorLimit {
-    /// For what the process has open besides: standard streams, and the contestant's own.
+    /// For the other descriptors of the process: standard streams, and those of the contestant.
     const BESIDES: u64 = 64;
 
-    /// Whether there is room for so many, and if not, says so.
+    /// Returns whether the limit allows `descriptors` descriptors; otherwise prints a message.
     pub fn allows(self, descriptors: usize) -> bool {
         let needed = descriptors as u64 + Self::BESIDES;
         if needed > self.0 {
@@ -29,7 +29,7 @@ impl DescriptorLimit {
         needed <= self.0
     }
 
-    /// As many as there is room for.
+    /// Returns the number that the limit allows.
     pub fn most(self) -> usize {
         usize::try_from(self.0.saturating_sub(Self::BESIDES)).unwrap_or(usize::MAX)
     }

@@ -1,4 +1,4 @@
-//! What the benchmarks share: arguments, rounds that alternate, CPU time, what a debugger counts,
+//! The common parts of the benchmarks: arguments, rounds that alternate, CPU time, what a debugger counts,
 //! servers in processes of their own and bytes to send them, tables and CSV.
 //!
 //! ```text
@@ -8,8 +8,8 @@
 //! cargo bench -p polyselect-benches --bench NAME -- --help
 //! ```
 //!
-//! The first runs all of them, the second shows in a moment that all of them run. What they write
-//! with `--csv` is for `plot`, which says how it is called.
+//! The first runs all of them, the second checks quickly that all of them run. `plot` draws the output of `--csv`; its
+//! documentation shows the command.
 
 mod arguments;
 mod clock;

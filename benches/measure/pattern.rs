@@ -1,4 +1,4 @@
-//! What connections send, so that every byte that comes back can be checked.
+//! The bytes that connections send, so that every received byte can be checked.
 
 /// Bytes that depend on the connection and on the place in its stream.
 ///
@@ -12,7 +12,7 @@ impl Pattern {
     /// A prime, so that no two connections have the same stretch.
     const PERIOD: usize = 65_521;
 
-    /// The most that can be asked for at once.
+    /// The longest slice.
     pub const LONGEST: usize = 64 * 1024;
 
     /// A period of random bytes (xorshift), and as many more as can be asked for at its end.
@@ -30,7 +30,7 @@ impl Pattern {
         Self(pattern)
     }
 
-    /// So many bytes of this connection's stream, from there on; at most [`LONGEST`](Self::LONGEST).
+    /// Returns the given range of this connection's stream, of at most [`LONGEST`](Self::LONGEST) bytes.
     #[inline]
     pub fn part(&self, connection: u64, position: u64, length: usize) -> &[u8] {
         let period = Self::PERIOD as u64;

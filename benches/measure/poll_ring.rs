@@ -9,20 +9,20 @@ use io_uring::squeue::Entry;
 use io_uring::{IoUring, cqueue, opcode, types};
 use rustix::event::PollFlags;
 
-/// A ring whose only operation is the poll. What is armed goes to the kernel with the next wait.
+/// A ring whose only operation is the poll. The next wait submits the armed polls.
 pub struct PollRing(IoUring);
 
-/// A poll that has found something.
+/// A completed poll.
 #[derive(Clone, Copy, Debug)]
 pub struct Completed {
-    /// What the poll was armed with.
+    /// The `data` argument with which the poll was armed.
     pub data: u64,
     /// Whether it stays armed, as a multishot poll does.
     pub stays: bool,
 }
 
 impl PollRing {
-    /// With room for so many completions at a time.
+    /// Opens a ring with room for `completions` completions at a time.
     pub fn new(completions: u32) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
@@ -32,14 +32,14 @@ impl PollRing {
         Ok(Self(ring))
     }
 
-    /// Polls once: what is ready by then completes at once, so it is level-triggered if it is armed
-    /// anew after each event.
+    /// Polls once. A ready source completes immediately, so the poll is level-triggered if it is re-armed after each
+    /// event.
     pub fn arm(&mut self, source: impl AsFd, flags: PollFlags, data: u64) -> io::Result<()> {
         let poll = opcode::PollAdd::new(types::Fd(source.as_fd().as_raw_fd()), bits(flags));
         self.push(&poll.build().user_data(data))
     }
 
-    /// Polls again and again, edge-triggered.
+    /// Polls repeatedly, edge-triggered.
     pub fn arm_multi(&mut self, source: impl AsFd, flags: PollFlags, data: u64) -> io::Result<()> {
         let poll = opcode::PollAdd::new(types::Fd(source.as_fd().as_raw_fd()), bits(flags));
         self.push(&poll.multi(true).build().user_data(data))
@@ -53,7 +53,7 @@ impl PollRing {
         Ok(())
     }
 
-    /// Submits what is armed, waits for one completion at least, and adds all there are.
+    /// Submits the armed polls, waits for at least one completion, and adds all available ones.
     pub fn wait(&mut self, completed: &mut Vec<Completed>) -> io::Result<()> {
         while let Err(error) = self.0.submit_and_wait(1) {
             if error.kind() != io::ErrorKind::Interrupted {

@@ -1,4 +1,4 @@
-//! A server in a process of its own: this program once more, with hidden arguments.
+//! A server in a separate process: this program with hidden arguments.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -7,23 +7,23 @@ use std::{env, fs, thread};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-/// In the server's process: it ends with the one that started it.
+/// Ends the server's process together with its parent.
 pub fn end_with_parent() -> io::Result<()> {
     Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
 }
 
-/// In the other: the server, which is killed if it is dropped.
+/// The server, as its parent sees it. Dropping kills it.
 #[derive(Debug)]
 pub struct ServerProcess {
     name: &'static str,
     child: Child,
-    /// Open for as long as the server is asked.
+    /// Open while the server gets commands.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl ServerProcess {
-    /// Starts this program with these arguments, and returns the first line that it says.
+    /// Starts this program with these arguments, and returns its first line of output.
     pub fn start(name: &'static str, arguments: &[String]) -> io::Result<(Self, String)> {
         let mut child = Command::new(env::current_exe()?)
             .args(arguments)
@@ -45,7 +45,7 @@ impl ServerProcess {
         }
     }
 
-    /// Sends it a line, and waits for the one with which it answers.
+    /// Sends it a line, and returns the line of its reply.
     pub fn ask(&mut self, line: &str) -> io::Result<String> {
         self.tell(line)?;
         self.read_line()
@@ -65,7 +65,7 @@ impl ServerProcess {
         self.child.id()
     }
 
-    /// Waits until it has ended by itself, as it should when nobody needs it any more.
+    /// Closes its input, and waits until it has ended by itself.
     pub fn finish(mut self) -> io::Result<()> {
         drop(self.input.take());
         let patience = Instant::now() + Duration::from_secs(20);
@@ -74,7 +74,7 @@ impl ServerProcess {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(io::Error::other(format!("{}: {status}", self.name))),
                 None if Instant::now() > patience => {
-                    let message = format!("{} runs on with nothing to do", self.name);
+                    let message = format!("{} does not end after its input was closed", self.name);
                     return Err(io::Error::new(io::ErrorKind::TimedOut, message));
                 }
                 None => thread::sleep(Duration::from_millis(1)),
@@ -85,7 +85,7 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // Both fail if it has ended already, which is as well.
+        // Both fail if it has ended already, which does not matter.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -97,5 +97,5 @@ pub fn memory_of(process: u32) -> io::Result<u64> {
     let status = fs::read_to_string(&path)?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-    number.ok_or_else(|| io::Error::other(format!("{path} does not tell RssAnon")))
+    number.ok_or_else(|| io::Error::other(format!("{path} has no RssAnon")))
 }

@@ -31,7 +31,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Opens the CSV if one is asked for, so that a bad path is known before the work.
+    /// Opens the CSV if there is a path, so that a bad path is reported before the work.
     pub fn new(benchmark: &'static str, common: &Common) -> io::Result<Self> {
         let Some(path) = &common.csv else { return Ok(Self { benchmark, csv: None }) };
         let named = |error| io::Error::other(format!("{}: {error}", path.display()));
@@ -76,7 +76,7 @@ impl Report {
         self.flush()
     }
 
-    /// Records a comparison that the benchmark prints in a way of its own.
+    /// Records a comparison that the benchmark prints itself.
     pub fn record_only(
         &mut self,
         settings: &[Setting],
@@ -89,7 +89,7 @@ impl Report {
         self.flush()
     }
 
-    /// Records a figure that is the same in each run, and what the first contestant's is.
+    /// Records a figure that is the same in each run, with that of the first contestant.
     pub fn single(
         &mut self,
         settings: &[Setting],
@@ -104,7 +104,7 @@ impl Report {
         self.flush()
     }
 
-    /// Records a difference, for which a ratio to the first would say nothing.
+    /// Records a difference, for which a ratio to the first would mean nothing.
     pub fn record_difference(
         &mut self,
         settings: &[Setting],
@@ -129,7 +129,7 @@ impl Report {
         let texts = [self.benchmark, &settings.join(" "), contestant, quantity, unit];
         let numbers = figures.iter().map(|figure| format!("{figure:.4}"));
         let record = texts.iter().map(|&text| text.to_owned()).chain(numbers);
-        // What has no ratio leaves its columns empty.
+        // The columns of a missing ratio are empty.
         let record = record.chain(std::iter::repeat(String::new())).take(CSV_HEADER.len());
         Ok(csv.write_record(record.collect::<Vec<_>>())?)
     }
@@ -143,7 +143,7 @@ fn figures_of(cost: &Spread, ratio: &Spread) -> [f64; 6] {
     [cost.min, cost.median, cost.max, ratio.min, ratio.median, ratio.max]
 }
 
-/// With as many decimals as say something.
+/// Formats a figure with the significant decimals.
 fn figure(value: f64) -> String {
     if value.abs() < 10_000.0 { format!("{value:.1}") } else { format!("{value:.0}") }
 }

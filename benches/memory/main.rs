@@ -1,20 +1,19 @@
-//! Memory of a registration, counted by the allocator: what is alive, and what is for a moment while
-//! something grows.
+//! Memory of a registration, counted by the allocator: the lasting bytes, and the peak while a table grows.
 //!
 //! ```text
 //! cargo bench -p polyselect-benches --bench memory
 //! ```
 //!
 //! Every contestant watches duplicates of a pipe's end that never become readable, and keeps the
-//! descriptor and eight bytes with each. What differs: raw, mio and polling keep no record, so they
-//! come with a slab of both, as a program would have it; tokio (`AsyncFd`) and async-io (`Async`) hand
-//! out an object for each, kept in such a slab, and no task is counted, of which a program has one
-//! besides. calloop has a source and a callback for each, with the eight bytes in it, and so has
+//! descriptor and eight bytes with each. The contestants differ: raw, mio and polling keep no record, so they
+//! have a slab of both, as in a program; tokio (`AsyncFd`) and async-io (`Async`) return
+//! an object for each, kept in such a slab; the task that a program would have besides is not
+//! counted. calloop has a source and a callback for each, with the eight bytes in it, and so has
 //! event-loop+8; event-loop's callback is empty. The others are `Selector<OwnedFd, u64>`.
 //!
-//! Counted is what is asked of the allocator, not what it rounds that up to. What the kernel keeps for
-//! each, and the rings that are shared with it, are not. There is nothing random here, so there are no
-//! rounds; the ratios are to raw epoll with its slab.
+//! The count is of requested bytes, not of the sizes to which the allocator rounds them up. The memory of the kernel,
+//! and rings that are shared with it, are not included. Nothing here is random, so there are no rounds; the ratios are
+//! to raw epoll with its slab.
 
 mod registries;
 
@@ -33,14 +32,14 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 #[derive(Parser)]
 struct Args {
-    /// At how many registrations to count what is alive; the worst is sought up to the last.
+    /// Numbers of registrations at which to count the lasting bytes; the worst is searched up to the last.
     #[arg(long, value_delimiter = ',', default_values_t = [1000, 5000, 9900])]
     registrations: Vec<usize>,
     #[command(flatten)]
     common: Common,
 }
 
-/// Below that, what a registry costs in itself would be counted as that of its few registrations.
+/// Below that, the fixed cost of a registry would distort the figure of its few registrations.
 const LEAST: usize = 500;
 
 fn main() -> io::Result<()> {
@@ -54,7 +53,7 @@ fn main() -> io::Result<()> {
     stops.sort_unstable();
     let Some(&most) = stops.last() else { return Ok(()) };
     if most < LEAST {
-        let message = format!("{most} registrations say little; let there be {LEAST} at least");
+        let message = format!("{most} registrations are too few; give at least {LEAST}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let chosen = args.common.choose(CONTESTANTS, |contestant| contestant.name)?;

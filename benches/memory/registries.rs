@@ -1,4 +1,4 @@
-//! What keeps registrations.
+//! The registries.
 
 #![allow(unsafe_code)] // polling and tokio trust the caller not to close what is registered.
 
@@ -21,7 +21,7 @@ pub trait Registry {
 pub struct Contestant {
     pub name: &'static str,
     pub open: fn() -> io::Result<Box<dyn Registry>>,
-    /// What the system may lack.
+    /// The backend that the system may lack.
     pub needs: Backend,
 }
 
@@ -33,7 +33,7 @@ const fn on(
     Contestant { name, open, needs }
 }
 
-/// The first is what the others are compared with.
+/// The first is the reference for the ratios.
 pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "raw", || {
         Ok(Box::new(Raw(epoll::create(epoll::CreateFlags::CLOEXEC)?, Slab::new())))

@@ -1,4 +1,4 @@
-//! What the CSVs say, as charts.
+//! The figures of the CSVs, as charts.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,7 +9,7 @@ use polyselect_benches::CSV_HEADER;
 /// A table, or the course of a quantity over a setting.
 pub struct Chart {
     pub title: String,
-    /// What the axis of figures shows.
+    /// The label of the axis of figures.
     pub quantity: String,
     /// The setting along the other axis of a course; empty for a table.
     pub along: String,
@@ -178,8 +178,9 @@ fn series(tables: &[(u64, &Table)], absolute: bool) -> Vec<Series> {
 
 fn parse_settings(text: &str) -> Result<Settings, Box<dyn Error>> {
     let setting = |setting: &str| {
-        let (name, value) =
-            setting.split_once('=').ok_or_else(|| format!("{setting:?} is no setting"))?;
+        let (name, value) = setting
+            .split_once('=')
+            .ok_or_else(|| format!("{setting:?} is not a setting, as in pipes=1000"))?;
         Ok((name.to_owned(), value.parse()?))
     };
     text.split_whitespace().map(setting).collect()

@@ -1,4 +1,4 @@
-//! Draws what the benchmarks have written with `--csv`: an SVG for each table, and one for each
+//! Draws the output of the benchmarks' `--csv`: an SVG for each table, and one for each
 //! setting that has several values.
 //!
 //! ```text
@@ -6,8 +6,8 @@
 //! cargo run --release -p polyselect-benches --bin plot -- /tmp/figures.csv --out /tmp/plots
 //! ```
 //!
-//! Bars are medians, the lines across them reach from the lowest to the highest round. What was
-//! measured more than once, by the same names, counts as it was measured last.
+//! Bars are medians, the lines across them reach from the lowest to the highest round. If a
+//! measurement with the same names is repeated, the last one counts.
 
 mod bars;
 mod figures;
@@ -23,13 +23,13 @@ use figures::{Chart, Figures};
 
 #[derive(Parser)]
 struct Args {
-    /// What benchmarks have written.
+    /// CSV files of benchmarks.
     #[arg(required = true, value_name = "CSV")]
     files: Vec<PathBuf>,
-    /// The folder for the charts; it is made if need be.
+    /// The folder for the charts; it is created if it does not exist.
     #[arg(long, value_name = "FOLDER", default_value = "plots")]
     out: PathBuf,
-    /// Figures themselves, not their ratio to the first.
+    /// Draw the figures themselves, not their ratios to the first.
     #[arg(long)]
     absolute: bool,
 }

@@ -11,10 +11,10 @@
 //! process; they are compared within a round, in which all take turns, each in a process of its own,
 //! and the ratio is to raw epoll.
 //!
-//! What differs, and is told in full where each is defined:
+//! The contestants differ as follows, with details where each is defined:
 //!
 //! - raw, raw-callback, raw-libc, polling, calloop, epoll, event-loop, io_uring, our-mio, poll and select
-//!   are level-triggered; raw-uring and polling-oneshot are armed anew after each event; raw-edge,
+//!   are level-triggered; raw-uring and polling-oneshot are re-armed after each event; raw-edge,
 //!   raw-uring-multi, mio, polling-edge, tokio, epoll-edge, event-loop-edge, coroutines and
 //!   io_uring-edge are edge-triggered; calloop-tasks and async-io are one-shot.
 //! - tokio, async-io, calloop-tasks and coroutines have a task for each pipe, calloop, event-loop and
@@ -39,7 +39,7 @@ struct Args {
     /// Pipes that are watched.
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1000, 9900])]
     pipes: Vec<usize>,
-    /// Bytes under way.
+    /// Bytes in transit.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 1000])]
     active: Vec<usize>,
     /// Events in each run.
@@ -47,7 +47,7 @@ struct Args {
     events: u64,
     #[arg(long, default_value_t = 11)]
     rounds: usize,
-    /// Also the contestants whose every wait walks all that is registered, however large N is.
+    /// Include contestants whose waits walk all registrations, for any N.
     #[arg(long)]
     all: bool,
     /// Count user-space instructions instead of time.
@@ -59,7 +59,7 @@ struct Args {
     /// Run one contestant once and print nothing.
     #[arg(long, hide = true)]
     once: bool,
-    /// Run one contestant once, and print what an event took.
+    /// Run one contestant once, and print the cost of an event.
     #[arg(long, hide = true)]
     timed: bool,
     #[command(flatten)]
@@ -77,7 +77,7 @@ fn main() -> io::Result<()> {
     let mut report = Report::new("ring", &args.common)?;
     for &pipes in &args.pipes {
         for &active in args.active.iter().filter(|&&active| active <= pipes) {
-            // The first is the base, which is not meant, unless it is alone.
+            // The first is the base; skip it, unless it is alone.
             let contestant = chosen[chosen.len() - 1];
             if args.once {
                 contestant.open(pipes, active)?.run(args.events)?;
@@ -123,7 +123,7 @@ fn run(
     }
 }
 
-/// What all have in common.
+/// The common settings of all contestants.
 const BARE: &Contestant = &CONTESTANTS[1];
 
 fn compare(
@@ -168,8 +168,8 @@ fn time_of_an_event(
     events: u64,
 ) -> io::Result<f64> {
     let mut ring = contestant.open(pipes, active)?;
-    // In one run: a loop that is entered a second time is slower by a third here and there, for as
-    // long as it runs, whatever the processor remembers of the first time.
+    // One run only: a loop that is entered a second time is sometimes slower by a third for its whole run, because of
+    // state that the processor keeps from the first time.
     let time = timed(|| ring.run(events))?;
     Ok(time.as_nanos() as f64 / events as f64)
 }
@@ -188,7 +188,7 @@ fn command(
     arguments.into_iter().chain(more).map(str::to_owned).collect()
 }
 
-/// The difference of a long and a short run, so that opening counts for nothing.
+/// Returns the difference of a long and a short run, which excludes the set-up.
 fn count_instructions(contestants: &[&Contestant], pipes: usize, active: usize) -> io::Result<()> {
     let (few, many) = (20_000, 120_000);
     for contestant in contestants {

@@ -12,7 +12,7 @@ use polyselect_benches::cpu_time;
 /// Long enough for the waiting thread to fall asleep.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// What [`run`] measures.
+/// The quantities that [`run`] measures.
 pub const QUANTITIES: [(&str, &str); 6] = [
     ("pair in a row, wall", "ns"),
     ("pair in a row, CPU", "ns"),
@@ -38,7 +38,7 @@ pub trait Change {
     fn wake(&self) -> io::Result<()>;
 }
 
-/// What both threads see.
+/// The state that both threads share.
 struct Shared {
     start: Instant,
     is_over: AtomicBool,
@@ -73,7 +73,7 @@ pub fn run(
         let shared = Arc::clone(&shared);
         move || {
             if let Err(error) = wait(waiting, &shared) {
-                // The other would wait for ever.
+                // Otherwise the other thread would wait indefinitely.
                 eprintln!("{name}: {error}");
                 exit(1);
             }

@@ -23,7 +23,7 @@ const fn named(name: &'static str, serve: fn(Vec<TcpStream>) -> io::Result<()>) 
     Contestant { name, serve }
 }
 
-/// The first is what the others are compared with.
+/// The first is the reference for the ratios.
 pub const CONTESTANTS: &[Contestant] = &[
     named("tokio", tokio),
     named("shared-turns", |streams| {

@@ -1,4 +1,4 @@
-//! Where one thread waits, and another changes what is watched.
+//! The subjects: one thread waits, and another changes registrations.
 
 #![allow(unsafe_code)] // polling's `add` trusts the caller not to close what is registered.
 
@@ -18,7 +18,7 @@ struct Subject {
     name: &'static str,
     /// Measures a number of changes.
     run: fn(u32) -> io::Result<[f64; 6]>,
-    /// What the system may lack.
+    /// The backend that the system may lack.
     needs: Option<Backend>,
 }
 
@@ -36,7 +36,7 @@ const fn ours(
     Subject { name, run, needs: Some(backend) }
 }
 
-/// The first is what the others are compared with.
+/// The first is the reference for the ratios.
 const SUBJECTS: &[Subject] = &[
     Subject { name: "polling", run: |changes| run("polling", polling()?, changes), needs: None },
     Subject { name: "mio", run: |changes| run("mio", mio()?, changes), needs: None },
@@ -63,7 +63,7 @@ pub fn show(args: &Args, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// What is armed; the source of the pairs has another number.
+/// The key of the armed source; the source of the pairs has another.
 const ARMED: usize = 1;
 
 /// A counter that is never readable, or always.

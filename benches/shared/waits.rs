@@ -9,7 +9,7 @@ use crate::contestants::{CONTESTANTS, Contestant};
 
 const PIPES: usize = 1000;
 
-/// The first is what the others are compared with.
+/// The first is the reference for the ratios.
 const CHOSEN: [&str; 4] = ["epoll", "shared", "polling", "mio"];
 
 pub fn show(args: &Args, report: &mut Report) -> io::Result<()> {

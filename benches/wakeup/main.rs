@@ -1,5 +1,4 @@
-//! Waking another thread: two threads play ping-pong, each waiting in a mechanism of its own and
-//! waking the other's.
+//! Waking another thread: two threads wake each other in turn, each waiting on its own object.
 //!
 //! ```text
 //! cargo bench -p polyselect-benches --bench wakeup
@@ -7,12 +6,11 @@
 //! cargo bench -p polyselect-benches --bench wakeup -- --unpinned
 //! ```
 //!
-//! A round trip is two wakes and two waits that end; its median and its 99th percentile are wall
-//! time. The CPU time is that of both threads. Both stay on one processor: apart, a round trip takes
-//! several times as long, nearly all of it for rousing the other processor, and the scheduler, left to
-//! itself, changes its mind. Both sides are the same contestant; the base is an eventfd in an epoll,
-//! read after each wait. What differs is told where each is defined. A wait that ends without a wake
-//! goes on, at the contestant's expense.
+//! A round trip is two wakes and two waits that end; its median and its 99th percentile are wall time. The CPU time is
+//! that of both threads. Both stay on one processor: on two, a round trip takes several times as long, nearly all of it
+//! for waking the other processor, and the scheduler may move threads during a run. Both sides are the same contestant;
+//! the base is an eventfd in an epoll, read after each wait. The definition of each contestant documents its
+//! differences. A wait that ends without a wake is repeated, which counts for the contestant.
 
 mod sleepers;
 
@@ -140,25 +138,25 @@ fn play(contestant: &'static Contestant, args: &Args) -> io::Result<[f64; 3]> {
     }
     let (mut here, racket_there) = Player::new(contestant)?;
     let (sender, receiver) = sync_channel(1);
-    // Each opens what it waits in on its own thread, where it has to stay.
+    // Each opens its object on its own thread, where it has to stay.
     let there = thread::spawn(move || {
         let play = || {
             if let Some([_, there]) = processors {
                 stay_on(there)?;
             }
             let (mut there, racket_here) = Player::new(contestant)?;
-            sender.send(racket_here).map_err(|_| io::Error::other("nobody plays"))?;
+            sender.send(racket_here).map_err(|_| io::Error::other("the other thread has ended"))?;
             (0..unmeasured + trips).try_for_each(|_| {
                 there.sleep()?;
                 racket_there.wake()
             })
         };
         if let Err(error) = play() {
-            // The other would wait for ever.
+            // Otherwise the other thread would wait indefinitely.
             eprintln!("{}: {error}", contestant.name);
             exit(1);
         }
-        // mio's waker takes a wake that is not spent yet along when it is dropped.
+        // Dropping mio's waker discards a pending wake.
         racket_there
     });
     let racket = receiver.recv().map_err(io::Error::other)?;

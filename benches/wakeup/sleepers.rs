@@ -1,4 +1,4 @@
-//! Where to wait, and what ends it from another thread.
+//! The contestants: a wait, and a wake from another thread that ends it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 pub trait Sleeper {
-    /// Waits for a wake, and spends it.
+    /// Waits for a wake, and resets it.
     fn sleep(&mut self) -> io::Result<()>;
 }
 
@@ -22,7 +22,7 @@ type Pair = (Box<dyn Sleeper>, Wake);
 pub struct Contestant {
     pub name: &'static str,
     pub open: fn() -> io::Result<Pair>,
-    /// What the system may lack.
+    /// The backend that the system may lack.
     pub needs: Backend,
 }
 
@@ -30,7 +30,7 @@ const fn on(needs: Backend, name: &'static str, open: fn() -> io::Result<Pair>) 
     Contestant { name, open, needs }
 }
 
-/// The first is what the others are compared with.
+/// The first is the reference for the ratios.
 pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "raw", raw),
     on(Backend::Epoll, "mio", mio),
@@ -51,7 +51,7 @@ struct Raw {
     events: Vec<epoll::Event>,
 }
 
-/// An eventfd, level-triggered: a write to wake, a wait and a read to spend it.
+/// An eventfd, level-triggered: a write to wake, a wait and a read to reset it.
 fn raw() -> io::Result<Pair> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let counter = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -106,7 +106,7 @@ struct Calloop {
     event_loop: calloop::EventLoop<'static, bool>,
 }
 
-/// A ping, a source like others, with a callback that notes it.
+/// A ping, which is a source with a callback that records it.
 fn calloop() -> io::Result<Pair> {
     let event_loop = calloop::EventLoop::try_new().map_err(io::Error::other)?;
     let (ping, source) = make_ping()?;
@@ -131,8 +131,8 @@ impl Sleeper for Calloop {
 
 struct Tokio(Runtime, Arc<Notify>);
 
-/// A `Notify` that a `current_thread` runtime blocks on, anew for each wait; the runtime waits in its
-/// epoll, and the notification ends that wait as mio's waker does.
+/// A `Notify` that a `current_thread` runtime blocks on in each wait; the runtime waits in its epoll, and the
+/// notification ends that wait as mio's waker does.
 fn tokio() -> io::Result<Pair> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let notify = Arc::new(Notify::new());

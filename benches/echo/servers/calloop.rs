@@ -12,8 +12,8 @@ use ::calloop::{
 
 use crate::connection::{BUFFER, Direction, Turn, Unsent};
 
-/// A source of its own kind, for a callback of `Generic` cannot change what that waits for. Its only
-/// event is that the connection is closed.
+/// A custom source, because a callback of `Generic` cannot change the interest. Its only event is the end of the
+/// connection.
 struct Echo {
     stream: Generic<TcpStream>,
     unsent: Unsent,

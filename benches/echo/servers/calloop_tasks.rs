@@ -1,5 +1,5 @@
-//! calloop with its executor: a task for each connection; one-shot, armed anew by each wait. The buffer
-//! is shared here too: nothing in it outlasts the work of an event.
+//! calloop with its executor: a task for each connection; one-shot, re-armed by each wait. The tasks share
+//! the buffer, because nothing stays in it after the work of an event.
 
 use std::cell::{Cell, RefCell};
 use std::io;

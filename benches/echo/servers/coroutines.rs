@@ -1,5 +1,5 @@
-//! This crate's coroutines: one for each connection; edge-triggered. The buffer is shared here too:
-//! nothing in it outlasts the work of an event.
+//! This crate's tasks: one for each connection; edge-triggered. The tasks share the buffer, because
+//! nothing stays in it after the work of an event.
 
 use std::cell::RefCell;
 use std::io;

@@ -19,9 +19,9 @@ use polyselect::Backend;
 pub struct Contestant {
     pub name: &'static str,
     pub serve: fn(Vec<TcpStream>) -> io::Result<()>,
-    /// What the system may lack.
+    /// The backend that the system may lack.
     needs: Backend,
-    /// Whether each wait walks all that is registered.
+    /// Whether each wait walks all registrations.
     pub walks: bool,
 }
 
@@ -40,7 +40,7 @@ const fn on(
     Contestant { name, serve, needs, walks }
 }
 
-/// The first is what the others are compared with.
+/// The first is the reference for the ratios.
 pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "raw", raw::epoll::<false>),
     on(Backend::Epoll, "raw-edge", raw::epoll::<true>),
@@ -66,5 +66,5 @@ pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Select, "select", ours::select),
 ];
 
-/// Room for the events of a turn, the same for all.
+/// The capacity for the events of a wait, the same for all.
 const CAPACITY: usize = 1024;

@@ -1,4 +1,4 @@
-//! This crate: the selector on each mechanism, and the event loop.
+//! This crate: the selector on each backend, and the event loop.
 
 use std::io;
 use std::net::TcpStream;
@@ -55,7 +55,7 @@ fn selector(backend: Backend, watch: Watch, streams: Vec<TcpStream>) -> io::Resu
     serve(Selector::with_backend(backend)?, watch, streams)
 }
 
-/// The selector owns the connections; what each could not send is its data.
+/// The selector owns the connections; unsent bytes are the data of each.
 fn serve(
     mut selector: Selector<TcpStream, Unsent>,
     watch: Watch,
@@ -79,7 +79,7 @@ fn serve(
     Ok(())
 }
 
-/// The buffer is the loop's state; what a connection could not send, its closure's.
+/// The buffer is the loop's state; each closure has the unsent bytes of its connection.
 pub fn event_loop(streams: Vec<TcpStream>) -> io::Result<()> {
     let mut event_loop = EventLoop::with_backend(Backend::Epoll, vec![0; BUFFER])?;
     for stream in streams {

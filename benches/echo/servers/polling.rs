@@ -15,7 +15,7 @@ pub fn level(streams: Vec<TcpStream>) -> io::Result<()> {
     serve(streams, PollMode::Level)
 }
 
-/// Each event disarms the connection, which is armed anew after it was served.
+/// Each event disarms the connection, which is re-armed after it was served.
 pub fn oneshot(streams: Vec<TcpStream>) -> io::Result<()> {
     serve(streams, PollMode::Oneshot)
 }

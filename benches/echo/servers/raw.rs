@@ -1,4 +1,4 @@
-//! What the others are measured by: system calls, and a table of connections.
+//! The reference for the others: system calls, and a table of connections.
 
 use std::io;
 use std::net::TcpStream;
@@ -49,7 +49,7 @@ pub fn epoll<const EDGE: bool>(streams: Vec<TcpStream>) -> io::Result<()> {
     Ok(())
 }
 
-/// io_uring, waiting only: a poll, armed anew after each event, with the next wait.
+/// io_uring, only for waiting: a poll, which the next wait re-arms after each event.
 pub fn uring(streams: Vec<TcpStream>) -> io::Result<()> {
     let mut ring = PollRing::new(streams.len() as u32)?;
     let mut connections = table(streams);

@@ -1,5 +1,5 @@
-//! Crates with tasks: one for each connection, on one thread. The buffer is shared here too: nothing
-//! in it outlasts the work of an event.
+//! Crates with tasks: one for each connection, on one thread. The tasks share the buffer, because nothing
+//! stays in it after the work of an event.
 
 use std::cell::RefCell;
 use std::io;
@@ -42,8 +42,7 @@ pub fn tokio(streams: Vec<TcpStream>) -> io::Result<()> {
     })
 }
 
-/// async-io, one-shot: each wait for a connection arms it anew. It has a thread of its own besides,
-/// which stays out of the way while this one waits.
+/// async-io, one-shot: each wait for a connection re-arms it. Its own thread sleeps while this one waits.
 pub fn async_io(streams: Vec<TcpStream>) -> io::Result<()> {
     let executor = LocalExecutor::new();
     let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));

@@ -1,7 +1,7 @@
-//! io_uring for all: it receives and sends, and there is no readiness. Each connection has a buffer
-//! of its own, for the kernel holds it while it waits.
+//! io_uring receives and sends, without readiness. Each connection has its own buffer, because the kernel holds
+//! it while the receive waits.
 
-#![allow(unsafe_code)] // The kernel is lent buffers by address.
+#![allow(unsafe_code)] // The kernel gets buffers by address.
 
 use std::io;
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use crate::connection::BUFFER;
 
 struct Connection {
     stream: TcpStream,
-    /// Never freed, so that the kernel may write to it whatever happens here.
+    /// Never freed, so the kernel may write to it at any time.
     buffer: &'static mut [u8],
     received: usize,
     sent: usize,
@@ -36,7 +36,7 @@ impl Connection {
             .user_data(index as u64)
     }
 
-    /// What to do next, when the operation under way has come to `result`.
+    /// Returns the next operation after the present one has completed with `result`.
     fn next(&mut self, index: usize, result: usize) -> Entry {
         if self.sent == self.received {
             (self.received, self.sent) = (result, 0);
@@ -89,7 +89,7 @@ pub fn serve(streams: Vec<TcpStream>) -> io::Result<()> {
 
 fn push(ring: &mut IoUring, entry: &Entry) -> io::Result<()> {
     // SAFETY: the buffer is never freed, and no two operations use it at a time; nothing here
-    // touches it while one is under way.
+    // touches it during an operation.
     while unsafe { ring.submission().push(entry) }.is_err() {
         ring.submit()?;
     }

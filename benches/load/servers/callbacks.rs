@@ -1,5 +1,5 @@
-//! Callbacks: a timer is set for each connection, set anew with each message, and cancelled when the
-//! connection has ended.
+//! Callbacks: the timer of each connection is set on accept, reset by each message, and cancelled when the
+//! connection ends.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
@@ -37,7 +37,7 @@ fn add(event_loop: &mut Loop, stream: TcpStream, idle: Duration) -> io::Result<(
 fn set_timer(event_loop: &mut Loop, key: Key, idle: Duration) -> TimerKey {
     event_loop.call_later(idle, move |event_loop| match event_loop.unregister(key) {
         Ok(()) => event_loop.state.ended(&Ending::Idled),
-        // It has outlived its connection.
+        // The timer has outlived its connection.
         Err(_) => event_loop.state.failed(),
     })
 }

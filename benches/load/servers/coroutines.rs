@@ -1,4 +1,4 @@
-//! Coroutines: one for each connection, which waits for each message no longer than it may be idle.
+//! Tasks: one for each connection, which waits for each message up to the idle limit.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -38,7 +38,7 @@ async fn handle(stream: Async<TcpStream>, counts: Rc<Counts>, idle: Duration) ->
 }
 
 thread_local! {
-    /// Shared: nothing in it outlasts the work of an event.
+    /// Shared, because nothing stays in it after the work of an event.
     static CHUNKS: Cell<Vec<u8>> = Cell::new(vec![0; CHUNK]);
 }
 
@@ -65,7 +65,7 @@ async fn echo(stream: &Async<TcpStream>, counts: &Counts, idle: Duration) -> io:
     }
 }
 
-/// What could not be sent yet of what has come; `None` at the end.
+/// Echoes the received bytes, and returns those that could not be sent; `None` at the end of the stream.
 fn echo_now(stream: &Async<TcpStream>, chunk: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
     let length = match stream.try_read(chunk) {
         Ok(0) => return Ok(None),

@@ -1,5 +1,5 @@
 //! calloop with its executor: a task for each pipe, which waits, reads and writes for ever; one-shot,
-//! armed anew by each wait.
+//! re-armed by each wait.
 
 use std::cell::Cell;
 use std::io;
@@ -53,8 +53,7 @@ impl Ring for Tasks {
     }
 }
 
-/// A task that waits cannot be dropped: the sources would be gone from under it. So all are woken, and
-/// end.
+/// A waiting task cannot be dropped before its source. So all are woken, and end.
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.is_over.set(true);

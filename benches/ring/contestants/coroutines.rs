@@ -1,4 +1,4 @@
-//! This crate's coroutines: a task for each pipe, which waits, reads and writes for ever;
+//! This crate's tasks: one for each pipe, which waits, reads and writes in a loop;
 //! edge-triggered.
 
 use std::cell::Cell;

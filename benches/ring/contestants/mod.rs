@@ -1,5 +1,5 @@
-//! The ring, and who runs it. Every contestant does the same work on the same kind of pipes; what
-//! differs is noted where it is defined.
+//! The ring and its contestants. Every contestant does the same work on the same kind of pipes; each definition
+//! documents its differences.
 
 mod calloop_tasks;
 mod coroutines;
@@ -19,13 +19,13 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 /// A loop over the read ends of pipes.
 pub trait Ring {
-    /// Runs until so many events have had their work done, or a few more.
+    /// Runs until the work of at least `events` events is done.
     fn run(&mut self, events: u64) -> io::Result<()>;
 }
 
-/// A loop that its user turns.
+/// A loop whose iterations the caller runs.
 trait Turns {
-    /// Waits once, does the work of each event, and says how many there were.
+    /// Waits once, does the work of each event, and returns the number of events.
     fn turn(&mut self) -> io::Result<u64>;
 }
 
@@ -39,7 +39,7 @@ impl<L: Turns> Ring for L {
     }
 }
 
-/// Both ends of the pipes. The write ends can be had by many, as callbacks and tasks need it.
+/// Both ends of the pipes. Callbacks and tasks share the write ends.
 pub struct Pipes {
     readers: Vec<OwnedFd>,
     writers: Rc<[OwnedFd]>,
@@ -51,9 +51,9 @@ type Open = fn(Pipes) -> io::Result<Box<dyn Ring>>;
 pub struct Contestant {
     pub name: &'static str,
     open: Open,
-    /// What the system may lack.
+    /// The backend that the system may lack.
     needs: Backend,
-    /// Whether each wait walks all that is registered.
+    /// Whether each wait walks all registrations.
     pub walks: bool,
 }
 
@@ -62,7 +62,7 @@ const fn on(needs: Backend, name: &'static str, open: Open) -> Contestant {
     Contestant { name, open, needs, walks }
 }
 
-/// The first is what the others are compared with, the second is what all of them have in common.
+/// The first is the reference for the ratios, the second is the work that all of them have in common.
 pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Epoll, "raw", raw::epoll::<false>),
     on(Backend::Epoll, "bare", raw::bare),
@@ -92,7 +92,7 @@ pub const CONTESTANTS: &[Contestant] = &[
     on(Backend::Select, "select", ours::select),
 ];
 
-/// What an event is for: one byte in, one byte out to the next pipe.
+/// The work of an event: reads one byte, and writes one to the next pipe.
 #[inline]
 fn pass_on(reader: BorrowedFd<'_>, index: usize, writers: &[OwnedFd]) -> io::Result<()> {
     let mut byte = [0];
@@ -107,7 +107,7 @@ fn write_to_next(byte: &[u8], index: usize, writers: &[OwnedFd]) -> io::Result<(
     Ok(())
 }
 
-/// Room for the events of a turn, the same for all.
+/// The capacity for the events of a wait, the same for all.
 const CAPACITY: usize = 1024;
 
 impl Contestant {
@@ -115,7 +115,7 @@ impl Contestant {
         self.needs.is_available()
     }
 
-    /// A ring with `active` bytes under way.
+    /// Opens a ring with `active` bytes in transit.
     pub fn open(&self, pipes: usize, active: usize) -> io::Result<Box<dyn Ring>> {
         let (mut readers, mut writers) = (Vec::new(), Vec::new());
         for _ in 0..pipes {

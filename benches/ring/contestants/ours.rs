@@ -1,4 +1,4 @@
-//! This crate: the selector on each mechanism, and the event loop.
+//! This crate: the selector on each backend, and the event loop.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

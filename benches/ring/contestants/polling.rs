@@ -10,7 +10,7 @@ use ::polling::{Event, Events, PollMode, Poller};
 
 use super::{CAPACITY, Pipes, Ring, Turns, pass_on};
 
-/// Each of its waits also sets a timer's descriptor, and arms that and the notifier's anew.
+/// Each of its waits also sets a timer's descriptor, and re-arms that and the notifier's.
 struct Polling {
     poller: Poller,
     pipes: Pipes,
@@ -22,7 +22,7 @@ pub fn level(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
     open(pipes, PollMode::Level)
 }
 
-/// The mode it is named for: each event disarms the pipe, which is armed anew after it was read.
+/// One-shot: each event disarms the pipe, which is re-armed after the read.
 pub fn oneshot(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
     open(pipes, PollMode::Oneshot)
 }

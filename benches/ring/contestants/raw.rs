@@ -1,4 +1,4 @@
-//! What the others are measured by: raw system calls, and the work without any wait.
+//! The reference for the others: raw system calls, and the work without any wait.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -39,8 +39,8 @@ impl Turns for Raw {
     }
 }
 
-/// io_uring, waiting only; reading and writing are the same calls as the others'. One-shot polls are
-/// armed anew after each event, with the next wait; multishot polls stay, edge-triggered.
+/// io_uring, only for waiting; reads and writes are the same system calls as the others'. The next wait re-arms
+/// one-shot polls after each event; multishot polls stay, edge-triggered.
 struct Uring<const MULTI: bool> {
     ring: PollRing,
     pipes: Pipes,

@@ -37,7 +37,7 @@ pub fn tokio(pipes: Pipes) -> io::Result<Box<dyn Ring>> {
                     result => result?,
                 };
                 write_to_next(&byte, index, &writers)?;
-                // Those who come after the last that counts say nothing.
+                // Only the last event that counts notifies.
                 if left.replace(left.get().saturating_sub(1)) == 1 {
                     done.notify_one();
                 }
@@ -58,8 +58,8 @@ impl Ring for Tokio {
     }
 }
 
-/// async-io, which is one-shot: each wait for a pipe arms it anew, and disarms it when it comes first
-/// to a read that would block. The executor is async-executor's for one thread.
+/// async-io, which is one-shot: each wait for a pipe re-arms it, and disarms it if a read would block first. The
+/// executor is async-executor's for one thread.
 struct AsyncIo {
     executor: LocalExecutor<'static>,
     left: Rc<Cell<u64>>,
