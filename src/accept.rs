@@ -1,17 +1,17 @@
-//! Accepting connections: how many at a time, and what a failed `accept` means.
+//! Accepting connections in batches, and the meaning of a failed `accept`.
 //!
 //! [`EventLoop::accept`](crate::EventLoop::accept) and the servers of `asyncio` follow these rules by
 //! themselves. A program with its own [`Selector`](crate::Selector) gets them from an [`Acceptor`]:
 //!
 //! - Connections are accepted until none waits, at most [`BATCH`] for each event, so that a burst is taken
-//!   out of the kernel's queue and the other sources still get their turn.
+//!   out of the kernel's queue and the other sources are not starved.
 //! - A connection that fails while it is accepted is skipped.
 //! - When descriptors or memory are exhausted, the listener is paused for [`REST`]. Connections wait in the
 //!   kernel's queue meanwhile, and the processor stays idle.
 //! - Any other error means that the listener is broken, and is returned.
 //!
-//! The kernel's queue is bounded by the listener's backlog, and what does not fit is dropped or reset. The
-//! standard library asks for 128; `socket2::SockRef::from(&listener).listen(1024)?` raises it for a listener
+//! The kernel's queue is bounded by the listener's backlog, and connections that do not fit are dropped or reset. The
+//! backlog of the standard library is 128; `socket2::SockRef::from(&listener).listen(1024)?` raises it for a listener
 //! that exists.
 //!
 //! An echo server for short messages, which holds the listener and its connections in one selector:
@@ -71,7 +71,7 @@ pub const BATCH: usize = 64;
 /// The time for which a listener is paused when descriptors or memory are exhausted.
 pub const REST: Duration = Duration::from_millis(100);
 
-/// What the error of an `accept` says.
+/// The meaning of an error of `accept`.
 pub(crate) enum Failure {
     /// No connection waits.
     WouldBlock,
@@ -96,10 +96,10 @@ impl Failure {
     }
 }
 
-/// Returns whether an error of `accept` says that descriptors or memory are exhausted, in the process
+/// Returns whether an error of `accept` means that descriptors or memory are exhausted, in the process
 /// (`EMFILE`) or in the system (`ENFILE`, `ENOBUFS`, `ENOMEM`).
 ///
-/// The listener stays ready then, so a program that goes on waiting for it spins: pause it for [`REST`].
+/// The listener stays ready then, so a program that keeps waiting for it spins: pause it for [`REST`].
 ///
 /// ```
 /// # #[cfg(unix)] {

@@ -1,7 +1,7 @@
-//! Coroutines on the loop: `async` code beside callbacks, on the same thread (feature `async`).
+//! Tasks on the loop: `async` code beside callbacks, on the same thread (feature `async`).
 //!
-//! [`EventLoop::spawn`](crate::EventLoop::spawn) starts a coroutine, and
-//! [`EventLoop::block_on`](crate::EventLoop::block_on) waits for one. In coroutines:
+//! [`EventLoop::spawn`](crate::EventLoop::spawn) spawns a task, and
+//! [`EventLoop::block_on`](crate::EventLoop::block_on) runs the loop until a future is ready. In tasks:
 //!
 //! | for | see |
 //! |---|---|
@@ -13,8 +13,8 @@
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
 //! | a server | [`start_server`], [`start_server_host`], `start_unix_server`, [`serve`], [`Server`] |
 //!
-//! Everything here belongs to the loop's thread but the wakers, which may be used from any. When to take
-//! coroutines and when callbacks, and how they live together, is [a page of its own](crate::_docs::coroutines).
+//! Everything here belongs to the loop's thread, except the wakers, which may be used from any thread. The page
+//! [tasks](crate::_docs::coroutines) compares tasks with callbacks and shows how to combine them.
 
 mod connect;
 mod datagram;
@@ -106,7 +106,7 @@ pub fn spawn<R: 'static>(future: impl Future<Output = R> + 'static) -> JoinHandl
 ///
 /// # Panics
 ///
-/// As [`spawn`].
+/// Panics as [`spawn`] does.
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};

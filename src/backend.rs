@@ -39,7 +39,7 @@ pub(crate) use poll_set::check_open;
 #[cfg(feature = "testing")]
 pub(crate) use poll_set::ready_bits;
 
-/// What a backend implements. The selector does all bookkeeping; a backend translates.
+/// The interface of a backend. The selector does all bookkeeping; a backend translates.
 ///
 /// The selector passes only differences, each descriptor once, and nothing that [`Capabilities`] rule out.
 pub(crate) trait Poller: fmt::Debug + Send + Sync {
@@ -59,9 +59,9 @@ pub(crate) trait Poller: fmt::Debug + Send + Sync {
         new: Watch,
     ) -> io::Result<()>;
 
-    /// Adds the events of what is ready to `events`; waits for up to `timeout` until there is one. It may
+    /// Adds the events of ready descriptors to `events`; waits for up to `timeout` until there is one. It may
     /// return early without an event; an error of kind `Interrupted` means that a signal was the reason. If
-    /// it fails, `events` holds what was found before.
+    /// it fails, `events` holds the events that were found before.
     ///
     /// An event with `NVAL` is the last one of its registration, and is followed by [`Events::note_invalid`].
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
@@ -121,7 +121,7 @@ impl AnyPoller {
         }
     }
 
-    /// Waits. If a registration was reported as invalid, an error of kind `Interrupted` says so, because a wait that
+    /// Waits. If a registration was reported as invalid, `Interrupted` reports it, because a wait that
     /// succeeds needs no further step.
     #[inline(always)]
     pub(crate) fn wait(
@@ -179,18 +179,18 @@ pub enum Backend {
     /// `kqueue`: macOS, iOS and the BSDs. The cost follows the active descriptors.
     Kqueue,
     /// `io_uring` (cargo feature `io-uring`): Linux 5.13 and later, where it is not forbidden. Changes and the
-    /// wait are one system call, so many active descriptors cost less than with epoll, and few cost more.
+    /// wait are one system call: with many active descriptors it is cheaper than epoll, with few it is dearer.
     IoUring,
     /// The crate mio (cargo feature `mio`): Unix. It uses the best interface of the system, edge-triggered; one
-    /// `poll` of what it hints at after each wait makes that level-triggered.
+    /// `poll` of the reported sources after each wait turns that into level-triggered delivery.
     Mio,
     /// AFD, the driver of Windows' sockets, with a completion port: Windows, unless its trial fails. The cost follows the
     /// active sockets.
     Afd,
-    /// `poll`: every system. Every wait walks all that is registered.
+    /// `poll`: every system. Every wait walks all registrations.
     Poll,
     /// `select`: every system but illumos and Solaris. Every wait walks all numbers up to the highest
-    /// registered descriptor, and a short `poll` of what was found adds the details.
+    /// registered descriptor, and a short `poll` of the ready ones adds the details.
     Select,
 }
 

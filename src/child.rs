@@ -26,7 +26,7 @@ pub(crate) fn open_pidfd(process: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number as RawFd) })
 }
 
-/// Other systems have no such descriptor.
+/// Fails, because other systems have no such descriptor.
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) fn open_pidfd(_process: u32) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())

@@ -30,7 +30,7 @@ mod in_lab {
     #[derive(Clone, Debug)]
     pub(crate) struct Clock(Option<Lab>);
 
-    /// Work outside of the lab, if there is one: its time goes at the real pace.
+    /// Work outside of the lab, if there is one: its time passes at the real pace.
     #[derive(Debug)]
     pub(crate) struct OutsideWork(#[allow(dead_code)] Option<Outside>); // For its destructor.
 

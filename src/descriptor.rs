@@ -36,7 +36,7 @@ impl Descriptor {
         unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 
-    /// Whether the number can be one: negative numbers stand for folders in some system calls.
+    /// Whether the number is a valid descriptor: negative numbers stand for folders in some system calls.
     #[cfg(unix)]
     pub(crate) fn is_valid(self) -> bool {
         self.0 >= 0

@@ -1,4 +1,4 @@
-//! Errors that return what they were given, and the messages that several places share.
+//! Errors that return their arguments, and messages that several places share.
 
 use std::{error, fmt, io};
 

@@ -109,8 +109,8 @@ tests_for! {
 
 /// The events of one [`select`](crate::Selector::select), in memory that is reused from call to call.
 ///
-/// The capacity bounds what a kernel is asked for in one call: epoll and kqueue return the rest with the
-/// next calls, in turn. A backend that has looked at every source (poll, select) reports all that are
+/// The capacity bounds the events that a kernel returns in one call: epoll and kqueue return the rest with the
+/// next calls, in order. A backend that has looked at every source (poll, select) reports all that are
 /// ready, and the memory grows if that is more than the capacity; it never shrinks.
 ///
 /// ```
@@ -148,7 +148,7 @@ impl Events {
         Self { raw: RawEvents::new(capacity + 1), len: 0, capacity, has_invalid: false }
     }
 
-    /// Returns how many events a kernel is asked for in one call.
+    /// Returns the number of events that a kernel may return in one call.
     ///
     /// ```
     /// use polyselect::Events;
@@ -225,7 +225,7 @@ impl Events {
         self.batch().get(index).map(Event::from_raw)
     }
 
-    /// How many events a kernel is asked for: one more than the capacity, because the waker's event is
+    /// The number of events that a kernel may return: one more than the capacity, because the waker's event is
     /// removed before the user sees the batch.
     #[cfg(any(afd, kqueue, mio))]
     pub(crate) fn room(&self) -> usize {

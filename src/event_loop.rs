@@ -58,8 +58,8 @@ use timers::Timers;
 /// Callbacks for sources that become ready, for times, signals, children, and calls from other threads.
 ///
 /// Everything runs on the thread that calls [`run`](Self::run) or [`turn`](Self::turn), one callback
-/// at a time, each with `&mut EventLoop<T>`: a callback may register, modify and remove anything,
-/// itself included. [`state`](Self::state) holds the program's own data, lent to every callback through the loop.
+/// at a time, each with `&mut EventLoop<T>`: a callback may register, modify and remove any registration,
+/// including its own. [`state`](Self::state) holds the program's own data, lent to every callback through the loop.
 ///
 /// An echo server that handles partial writes:
 ///
@@ -105,7 +105,7 @@ use timers::Timers;
 ///    is queued or woken, otherwise the time until the first timer.
 /// 2. The selector waits. Events that a panic left over take the place of a wait.
 /// 3. Each event goes to its callback, in the order in which the backend reported them, as far as the present interest
-///    of its registration asks for it.
+///    of its registration includes it.
 /// 4. Signals that came, and children that ended, go to their callbacks.
 /// 5. Timers whose deadline has passed run, in the order of their deadlines.
 /// 6. Calls run in the order in which they were queued: those of [`call_soon`](Self::call_soon) that
@@ -114,7 +114,7 @@ use timers::Timers;
 /// 8. Calls of [`Local`] that were queued before this step run.
 ///
 /// A registration that a callback removes gets no further event, not even one that was collected before. Neither does
-/// one that a callback pauses; one whose interest a callback narrows gets what is left of its event.
+/// one that a callback pauses; one whose interest a callback narrows gets the remaining part of its event.
 ///
 /// # Errors and panics of callbacks
 ///
@@ -128,10 +128,10 @@ use timers::Timers;
 /// # A loop that is replaced by a callback
 ///
 /// A callback may move the loop that calls it elsewhere, with [`mem::replace`] for example. The iteration ends when the
-/// callback returns: what it has not delivered stays with the old loop, for its next iteration, and so does the answer
-/// of the callback. [`run`](Self::run) goes on with the new loop, [`block_on`](#method.block_on) returns an error.
+/// callback returns: undelivered events stay with the old loop, for its next iteration, and so does the return value
+/// of the callback. [`run`](Self::run) continues with the new loop, [`block_on`](#method.block_on) returns an error.
 pub struct EventLoop<T = ()> {
-    /// What the program remembers between callbacks.
+    /// The state of the program, which callbacks share.
     pub state: T,
     /// Before the rest, so that destructors find it closed.
     local: LocalCalls<T>,
@@ -166,7 +166,7 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::new`].
+    /// The errors of [`Selector::new`].
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -184,7 +184,7 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::with_backend`].
+    /// The errors of [`Selector::with_backend`].
     ///
     /// ```
     /// use polyselect::{Backend, EventLoop};
@@ -203,7 +203,7 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     ///
     /// See [`Lab`](crate::testing::Lab) for an example.
     #[cfg(feature = "testing")]
@@ -238,12 +238,12 @@ impl<T: 'static> EventLoop<T> {
         }
     }
 
-    /// Runs iterations until [`stop`](Self::stop) is called, or until nothing is left that could ever call back:
+    /// Runs iterations until [`stop`](Self::stop) is called, or until nothing is left that could cause a callback:
     /// no source, timer, call, signal, child or task, and no [`Remote`].
     ///
     /// # Errors
     ///
-    /// Those of [`turn`](Self::turn). Errors of callbacks do not end it.
+    /// The errors of [`turn`](Self::turn). Errors of callbacks do not end it.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -274,7 +274,7 @@ impl<T: 'static> EventLoop<T> {
         }
     }
 
-    /// Runs an iteration, which does not wait if the loop is to stop, and returns whether it is.
+    /// Runs an iteration, which does not wait if `stop` was called, and returns whether it was.
     #[inline(always)]
     fn iterate_and_stop(&mut self) -> io::Result<bool> {
         let timeout = self.must_stop.then_some(Duration::ZERO);
@@ -282,15 +282,15 @@ impl<T: 'static> EventLoop<T> {
         Ok(mem::take(&mut self.must_stop))
     }
 
-    /// Runs one iteration, which waits for something to do for at most `timeout`; returns what it did.
+    /// Runs one iteration, which waits for up to `timeout`, and returns its counts.
     ///
     /// `None` waits without a limit, [`Duration::ZERO`] does not wait. See [the order of an
-    /// iteration](Self#the-order-of-an-iteration). It may return with nothing done: the timeout has passed, or what
-    /// ended the wait was gone.
+    /// iteration](Self#the-order-of-an-iteration). It may return without having called anything: the timeout has
+    /// passed, or the cause of the wake was removed.
     ///
     /// # Errors
     ///
-    /// `ResourceBusy` in a callback, because an iteration is in progress; otherwise those of
+    /// `ResourceBusy` in a callback, because an iteration is in progress; otherwise the errors of
     /// [`Selector::select`]: a [`ForkedError`](crate::ForkedError), or `ENOMEM` when memory runs out. Errors of callbacks go to
     /// [`on_error`](Self::on_error).
     ///
@@ -314,15 +314,16 @@ impl<T: 'static> EventLoop<T> {
         Ok(Turn::between(&before, &self.stats))
     }
 
-    /// Runs iterations without waiting until one has nothing to do; returns what they did together.
+    /// Runs iterations without waiting until one has nothing to do; returns the sum of their counts.
     ///
-    /// It runs everything that is due, and everything that follows from it without waiting: a test of callbacks calls
-    /// this instead of [`run`](Self::run), which would wait for their timers. [`stop`](Self::stop) ends it early. A loop that always
-    /// has something to do never gets there: one with a call that queues itself, or a source that stays ready.
+    /// It runs all expired timers and ready callbacks, and the work that they cause, without waiting: a test of
+    /// callbacks calls this instead of [`run`](Self::run), which would wait for their timers. [`stop`](Self::stop) ends
+    /// it early. A loop that always has work never returns: one with a call that queues itself, or a source that stays
+    /// ready.
     ///
     /// # Errors
     ///
-    /// Those of [`turn`](Self::turn).
+    /// The errors of [`turn`](Self::turn).
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -399,15 +400,15 @@ impl<T: 'static> EventLoop<T> {
         self.sources.selector.set_busy_poll(duration);
     }
 
-    /// Makes the loop usable in a forked child, where everything except dropping it fails before.
+    /// Makes the loop usable in a forked child, where every operation except dropping it fails before this call.
     /// Like [`Selector::rebuild`].
     ///
-    /// Sources, timers, calls and callbacks of signals go on in the child; watched children are the parent's, and their
-    /// callbacks get an error (`ECHILD`) in the child.
+    /// Sources, timers, calls and callbacks of signals work in the child; watched children remain the parent's, and
+    /// their callbacks get an error (`ECHILD`) in the child.
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::rebuild`]; nothing has changed then.
+    /// The errors of [`Selector::rebuild`]; nothing has changed then.
     ///
     /// ```
     /// let mut event_loop = polyselect::EventLoop::new(())?;
@@ -422,7 +423,7 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::rebuild_with`]; nothing has changed then.
+    /// The errors of [`Selector::rebuild_with`]; nothing has changed then.
     ///
     /// ```
     /// use polyselect::{Backend, EventLoop};

@@ -1,7 +1,7 @@
-//! Notices that this process is a fork of the one in which something was made.
+//! Detects that this process is a fork of the one that created an object.
 //!
-//! Asking for the process id would be a system call for every operation. A handler that `fork` runs
-//! in the child counts instead, and a comparison of two numbers tells.
+//! `getpid` would be a system call in every operation. Instead, a handler that `fork` runs in the child
+//! increments a counter, and each object compares it with its own copy.
 //!
 //! A signal can be handled in the child before that handler has run. A wake in it still counts as
 //! the parent's and ends one wait there, no more, because the flag stays up in the child's memory.
@@ -36,7 +36,7 @@ mod count {
         CHILDREN.load(Ordering::Relaxed)
     }
 
-    /// How often this process has forked away since its ancestor first asked.
+    /// The number of forks since the first call in an ancestor.
     #[inline]
     pub(super) fn forks() -> u32 {
         FORKS.load(Ordering::Relaxed)
@@ -76,7 +76,7 @@ pub(crate) fn children() -> u32 {
     count::children()
 }
 
-/// The process in which something was made.
+/// The process that created an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HomeProcess(u32);
 
@@ -85,13 +85,13 @@ impl HomeProcess {
         Self(count::start())
     }
 
-    /// As [`here`](Self::here) where that has been called before, and safe inside a signal handler.
+    /// Returns the same as [`here`](Self::here), which must have been called before. Safe inside a signal handler.
     #[inline]
     pub(crate) fn current() -> Self {
         Self(count::forks())
     }
 
-    /// Returns how often the process has forked away: one number for each descendant in a line.
+    /// Returns the number of forks between the first ancestor and this process.
     #[inline]
     pub(crate) fn forks(self) -> u32 {
         self.0

@@ -1,4 +1,4 @@
-//! [`Interest`]: what a registration is watched for; with a delivery mode, [`Watch`].
+//! [`Interest`]: the events of a registration; with a delivery mode, [`Watch`].
 
 use std::fmt;
 
@@ -228,7 +228,7 @@ impl Watch {
         Self(self.0 & !INTEREST | interest.bits() & INTEREST)
     }
 
-    /// Whether every backend can watch in this way.
+    /// Whether every backend supports this watch.
     #[inline]
     pub(crate) const fn is_plain(self) -> bool {
         const PLAIN: u8 = Interest::READABLE.union(Interest::WRITABLE).bits();

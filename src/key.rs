@@ -8,9 +8,9 @@ use crate::interest::Interest;
 /// Names one registration of one [`Selector`](crate::Selector).
 ///
 /// A key is a slot and a generation. The generation comes from one counter of the whole process, so
-/// a key whose registration is gone, or that belongs to another selector, finds nothing: it never
+/// a key whose registration is gone, or that belongs to another selector, finds no registration: it never
 /// names a later registration in the same slot. (The counter has 32 bits; a key kept while four
-/// thousand million further registrations are made could be met again.)
+/// thousand million further registrations are made could be reused.)
 ///
 /// Keys are small, `Copy`, and can be stored in maps and sets.
 ///

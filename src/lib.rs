@@ -1,21 +1,20 @@
-//! Python's `selectors` for Rust: one [`Selector`] over every way the system has to wait for
-//! readiness, meaning the same on each; and an [`EventLoop`] of callbacks on top.
+//! Python's `selectors` for Rust: a [`Selector`] that behaves the same on epoll, kqueue, io_uring, mio, poll and
+//! select, and an [`EventLoop`] for callbacks, timers, signals, child processes and tasks on top.
 //!
 //! # What is readiness?
 //!
-//! A read from a socket sleeps until something has come, and while it sleeps nothing else is done. A
-//! program that talks to many asks the kernel first: which **sources** (sockets, pipes, terminals) are
-//! *ready*, so that an operation on them would not sleep? This crate is that question, over every way
-//! in which systems take it, and what programs build on the answer.
+//! A read from a socket blocks until data arrives, and the thread does nothing else meanwhile. A program with many
+//! **sources** (sockets, pipes, terminals) waits for all of them in one system call, which returns those that are
+//! *ready*: an operation on them would not block.
 //!
-//! ![The layers: your program, coroutines, event loop, selector, mechanisms, the kernel][layers.svg]
+//! ![The layers: your program, tasks, event loop, selector, backends, the kernel][layers.svg]
 //!
 //! # Waiting for many sources: `Selector`
 //!
-//! [`register`](Selector::register) hands a source to a [`Selector`], with **data** of the program's
-//! choice, and gives the [`Key`] that names both. [`select`](Selector::select) sleeps until one of them is
-//! ready and fills [`Events`]. Each [`Event`] has the key, by which [`get`](Selector::get) lends the
-//! [`Registration`], and says for what it is [`Ready`].
+//! [`register`](Selector::register) moves a source into a [`Selector`], with **data** of the program's
+//! choice, and returns the [`Key`] of the registration. [`select`](Selector::select) waits until a source is
+//! ready and fills [`Events`]. Each [`Event`] has the key, with which [`get`](Selector::get) borrows the
+//! [`Registration`], and its readiness, [`Ready`].
 //!
 //! ```
 //! use polyselect::{Events, Interest, Selector};
@@ -41,20 +40,21 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! - **What to ask for** is an [`Interest`]; [`modify`](Selector::modify) and [`set_watch`](Selector::set_watch) change it. Delivery is
-//!   level-triggered: told again for as long as it lasts. [`edge`](Interest::edge),
-//!   [`oneshot`](Interest::oneshot) and [`exclusive`](Interest::exclusive) make a [`Watch`] of it.
-//! - **The selector owns the source**, or what the source's type says: `Rc<TcpStream>` is shared,
-//!   `&TcpStream` borrowed. [`unregister`](Selector::unregister) gives it back, and a
-//!   [`RegisterError`] does when it could not be registered. [`get_mut`](Selector::get_mut) lends a
-//!   [`RegistrationMut`], in which the data can be changed and the source cannot.
-//! - **All that is registered**: [`iter`](Selector::iter), [`iter_mut`](Selector::iter_mut),
+//! - **An [`Interest`]** selects the events; [`modify`](Selector::modify) and [`set_watch`](Selector::set_watch)
+//!   change it. Delivery is level-triggered: an event is repeated in every wait while the source is ready.
+//!   [`edge`](Interest::edge), [`oneshot`](Interest::oneshot) and [`exclusive`](Interest::exclusive) turn an
+//!   interest into a [`Watch`] with another mode.
+//! - **The selector owns the source.** An `Rc<TcpStream>` shares it, a `&TcpStream` borrows it.
+//!   [`unregister`](Selector::unregister) returns it, and so does the [`RegisterError`] of a failed
+//!   registration. [`get_mut`](Selector::get_mut) borrows a [`RegistrationMut`], in which the data can be
+//!   changed and the source cannot.
+//! - **All registrations**: [`iter`](Selector::iter), [`iter_mut`](Selector::iter_mut),
 //!   [`retain`](Selector::retain), [`drain`](Selector::drain), [`key_of`](Selector::key_of) and
 //!   [`get_disjoint_mut`](Selector::get_disjoint_mut).
 //! - **Connections** are accepted in batches by an [`Acceptor`](accept::Acceptor), which also pauses a
 //!   listener when descriptors run out.
-//! - **What a full socket does not take** waits in a [`WriteQueue`].
-//! - **Another thread** ends the wait by a [`Waker`], which is never lost.
+//! - **Output that a full socket does not take** is queued in a [`WriteQueue`].
+//! - **Another thread** ends the wait with a [`Waker`]; a wake is never lost.
 #![cfg_attr(
     unix,
     doc = "- **A selector in a selector**, or in another loop: [`descriptor`](Selector::descriptor)."
@@ -63,8 +63,8 @@
 //!
 //! # Callbacks: `EventLoop`
 //!
-//! An [`EventLoop`] keeps a callback with each source, which gets the loop, its source and the event, and
-//! answers with [`Next`]. Sources may be of any type. What the program has to remember is the loop's
+//! An [`EventLoop`] keeps a callback with each source. The callback gets the loop, its source and the event, and
+//! returns [`Next`]. Sources may be of any type. State that callbacks share is the loop's
 //! [`state`](EventLoop#structfield.state).
 //!
 //! ```
@@ -96,28 +96,28 @@
 //! | connections, accepted with a budget | [`EventLoop::accept`], [`Listener`] |
 //! | time | [`call_later`](EventLoop::call_later), [`call_at`](EventLoop::call_at), [`call_every`](EventLoop::call_every), [`TimerKey`] |
 //! | the next iteration | [`call_soon`](EventLoop::call_soon) |
-//! | code on the same thread that has no loop at hand | [`EventLoop::local`], [`Local`] |
+//! | code on the same thread that has no reference to the loop | [`EventLoop::local`], [`Local`] |
 //! | other threads | [`EventLoop::remote`], [`Remote`] |
 //! | signals | [`on_signal`](EventLoop::on_signal), [`SignalKey`], [`signal`] |
 //! | child processes | [`watch_child`](EventLoop::watch_child), [`ChildKey`], [`ChildMut`] |
 //! | errors of callbacks | [`on_error`](EventLoop::on_error) |
 //! | sources by themselves, or beside the state | [`sources`](EventLoop::sources), [`parts`](EventLoop::parts), [`Sources`] |
 //! | settings | [`EventLoop::builder`], [`EventLoopBuilder`] |
-//! | what holds up the loop, and what it has done | [`set_slow_callback_threshold`](EventLoop::set_slow_callback_threshold), [`Stats`] |
+//! | slow callbacks, and counters | [`set_slow_callback_threshold`](EventLoop::set_slow_callback_threshold), [`Stats`] |
 #![cfg_attr(
     unix,
     doc = "| a loop inside another | [`descriptor`](EventLoop::descriptor), [`next_deadline`](EventLoop::next_deadline) |"
 )]
 //! | in which order all of this happens | [the order of an iteration](EventLoop#the-order-of-an-iteration) |
 //!
-//! # Coroutines: `asyncio`
+//! # Tasks: `asyncio`
 //!
 //! With the cargo feature `async`, `async` code runs on the same loop and thread, beside callbacks.
 #![cfg_attr(
     feature = "async",
     doc = "
 [`EventLoop::spawn`] spawns a task, [`EventLoop::block_on`] runs the loop until a future is ready; the
-module [`asyncio`] has the rest, by the names of Python's:
+module [`asyncio`] has the rest, with the names of Python's:
 
 | for | see |
 |---|---|
@@ -129,31 +129,31 @@ module [`asyncio`] has the rest, by the names of Python's:
 "
 )]
 //!
-//! # The mechanism
+//! # The backend
 //!
-//! [`Selector::new`] takes the best [`Backend`] that the system has, or the one that the environment
-//! variable `POLYSELECT_BACKEND` names; [`with_backend`](Selector::with_backend) takes the one that is
-//! asked for, and [`rebuild_with`](Selector::rebuild_with) changes it while everything is registered.
-//! [`Capabilities`] are what backends differ in. [`set_busy_poll`](Selector::set_busy_poll) trades processor time
+//! [`Selector::new`] opens the best [`Backend`] that the system has, or the one that the environment
+//! variable `POLYSELECT_BACKEND` names. [`with_backend`](Selector::with_backend) opens a given one, and
+//! [`rebuild_with`](Selector::rebuild_with) changes it and keeps all registrations.
+//! Backends differ in their [`Capabilities`]. [`set_busy_poll`](Selector::set_busy_poll) trades processor time
 //! for latency.
 //!
 //! | cargo feature | default | brings |
 //! |---|---|---|
-//! | `io-uring` | yes | the mechanism of that name, on Linux |
-//! | `mio` | yes | the mechanism of that name, on Unix |
-//! | `async` | no | coroutines |
+//! | `io-uring` | yes | the backend of that name, on Linux |
+//! | `mio` | yes | the backend of that name, on Unix |
+//! | `async` | no | tasks: the module `asyncio` |
 //!
 //! # Pages
 //!
 //! | page | for |
 //! |---|---|
 //! | [guide](_docs::guide) | from the first selector to what a server needs |
-//! | [coroutines](_docs::coroutines) | when to take them, and how they live with callbacks |
-//! | [10,000 clients](_docs::many_clients) | limits, letting in, shutting out, threads, testing |
-//! | [what works with it](_docs::works_with) | crates of others, each with its test |
+//! | [tasks](_docs::coroutines) | tasks or callbacks, and how to combine them |
+//! | [10,000 clients](_docs::many_clients) | limits, admission, back-pressure, threads, testing |
+//! | [works with](_docs::works_with) | tested crates, each with its test |
 //! | [moving over](_docs::moving) | from mio, polling, calloop and Python's `selectors` |
-//! | [mechanisms](_docs::backends) | how each works, and where it surprises |
-//! | [design questions](_docs::design) | why things are as they are |
+//! | [backends](_docs::backends) | how each works, and its surprises |
+//! | [design questions](_docs::design) | the reasons behind the interface |
 //! | [performance](_docs::performance) | what was measured, and how |
 //! | [what a loop must survive](_docs::reliability) | each fault, and the test that shows it |
 //! | [`unsafe`](_docs::unsafe_blocks) | every block, and why it is sound |
@@ -161,15 +161,15 @@ module [`asyncio`] has the rest, by the names of Python's:
 //! # What is promised
 //!
 //! - Safe code cannot close a registered descriptor, and no event reaches the wrong registration.
-//! - The same program means the same on every mechanism, except for what [`Capabilities`] lists.
+//! - A program behaves the same on every backend, except for the differences that [`Capabilities`] lists.
 //! - A timeout is never cut short, and a wake is never lost.
 #![doc = ""]
 #![doc = include_str!("../docs/rustdoc_links.md")]
-// docs.rs says of each item on which system and with which feature it is there.
+// docs.rs shows the system and the feature that each item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(unreachable_pub)]
 
-/// For what the tests of the crate and those inside it share.
+/// For code that unit tests share with the tests in `tests/`.
 #[cfg(all(test, io_uring))]
 extern crate self as polyselect;
 
@@ -230,7 +230,7 @@ pub use write_queue::WriteQueue;
 
 /// Pages that belong to no item.
 ///
-/// They are the files in `docs/`. Before each stands what makes their links and pictures work here.
+/// They are the files in `docs/`. The included `rustdoc_links.md` resolves their links and pictures here.
 pub mod _docs {
     #[doc = include_str!("../docs/rustdoc_links.md")]
     #[doc = include_str!("../docs/backends.md")]
@@ -271,7 +271,7 @@ pub mod _docs {
     pub mod works_with {}
 }
 
-/// The README's programs compile; one of them needs the feature.
+/// The README's programs are doctests; one of them needs the feature `async`.
 #[cfg(all(doctest, feature = "async"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

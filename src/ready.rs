@@ -9,7 +9,7 @@ bitflags! {
     /// The readiness of a source, with its details.
     ///
     /// `READABLE`, `WRITABLE` and `PRIORITY` mean the same on every backend, and are set only if the
-    /// [`Interest`] asks for them. A hang-up or an error satisfies `READABLE` and `WRITABLE`, because the
+    /// [`Interest`] includes them. A hang-up or an error satisfies `READABLE` and `WRITABLE`, because the
     /// read or write that follows reports it without blocking. The other flags are details: they are set
     /// where the backend reports them, whatever the interest.
     ///

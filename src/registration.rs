@@ -1,4 +1,4 @@
-//! [`Registration`]: an entry of the selector, as it is kept and as it is lent.
+//! [`Registration`]: an entry of the selector, owned and borrowed.
 
 use std::{fmt, io};
 

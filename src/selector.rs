@@ -130,7 +130,7 @@ impl<S, D> Selector<S, D> {
     ///
     /// `InvalidInput` if the variable is not the name of a backend, `Unsupported` if this system lacks the
     /// backend; the message lists those that exist. And the errors of opening the backend: too many
-    /// descriptors are open (`EMFILE`, `ENFILE`), or there is no memory (`ENOMEM`).
+    /// descriptors are open (`EMFILE`, `ENFILE`), or memory is exhausted (`ENOMEM`).
     ///
     /// ```
     /// use polyselect::{Interest, Selector};
@@ -169,7 +169,7 @@ impl<S, D> Selector<S, D> {
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new) and [`with_backend`](Self::with_backend).
+    /// The errors of [`new`](Self::new) and [`with_backend`](Self::with_backend).
     ///
     /// ```
     /// use polyselect::testing::{Disorder, Lab};
@@ -376,7 +376,7 @@ impl<S, D> Selector<S, D> {
         (registration, removal)
     }
 
-    /// Makes the backend forget a descriptor, whatever the kernel says.
+    /// Removes a descriptor from the backend, even if the kernel reports an error.
     #[inline(always)]
     fn withdraw(&mut self, key: Key, descriptor: Descriptor, applied: Watch) -> io::Result<()> {
         let (old, nothing) = (applied.interest(), Interest::empty());
@@ -398,8 +398,8 @@ impl<S, D> Selector<S, D> {
     ///
     /// # Errors
     ///
-    /// [`ForkedError`](crate::ForkedError); too many descriptors are open (`EMFILE`, `ENFILE`), or there is
-    /// no memory (`ENOMEM`).
+    /// [`ForkedError`](crate::ForkedError); too many descriptors are open (`EMFILE`, `ENFILE`), or memory is
+    /// exhausted (`ENOMEM`).
     ///
     /// ```
     /// # use polyselect::Selector;

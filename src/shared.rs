@@ -91,7 +91,7 @@ impl<S, D> SharedSelector<S, D> {
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::new`] and of [`with_backend`](Self::with_backend).
+    /// The errors of [`Selector::new`] and of [`with_backend`](Self::with_backend).
     ///
     /// ```
     /// use polyselect::{Interest, SharedSelector};

@@ -46,11 +46,11 @@ signals! {
     SIGBUS;
     /// A child has ended or stopped. [`watch_child`](crate::EventLoop::watch_child) is the usual way to handle it.
     SIGCHLD;
-    /// The process goes on after a stop.
+    /// The process continues after a stop.
     SIGCONT;
     /// The terminal is gone; for daemons, by custom, a request to reload their configuration.
     SIGHUP;
-    /// Input or output has become possible on a descriptor that asked for this signal.
+    /// Input or output has become possible on a descriptor with `O_ASYNC`.
     SIGIO;
     /// Ends the process; it cannot be handled.
     SIGKILL;

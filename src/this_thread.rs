@@ -1,4 +1,4 @@
-//! Tells threads apart.
+//! Identifies threads.
 
 // It is const; clippy does not see it on some targets.
 #![allow(clippy::missing_const_for_thread_local)]

@@ -37,7 +37,7 @@ impl fmt::Debug for TimerKey {
     }
 }
 
-/// Tells the timers of one loop from those of another.
+/// Distinguishes the timers of one loop from those of another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Owner(u32);
 

@@ -15,8 +15,8 @@ use flag::WakeFlag;
 /// Ends the wait of a selector from anywhere: [`Selector::waker`](crate::Selector::waker) hands it
 /// out, and it can be cloned and sent to other threads.
 ///
-/// A wake is never lost: one that comes before the wait ends the next wait at once. Wakes are
-/// joined: any number that come before a wait ends are one to it. A wake is no event and takes no
+/// A wake is never lost: one that comes before the wait ends the next wait immediately. Wakes are
+/// coalesced: any number of them before the end of a wait count as one. A wake is not an event and takes no
 /// place in [`Events`](crate::Events); `select` returns, with zero events if there is nothing else.
 ///
 /// A waker may outlive its selector; waking is without effect then. It also becomes a
@@ -78,7 +78,7 @@ impl Waker {
     /// let waker = selector.waker()?;
     /// waker.wake()?;
     /// waker.wake()?;
-    /// selector.select(&mut events, None)?; // returns at once, and both are spent
+    /// selector.select(&mut events, None)?; // returns immediately; the two wakes are coalesced
     /// # }
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -124,7 +124,7 @@ impl Waker {
         Ok(Descriptor::of(&self.0.channel.reader()?))
     }
 
-    /// Gives a forked child a channel of its own, under the same number, so that it neither takes
+    /// Gives a forked child its own channel, under the same number, so that it neither takes
     /// the parent's wakes nor needs new clones. A wake that was pending is so for both.
     #[cfg(unix)]
     pub(crate) fn renew(&self) -> io::Result<()> {

@@ -1,16 +1,16 @@
-//! [`WriteQueue`]: what a non-blocking sink has not taken yet.
+//! [`WriteQueue`]: bytes that a non-blocking sink has not taken yet.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 
-/// Bytes on their way to a sink that may not take them all at once.
+/// Bytes on their way to a sink that may take only some of them at a time.
 ///
-/// A write to a non-blocking socket takes what fits and no more. The rest belongs here, and goes
-/// out when the socket is writable again: ask for `WRITABLE` while [`flush`](Self::flush) returns
+/// A write to a non-blocking socket takes as many bytes as fit. The rest belongs here, and is sent
+/// when the socket is writable again: include `WRITABLE` while [`flush`](Self::flush) returns
 /// `false`, and only then.
 ///
-/// Nothing bounds the queue by itself. A peer that asks and never reads would fill the memory, so
-/// stop reading from it while [`is_high`](Self::is_high) says that more waits than the high-water
+/// The queue has no limit. A peer that sends requests and never reads would fill the memory, so
+/// stop reading from it while [`is_high`](Self::is_high) reports that more is queued than the high-water
 /// mark.
 ///
 /// ```
@@ -85,7 +85,7 @@ impl WriteQueue {
         self.bytes.extend(bytes);
     }
 
-    /// Writes as much as the sink takes, and says whether that was all.
+    /// Writes as much as the sink takes, and returns whether the queue is empty.
     ///
     /// `false` means that the sink would block: try again when it is writable. The sink is anything
     /// that is `Write`, most often a shared reference to a stream. Does not block if the sink does
@@ -93,9 +93,8 @@ impl WriteQueue {
     ///
     /// # Errors
     ///
-    /// What the sink says, but for `WouldBlock` (that is `Ok(false)`) and `Interrupted` (it tries
-    /// again); and `WriteZero` if the sink takes nothing and gives no reason. What was not written
-    /// stays in the queue.
+    /// The sink's error, except `WouldBlock` (returns `Ok(false)`) and `Interrupted` (writes again);
+    /// `WriteZero` if the sink takes no bytes and returns no error. Unwritten bytes stay in the queue.
     ///
     /// ```
     /// use polyselect::WriteQueue;
@@ -132,13 +131,13 @@ impl WriteQueue {
         Ok(true)
     }
 
-    /// Writes `bytes` after what is queued already, and queues what the sink does not take. Says,
-    /// as [`flush`](Self::flush) does, whether all is gone. While the sink keeps up, nothing is
+    /// Writes the queued bytes and then `bytes`, and queues the rest that the sink does not take. Returns,
+    /// as [`flush`](Self::flush) does, whether the queue is empty. While the sink keeps up, nothing is
     /// copied.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush); the bytes that the sink had not taken are in the queue.
+    /// The errors of [`flush`](Self::flush). The bytes that the sink did not take are in the queue.
     ///
     /// ```
     /// use polyselect::WriteQueue;
@@ -191,7 +190,7 @@ impl WriteQueue {
         self.bytes.len() > self.high_water
     }
 
-    /// Forgets what waits, and gives its memory back.
+    /// Drops the queued bytes, and frees their memory.
     ///
     /// ```
     /// let mut queue = polyselect::WriteQueue::new();
@@ -214,7 +213,7 @@ impl Default for WriteQueue {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes for each entry, or fails as it says.
+    /// A sink whose writes take the number of bytes of the next entry, or fail with its error.
     struct Script(Vec<Result<usize, io::ErrorKind>>, Vec<u8>);
 
     impl Write for Script {

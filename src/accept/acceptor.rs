@@ -60,7 +60,7 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// As [`Selector::select`] and [`Selector::modify`].
+    /// The errors of [`Selector::select`] and [`Selector::modify`].
     ///
     /// See [`Acceptor`] for an example.
     pub fn select<S, D>(
@@ -91,7 +91,7 @@ impl Acceptor {
     /// # Errors
     ///
     /// The error of `accept` if the source does not listen (`EBADF`, `EINVAL`, `ENOTSOCK`, `EOPNOTSUPP`);
-    /// as [`Selector::modify`] if the listener cannot be paused.
+    /// the errors of [`Selector::modify`] if the listener cannot be paused.
     ///
     /// See [`Acceptor`] for an example.
     pub fn next<S, D, T>(
@@ -128,7 +128,7 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// As [`Selector::modify`].
+    /// Fails as [`Selector::modify`] does.
     ///
     /// ```
     /// # use polyselect::{Interest, Selector, accept::Acceptor};
@@ -150,7 +150,7 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// As [`Selector::modify`].
+    /// Fails as [`Selector::modify`] does.
     ///
     /// See [`pause`](Self::pause) for an example.
     pub fn resume<S, D>(&mut self, selector: &mut Selector<S, D>, listener: Key) -> io::Result<()> {
@@ -163,7 +163,7 @@ impl Acceptor {
         listener: Key,
         accepts: bool,
     ) -> io::Result<()> {
-        // A stale key has no interest, and `modify` says that it is stale.
+        // A stale key has no interest, and `modify` returns `NotFound` for it.
         let mut interest = selector.get(listener).map_or(Interest::empty(), Registration::interest);
         interest.set(Interest::READABLE, accepts);
         selector.modify(listener, interest)?;

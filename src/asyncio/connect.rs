@@ -16,11 +16,11 @@ use rustix::net::{self, AddressFamily, SocketType};
 use super::source::Async;
 
 impl Async<TcpStream> {
-    /// Connects to an address, and waits for that without blocking.
+    /// Connects to an address, and waits for the connection without blocking the thread.
     ///
     /// # Errors
     ///
-    /// What the system says: `ConnectionRefused`, `TimedOut` when it has given up, and others.
+    /// The error of the attempt: `ConnectionRefused`, `TimedOut` after the last retry of the system, and others.
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio::Async};
@@ -49,7 +49,7 @@ impl Async<TcpStream> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// Fails as [`connect`](Self::connect) does.
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio::Async};
@@ -79,11 +79,11 @@ impl Async<TcpStream> {
 
 #[cfg(unix)]
 impl Async<UnixStream> {
-    /// Connects to the listener with this path, and waits for that without blocking.
+    /// Connects to the listener with this path, and waits for the connection without blocking the thread.
     ///
     /// # Errors
     ///
-    /// What the system says: `NotFound`, `ConnectionRefused`, `WouldBlock` when the listener's queue
+    /// The error of the system call: `NotFound`, `ConnectionRefused`, `WouldBlock` when the listener's queue
     /// is full, and others.
     ///
     /// ```
@@ -128,7 +128,7 @@ fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Waits until the connection is there or has failed.
+/// Waits until the attempt has succeeded or failed.
 async fn established<S: AsFd + 'static>(
     conn: Async<S>,
     take_error: fn(&S) -> io::Result<Option<io::Error>>,
@@ -167,7 +167,7 @@ pub(super) mod tests {
     use crate::asyncio::yield_now;
     use crate::{Backend, Event, EventLoop, Ready};
 
-    /// A listener whose queue is full, so that a further connection stays under way.
+    /// A listener whose queue is full, so that another attempt stays in progress.
     pub(crate) fn full_listener() -> (Socket, SocketAddr, Vec<Socket>) {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

@@ -1,4 +1,4 @@
-//! Datagrams in coroutines.
+//! Datagrams in tasks.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -10,11 +10,11 @@ use std::path::Path;
 use super::source::Async;
 
 impl Async<UdpSocket> {
-    /// Receives a datagram and says who sent it. What does not fit into the buffer is lost.
+    /// Receives a datagram and returns its length and its sender's address. Bytes beyond the end of `buffer` are lost.
     ///
     /// # Errors
     ///
-    /// What the system says, and as [`readable`](Self::readable).
+    /// The error of the system call; also those of [`readable`](Self::readable).
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio::Async};
@@ -39,7 +39,7 @@ impl Async<UdpSocket> {
     ///
     /// # Errors
     ///
-    /// What the system says, and as [`writable`](Self::writable). For a name see
+    /// The error of the system call; also those of [`writable`](Self::writable). For a name see
     /// [`getaddrinfo`](super::getaddrinfo).
     ///
     /// See [`recv_from`](Self::recv_from) for an example.
@@ -48,11 +48,11 @@ impl Async<UdpSocket> {
         self.write_with(|socket| socket.send_to(bytes, addr)).await
     }
 
-    /// Receives a datagram from whom the socket is connected to.
+    /// Receives a datagram from the connected peer, and returns its length.
     ///
     /// # Errors
     ///
-    /// As [`recv_from`](Self::recv_from).
+    /// Fails as [`recv_from`](Self::recv_from) does.
     ///
     /// ```
     /// # use polyselect::{EventLoop, asyncio::Async};
@@ -72,11 +72,11 @@ impl Async<UdpSocket> {
         self.read_with(|socket| socket.recv(buffer)).await
     }
 
-    /// Sends a datagram to whom the socket is connected to.
+    /// Sends a datagram to the connected peer.
     ///
     /// # Errors
     ///
-    /// As [`send_to`](Self::send_to).
+    /// Fails as [`send_to`](Self::send_to) does.
     ///
     /// See [`recv`](Self::recv) for an example.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -86,11 +86,11 @@ impl Async<UdpSocket> {
 
 #[cfg(unix)]
 impl Async<UnixDatagram> {
-    /// Receives a datagram and says who sent it. What does not fit into the buffer is lost.
+    /// Receives a datagram and returns its length and its sender's address. Bytes beyond the end of `buffer` are lost.
     ///
     /// # Errors
     ///
-    /// What the system says, and as [`readable`](Self::readable).
+    /// The error of the system call; also those of [`readable`](Self::readable).
     ///
     /// ```
     /// # use polyselect::{EventLoop, asyncio::Async};
@@ -113,29 +113,29 @@ impl Async<UnixDatagram> {
     ///
     /// # Errors
     ///
-    /// What the system says, and as [`writable`](Self::writable).
+    /// The error of the system call; also those of [`writable`](Self::writable).
     ///
     /// See [`recv_from`](Self::recv_from) for the other side.
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         self.write_with(|socket| socket.send_to(bytes, path.as_ref())).await
     }
 
-    /// Receives a datagram from whom the socket is connected to.
+    /// Receives a datagram from the connected peer, and returns its length.
     ///
     /// # Errors
     ///
-    /// As [`recv_from`](Self::recv_from).
+    /// Fails as [`recv_from`](Self::recv_from) does.
     ///
     /// See [`recv_from`](Self::recv_from) for an example.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_with(|socket| socket.recv(buffer)).await
     }
 
-    /// Sends a datagram to whom the socket is connected to.
+    /// Sends a datagram to the connected peer.
     ///
     /// # Errors
     ///
-    /// As [`send_to`](Self::send_to).
+    /// Fails as [`send_to`](Self::send_to) does.
     ///
     /// See [`recv_from`](Self::recv_from) for an example.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {

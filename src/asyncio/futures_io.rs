@@ -1,4 +1,4 @@
-//! The traits of `futures-io`, so that what others have written for them works here.
+//! The traits of `futures-io`, so that code that is written for them works here.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
@@ -45,7 +45,7 @@ macro_rules! implement {
             }
 
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                // Nothing is kept back.
+                // Nothing is buffered.
                 Poll::Ready((&*self.get_ref()).flush())
             }
 

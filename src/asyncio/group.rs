@@ -1,4 +1,4 @@
-//! Several futures at once: [`TaskGroup`], [`gather`] and [`shield`].
+//! Several futures at the same time: [`TaskGroup`], [`gather`] and [`shield`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -40,14 +40,14 @@ pub struct TaskGroup<R: 'static, E: 'static = std::io::Error> {
     ended: Rc<Ended>,
 }
 
-/// The tasks that have ended, by their number.
+/// The indices of the tasks that have ended.
 #[derive(Default)]
 struct Ended {
     numbers: RefCell<VecDeque<usize>>,
     waker: Cell<Option<Waker>>,
 }
 
-/// Says that a task has ended, also if it panics or is cancelled.
+/// Reports that a task has ended, also if it panics or is cancelled.
 struct Notice {
     ended: Rc<Ended>,
     number: usize,
@@ -115,7 +115,7 @@ impl<R: 'static, E: 'static> TaskGroup<R, E> {
 
     /// Waits until all tasks have ended, and returns their results in the order of `spawn`.
     ///
-    /// When it is cancelled, the tasks are cancelled.
+    /// If `join` is cancelled, the tasks are cancelled.
     ///
     /// # Errors
     ///

@@ -19,8 +19,8 @@ pub fn interval(period: Duration) -> Interval {
 
 /// Ticks at whole periods after its start; [`interval`] returns it.
 ///
-/// It does not drift, however late a tick is awaited. Ticks that a stall has missed are not made up for: one comes
-/// immediately, and the next at the first whole period after that. So it is with
+/// It does not drift, even if a tick is awaited late. Missed ticks are not made up for: one comes immediately, and the
+/// next at the first whole period after that, as with
 /// [`EventLoop::call_every`](crate::EventLoop::call_every).
 ///
 /// ```
@@ -49,7 +49,7 @@ impl Interval {
     ///
     /// # Panics
     ///
-    /// As [`sleep_until`].
+    /// Panics as [`sleep_until`] does.
     ///
     /// See [`Interval`] for an example.
     pub async fn tick(&mut self) -> Instant {

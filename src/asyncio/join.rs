@@ -14,7 +14,7 @@ use std::{error, fmt, io};
 /// A future that keeps its output in its [`Outcome`].
 pub(super) type Coroutine = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Why a task gave no result: it panicked, or it was cancelled.
+/// The error of a task without a result: it panicked, or it was cancelled.
 ///
 /// ```
 /// use polyselect::EventLoop;
@@ -28,8 +28,7 @@ pub(super) type Coroutine = Pin<Box<dyn Future<Output = ()>>>;
 /// ```
 pub struct JoinError(Option<Panic>);
 
-/// What a task panicked with. The lock is never contended: it makes the error `Sync`, so that it goes wherever
-/// errors go.
+/// The payload of a panic. The lock is never contended; it makes the error `Sync`, as other error types require.
 type Panic = Mutex<Box<dyn Any + Send>>;
 
 impl JoinError {
@@ -47,7 +46,7 @@ impl JoinError {
         self.0.is_some()
     }
 
-    /// Panics with the task's panic; gives the error back if the task did not panic.
+    /// Panics with the task's panic; returns the error if the task did not panic.
     ///
     /// ```
     /// # use polyselect::EventLoop;
@@ -98,9 +97,8 @@ impl From<JoinError> for io::Error {
 
 /// The output of a task that can be detached: `()`, a `Result` whose error can be displayed, or nothing at all.
 ///
-/// A detached task has no handle that could give its output, so [`JoinHandle::detach`] asks for one of which nothing is
-/// lost: an `Err` is logged. Other outputs are dropped on purpose by ending the task with a semicolon, or by
-/// `map_err`.
+/// A detached task has no handle for its output, so [`JoinHandle::detach`] requires one that loses no information: an
+/// `Err` is logged. To drop another output, end the task with a semicolon, or use `map_err`.
 ///
 /// This trait cannot be implemented outside this crate.
 ///
@@ -150,7 +148,7 @@ mod sealed {
     }
 
     pub trait Sealed {
-        /// What went wrong, if anything.
+        /// The error, if there is one.
         fn failure(&self) -> Option<&dyn Display> {
             None
         }
@@ -235,14 +233,14 @@ impl<R> Outcome<R> {
 }
 
 impl<R: 'static> Outcome<R> {
-    /// The future of the task, whose result goes where the handle finds it.
+    /// Returns the future of the task, which stores its result for the handle.
     pub(super) fn run(self: Rc<Self>, future: impl Future<Output = R> + 'static) -> Coroutine {
         let settled = Settled(self);
         Box::pin(async move {
             let outcome = &*settled.0;
             let result = {
-                // In a block of its own, so that what the task owned is dropped before its result can be seen; a panic
-                // of that is caught below too.
+                // In a separate block, so that the task's values are dropped before its result is visible; a panic of
+                // their destructors is caught below too.
                 #[expect(clippy::redundant_async_block, reason = "it drops the future inside")]
                 let mut body = pin!(async move { future.await });
                 let guarded = poll_fn(|context| {

@@ -27,7 +27,7 @@ impl fmt::Display for Elapsed {
 
 impl error::Error for Elapsed {}
 
-/// Of the kind `TimedOut`.
+/// Returns an error of the kind `TimedOut`.
 impl From<Elapsed> for io::Error {
     fn from(elapsed: Elapsed) -> Self {
         Self::new(io::ErrorKind::TimedOut, elapsed)
@@ -45,7 +45,7 @@ impl From<Elapsed> for io::Error {
 ///
 /// # Panics
 ///
-/// As [`sleep`].
+/// Panics as [`sleep`] does.
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -71,7 +71,7 @@ pub fn timeout<F: Future>(
 ///
 /// # Panics
 ///
-/// As [`sleep`].
+/// Panics as [`sleep`] does.
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -104,7 +104,7 @@ async fn limited<F: Future>(mut sleep: Sleep, future: F) -> Result<F::Output, El
 
 /// A limit whose deadline can be moved while the future runs: asyncio's `timeout()` with its `reschedule`.
 ///
-/// Clones share the deadline, so that the future itself can put it off, whenever data arrives for example.
+/// Clones share the deadline, so that the future itself can postpone it, for example when data arrives.
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -185,7 +185,7 @@ impl Timeout {
     ///
     /// # Panics
     ///
-    /// As [`sleep`].
+    /// Panics as [`sleep`] does.
     ///
     /// See [`Timeout`] for an example.
     pub async fn run<F: Future>(&self, future: F) -> Result<F::Output, Elapsed> {

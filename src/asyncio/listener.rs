@@ -1,4 +1,4 @@
-//! Accepting connections in coroutines.
+//! Accepting connections in tasks.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -21,13 +21,12 @@ impl<L> Async<L>
 where
     L: Listener<Connection: AsFd + 'static> + 'static,
 {
-    /// Waits for a connection, which is non-blocking, and says where it comes from.
+    /// Waits for a connection and returns it, in non-blocking mode, with its peer's address.
     ///
     /// # Errors
     ///
-    /// What the system says; when descriptors have run out (`EMFILE`, `ENFILE`), that too, at once
-    /// and for as long as it is so: [`incoming`](Self::incoming) deals with that. And as
-    /// [`readable`](Self::readable).
+    /// The error of the system call. When descriptors have run out (`EMFILE`, `ENFILE`), each call fails
+    /// immediately; [`incoming`](Self::incoming) pauses instead. Also the errors of [`readable`](Self::readable).
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio::Async};
@@ -64,14 +63,14 @@ where
         self.poll_with(self.reading(), entry, context, accept, |_| true)
     }
 
-    /// The connections that arrive, as a stream that takes the trouble off its user:
+    /// Returns a stream of the connections that arrive.
     ///
-    /// - a connection that fails while it is accepted is left out;
-    /// - when descriptors or memory run out the listener rests for 100 ms, with a log line; whoever
-    ///   wants to connect waits in the queue of the system meanwhile;
-    /// - a storm of connections leaves time for the others.
+    /// - A connection that fails while it is accepted is skipped.
+    /// - When descriptors or memory run out, the listener pauses for 100 ms, with a log line; clients
+    ///   wait in the kernel's queue meanwhile.
+    /// - A burst of connections does not starve other tasks.
     ///
-    /// Any other error is the last thing it gives.
+    /// Any other error is the last item of the stream.
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio::Async};
@@ -109,12 +108,12 @@ fn is_no_answer(error: &io::Error) -> bool {
 
 /// The connections that arrive at a listener: [`Async::incoming`].
 ///
-/// It is a [`Stream`], and has [`next`](Self::next) for those who need no more than that.
+/// Implements [`Stream`]; [`next`](Self::next) works without that trait in scope.
 #[must_use = "a stream does nothing unless it is asked for the next"]
 pub struct Incoming<'a, L: Listener + 'static> {
     listener: &'a Async<L>,
     waiter: Waiter<'a>,
-    /// While there are no descriptors.
+    /// The pause while there are no descriptors.
     rest: Option<Sleep>,
     has_ended: bool,
     location: &'static Location<'static>,
@@ -124,11 +123,11 @@ impl<L> Incoming<'_, L>
 where
     L: Listener<Connection: AsFd + 'static> + 'static,
 {
-    /// The next connection; `None` after an error that is not one connection's.
+    /// Waits for the next connection; returns `None` after an error of the listener.
     ///
     /// # Errors
     ///
-    /// As [`Async::incoming`] says, once.
+    /// Fails once, as [`Async::incoming`] documents.
     ///
     /// See [`Async::incoming`] for an example.
     pub async fn next(&mut self) -> Option<io::Result<(Async<L::Connection>, L::Address)>> {

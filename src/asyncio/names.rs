@@ -1,4 +1,4 @@
-//! Names of hosts: looked up off the loop, and connected to by the first address that answers.
+//! Names of hosts: looked up on a thread, and connected to by the first address that accepts.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,7 +17,7 @@ use super::streams::StreamReader;
 use super::thread::to_thread;
 use super::time::sleep;
 
-/// How long an attempt has before the next begins beside it (RFC 8305, "Connection Attempt Delay").
+/// The delay after which the next attempt begins beside a pending one (RFC 8305, "Connection Attempt Delay").
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Returns the addresses of a host, each with the port: asyncio's `getaddrinfo`.
@@ -27,7 +27,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 ///
-/// That of the system if the name has no address.
+/// The error of the system if the name has no address.
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -54,11 +54,11 @@ pub async fn getaddrinfo(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 /// Connects to a host, and returns the connection's reader and writer: asyncio's `open_connection`.
 ///
-/// As [`Async::connect_host`], and then [`Async::split`].
+/// Connects with [`Async::connect_host`], and splits the source with [`Async::split`].
 ///
 /// # Errors
 ///
-/// Those of [`Async::connect_host`].
+/// The errors of [`Async::connect_host`].
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -84,11 +84,11 @@ pub async fn open_connection(
 /// Connects to the listener with this path, and returns the connection's reader and writer: asyncio's
 /// `open_unix_connection`.
 ///
-/// As [`Async::connect_path`], and then [`Async::split`].
+/// Connects with [`Async::connect_path`], and splits the source with [`Async::split`].
 ///
 /// # Errors
 ///
-/// Those of [`Async::connect_path`].
+/// The errors of [`Async::connect_path`].
 ///
 /// See [`start_unix_server`](super::start_unix_server) for an example.
 #[cfg(unix)]
@@ -107,7 +107,8 @@ impl Async<TcpStream> {
     ///
     /// # Errors
     ///
-    /// That of the lookup. If no address can be connected to, the kind of the first error, and a message that lists all.
+    /// The error of the lookup. If no address accepts, an error of the kind of the first attempt, whose message lists
+    /// all.
     ///
     /// See [`open_connection`] for an example.
     pub async fn connect_host(host: &str, port: u16) -> io::Result<Self> {
@@ -116,7 +117,7 @@ impl Async<TcpStream> {
     }
 }
 
-/// Puts the addresses of both families in turn, beginning with the family of the first.
+/// Alternates the addresses of both families, beginning with the family of the first.
 fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let is_of_first = |address: &SocketAddr| address.is_ipv6() == addresses[0].is_ipv6();
     let (first, second): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(is_of_first);
@@ -198,7 +199,7 @@ mod tests {
         assert_eq!(interleaved(&four), four);
     }
 
-    /// A full listener drops what comes, as a broken route does.
+    /// A full listener drops connection attempts, as a broken route does.
     #[cfg(unix)]
     #[test]
     fn an_address_that_drops_packets_delays_the_connection_by_a_quarter_of_a_second() {
@@ -229,7 +230,7 @@ mod tests {
         use crate::EventLoop;
         use crate::testing::{Disorder, Lab};
 
-        /// How an attempt ends, and after how many milliseconds.
+        /// The result of an attempt, and its delay in milliseconds.
         type Attempt = (u64, Result<&'static str, io::ErrorKind>);
 
         /// Returns the result, the milliseconds that it took, and how many attempts were begun.

@@ -20,13 +20,13 @@ impl<S: AsFd + 'static> Async<S> {
         self.source.state.poll_event(direction, entry, context, || self.task_source())
     }
 
-    /// Waits until a read would not block; not at all, or for an iteration of the loop, if that is so
-    /// already.
+    /// Waits until a read would not block. If the source is already readable, returns immediately or in
+    /// the next iteration of the loop.
     ///
-    /// Be ready for `WouldBlock` all the same, and wait again: another task may have been quicker; and
-    /// after a read by [`try_read`](Self::try_read) and its like that left open whether there is more,
-    /// this returns at once and lets the next read find out. After a read by
-    /// [`get_ref`](Self::get_ref), of which nothing is known here, it asks the kernel with `poll`.
+    /// The read may still return `WouldBlock`; then wait again. Another task may have consumed the data.
+    /// And after a [`try_read`](Self::try_read) or similar that may have left data, this returns
+    /// immediately and leaves the check to the next read. After a read through
+    /// [`get_ref`](Self::get_ref), which this type cannot observe, it checks the kernel with `poll`.
     ///
     /// # Errors
     ///
@@ -54,11 +54,11 @@ impl<S: AsFd + 'static> Async<S> {
         poll_fn(|context| self.poll_event(self.reading(), &mut waiter.entry, context)).await
     }
 
-    /// Waits until a write would not block. As [`readable`](Self::readable).
+    /// Waits until a write would not block; otherwise like [`readable`](Self::readable).
     ///
     /// # Errors
     ///
-    /// As [`readable`](Self::readable).
+    /// Fails as [`readable`](Self::readable) does.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -76,11 +76,11 @@ impl<S: AsFd + 'static> Async<S> {
         poll_fn(|context| self.poll_event(self.writing(), &mut waiter.entry, context)).await
     }
 
-    /// Does a reading operation now, if it does not block. It is tried again after `Interrupted`.
+    /// Tries a reading operation without waiting. It is repeated after `Interrupted`.
     ///
     /// # Errors
     ///
-    /// What `operation` says; `WouldBlock` makes the next wait wait.
+    /// The errors of `operation`; `WouldBlock` also clears the readiness, so that the next wait sleeps.
     ///
     /// ```
     /// use polyselect::asyncio::Async;
@@ -99,11 +99,11 @@ impl<S: AsFd + 'static> Async<S> {
         self.attempt(self.reading(), || operation(self.get_ref()), |_| true)
     }
 
-    /// Does a writing operation now, if it does not block. As [`try_read_with`](Self::try_read_with).
+    /// Tries a writing operation without waiting; otherwise like [`try_read_with`](Self::try_read_with).
     ///
     /// # Errors
     ///
-    /// As [`try_read_with`](Self::try_read_with).
+    /// Fails as [`try_read_with`](Self::try_read_with) does.
     ///
     /// ```
     /// # use polyselect::asyncio::Async;
@@ -120,12 +120,12 @@ impl<S: AsFd + 'static> Async<S> {
         self.attempt(self.writing(), || operation(self.get_ref()), |_| true)
     }
 
-    /// Does a reading operation as soon as it does not block: `operation` is tried, and again after
-    /// each event, until it returns something other than `WouldBlock` and `Interrupted`.
+    /// Waits for a reading operation: `operation` is tried, and repeated after each event, until it returns
+    /// something other than `WouldBlock` and `Interrupted`.
     ///
     /// # Errors
     ///
-    /// What `operation` says, and as [`readable`](Self::readable).
+    /// The errors of `operation`, and those of [`readable`](Self::readable).
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio::Async};
@@ -151,11 +151,11 @@ impl<S: AsFd + 'static> Async<S> {
         .await
     }
 
-    /// Does a writing operation as soon as it does not block. As [`read_with`](Self::read_with).
+    /// Waits for a writing operation; otherwise like [`read_with`](Self::read_with).
     ///
     /// # Errors
     ///
-    /// As [`read_with`](Self::read_with).
+    /// Fails as [`read_with`](Self::read_with) does.
     ///
     /// ```
     /// # #[cfg(unix)] {

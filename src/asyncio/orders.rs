@@ -19,7 +19,7 @@ impl State {
         match self.key.get() {
             Some(key) if is_released => Order::Unregister(key),
             Some(key) => {
-                // With edges, what was asked for once costs nothing while it does not happen.
+                // With edges, an interest costs nothing while no event happens.
                 let kept = if watch.is_edge() { watch.interest() } else { Interest::empty() };
                 let wanted = wanted | kept;
                 if wanted == watch.interest() { Order::Nothing } else { Order::Modify(key, wanted) }
@@ -38,7 +38,7 @@ impl State {
         let capabilities = backend.capabilities();
         let may_be_tcp =
             matches!(self.short_read.get(), ShortRead::Unknown | ShortRead::ProvesOnTcp);
-        // On TCP, io_uring's edges report an urgent byte with all data, so that nothing would be proven.
+        // On TCP, io_uring's edges report an urgent byte with all data, so a short read would prove nothing.
         if !capabilities.edge || may_be_tcp && backend == Backend::IoUring {
             return wanted.into();
         }
@@ -64,7 +64,7 @@ impl State {
 
     pub(super) fn unregistered(&self) {
         if self.forget_registration() {
-            // Tasks of another loop go on there.
+            // Tasks of another loop continue there.
             self.reading.wake(Readiness::Signalled);
             self.writing.wake(Readiness::Signalled);
         }

@@ -16,7 +16,7 @@ use crate::source::nonblocking;
 
 /// A child process: asyncio's `Process`.
 ///
-/// What the [`Command`] pipes is a source here, to be used or [taken](Option::take). The child is reaped by
+/// The pipes of the [`Command`] are sources here, to be used or [taken](Option::take). The child is reaped by
 /// [`wait`](Self::wait), or after the drop: it never stays a zombie, and no other child of the program is touched. On
 /// Linux its end is an event of its pidfd; elsewhere, and where a sandbox forbids that call, a thread of
 /// [`to_thread`]'s pool waits for it.
@@ -53,11 +53,11 @@ pub struct Process {
     pub stdout: Option<Async<PipeReader>>,
     /// The pipe from its standard error, if that is piped.
     pub stderr: Option<Async<PipeReader>>,
-    /// `None` once it has been handed to be reaped.
+    /// `None` after it was passed on to be reaped.
     child: Option<Child>,
     status: Option<ExitStatus>,
     kill_on_drop: bool,
-    /// In a lab time goes as it does for the child.
+    /// In a lab, lets time pass at the real pace, as it does for the child.
     outside: Option<OutsideWork>,
 }
 
@@ -66,7 +66,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// Those of [`Command::spawn`].
+    /// The errors of [`Command::spawn`].
     ///
     /// See [`Process`] for an example.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
@@ -114,7 +114,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// Those of the system: `ECHILD` if the child was reaped by code outside of this crate.
+    /// The errors of the system: `ECHILD` if the child was reaped by code outside of this crate.
     ///
     /// See [`Process`] for an example.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
@@ -131,7 +131,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Fails as [`wait`](Self::wait) does.
     ///
     /// ```
     /// use polyselect::asyncio::Process;
@@ -152,11 +152,11 @@ impl Process {
         Ok(self.status)
     }
 
-    /// Sends `SIGKILL`; nothing happens if the child has ended. Does not block.
+    /// Sends `SIGKILL`; has no effect if the child has ended. Does not block.
     ///
     /// # Errors
     ///
-    /// That of the system.
+    /// The error of the system call.
     ///
     /// See [`try_wait`](Self::try_wait) for an example.
     pub fn kill(&mut self) -> io::Result<()> {
@@ -183,12 +183,12 @@ impl Process {
     /// Writes `input` to the child, reads all that it writes to its piped outputs, and waits for its end.
     ///
     /// All three happen at the same time, so that full pipes do not stop the child. When it has ended, the bytes that
-    /// are still in its pipes are read; a process that it has left behind with a pipe open is not waited for. It is not an
+    /// are still in its pipes are read; it does not wait for a descendant that keeps a pipe open. It is not an
     /// error if the child does not read its whole input.
     ///
     /// # Errors
     ///
-    /// `FileTooLarge` if an output is longer than `limit` bytes; the child is killed then. Otherwise those of reading
+    /// `FileTooLarge` if an output is longer than `limit` bytes; the child is killed then. Also the errors of reading
     /// and of [`wait`](Self::wait).
     ///
     /// ```
@@ -282,7 +282,7 @@ async fn read_all(
     }
 }
 
-/// Reads what there is.
+/// Reads the available bytes.
 fn drain(pipe: &Async<PipeReader>, output: &mut Vec<u8>, limit: usize) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -316,7 +316,7 @@ impl Drop for Process {
             return;
         }
         if let Some(mut child) = self.child.take() {
-            // It may run for long, so it does not occupy a thread of the pool.
+            // The child may run for long, so this does not occupy a thread of the pool.
             let reap = move || drop(child.wait());
             let thread = std::thread::Builder::new().name("reaper of a process".to_owned());
             if let Err(error) = thread.spawn(reap) {

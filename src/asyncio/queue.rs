@@ -1,10 +1,10 @@
-//! Which tasks have been woken. This half of a task may be used from any thread.
+//! The woken tasks. This half of a task may be used from any thread.
 
 use std::mem;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Wake;
 
-// By way of the module above, so that a model of it can put others in their place.
+// Imported from the module above, so that a model can replace them.
 use super::atomic::{AtomicBool, Ordering};
 use super::{Mutex, MutexGuard, this_thread};
 use crate::waker;
@@ -59,7 +59,7 @@ impl WakeQueue {
         let mut woken = self.lock();
         self.has_woken.store(false, Ordering::Relaxed);
         if batch.is_empty() {
-            // The memory of both is used again.
+            // Reuses the memory of both.
             mem::swap(&mut *woken, batch);
         } else {
             batch.append(&mut woken);
@@ -78,7 +78,7 @@ impl WakeQueue {
 
     #[cold]
     fn wake_selector(&self) {
-        // Without a selector's waker no task has been polled, and the loop is sure to look.
+        // Without a selector's waker no task has been polled, and the loop checks the queue anyway.
         if let Some(waker) = self.selector.get()
             && let Err(error) = waker.wake()
         {

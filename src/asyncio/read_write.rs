@@ -43,16 +43,16 @@ where
     /// Whether there may be more after a read of `n` bytes into a buffer of `length`.
     #[inline]
     fn may_have_more(&self, n: usize, length: usize) -> bool {
-        // The end of the stream lasts: it can be read again at once.
+        // The end of the stream is permanent: the next read returns it again.
         let is_short = n < length && n > 0;
         !is_short || !self.source.state.short_read_proves_empty(self.get_ref().as_fd())
     }
 
-    /// Reads what there is, if there is something.
+    /// Reads the available bytes without waiting.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is nothing, and what the source says.
+    /// `WouldBlock` if there is nothing to read; also the source's errors.
     ///
     /// See [`readable`](Self::readable) for an example.
     #[inline]
@@ -62,12 +62,12 @@ where
         self.attempt(self.reading(), read, |&n| self.may_have_more(n, length))
     }
 
-    /// Reads what there is, as much as fits; zero bytes are the end of the stream. Does not wait if
-    /// there is something.
+    /// Reads the available bytes, up to the length of the buffer; zero bytes are the end of the stream.
+    /// Waits only if nothing is available.
     ///
     /// # Errors
     ///
-    /// What the source says, and as [`readable`](Self::readable).
+    /// The source's errors, and those of [`readable`](Self::readable).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -88,11 +88,12 @@ where
         poll_fn(|context| self.poll_read_into(&mut waiter.entry, context, buffer)).await
     }
 
-    /// Reads until the buffer is full. When it is cancelled, what it has read is lost.
+    /// Reads until the buffer is full. If the future is dropped before it completes, the bytes that it has read are
+    /// lost.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if the stream ends before, and as [`read`](Self::read).
+    /// `UnexpectedEof` if the stream ends before; also the errors of [`read`](Self::read).
     ///
     /// See [`Async`] for an example.
     pub async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
@@ -120,11 +121,11 @@ where
         self.poll_with(self.writing(), entry, context, || self.get_ref().write(bytes), |_| true)
     }
 
-    /// Writes what the source takes now.
+    /// Writes as much as the source takes without waiting.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if that is nothing, and what the source says.
+    /// `WouldBlock` if that is nothing; also the source's errors.
     ///
     /// See [`writable`](Self::writable) for an example.
     #[inline]
@@ -143,11 +144,11 @@ where
         self.poll_with(self.writing(), entry, context, write, |_| true)
     }
 
-    /// Writes what the source takes, and says how much that was. Waits only while it takes nothing.
+    /// Writes as much as the source takes, and returns the number of bytes. Waits only while it takes nothing.
     ///
     /// # Errors
     ///
-    /// What the source says, and as [`writable`](Self::writable).
+    /// The source's errors, and those of [`writable`](Self::writable).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -165,11 +166,11 @@ where
         poll_fn(|context| self.poll_write_from(&mut waiter.entry, context, bytes)).await
     }
 
-    /// Writes everything. When it is cancelled, nobody knows how much was written.
+    /// Writes all of `bytes`. If the future is dropped before it completes, the number of bytes written is unknown.
     ///
     /// # Errors
     ///
-    /// `WriteZero` if the source takes no more, and as [`write`](Self::write).
+    /// `WriteZero` if the source takes no more; also the errors of [`write`](Self::write).
     ///
     /// See [`Async`] for an example.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
@@ -184,7 +185,7 @@ where
 }
 
 impl<S: AsFd + 'static> Async<S> {
-    /// Tells the other end that nothing more comes, where the source is a socket.
+    /// Shuts down the writing side if the source is a socket.
     pub(super) fn end_writing(&self) -> io::Result<()> {
         match net::shutdown(self.get_ref().as_fd(), net::Shutdown::Write) {
             Ok(()) | Err(Errno::NOTSOCK | Errno::NOTCONN) => Ok(()),
@@ -192,7 +193,7 @@ impl<S: AsFd + 'static> Async<S> {
         }
     }
 
-    /// Makes a connection end with a reset, so that the peer cannot take what it got for everything.
+    /// Makes a connection end with a reset, so that the peer notices the missing bytes.
     pub(super) fn reset_on_close(&self) {
         if let Err(error) =
             net::sockopt::set_socket_linger(self.get_ref().as_fd(), Some(Duration::ZERO))

@@ -18,11 +18,11 @@
 //!     └──────── an event ─┴──────── 20 ms later ─────────────────────┘
 //! ```
 //!
-//! `WouldBlock` is what proves that a direction is empty. A read that did not fill its buffer proves it
+//! `WouldBlock` proves that a direction is empty. A read that did not fill its buffer proves it
 //! too in the cases that [`ShortRead`](super::short_read::ShortRead) lists, which saves a system call.
 //!
-//! `Stuck` and `Paused` are for level-triggered watching alone: there the kernel reports an error again
-//! and again until a call takes it, and the operation may not be that call.
+//! `Stuck` and `Paused` exist only with level-triggered watches: there the kernel reports an error in every wait
+//! until a call takes it, and the operation may not be that call.
 
 use std::cell::Cell;
 use std::io;
@@ -38,18 +38,18 @@ use crate::interest::Interest;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// An event has come, or nothing is known yet.
+    /// An event was reported, or none yet since the beginning.
     Signalled,
-    /// An event has come that reports an error.
+    /// An event with an error was reported.
     Failing,
-    /// The last operation succeeded and may have left something.
+    /// The last operation succeeded and may have left data.
     Partial,
-    /// There is nothing until the next event.
+    /// Nothing is ready until the next event.
     Empty,
-    /// The kernel reports an error, and the operation would block all the same: another call has to
+    /// The kernel reports an error, and the operation would block nevertheless: another call has to
     /// take the error, for example from a socket's error queue.
     Stuck,
-    /// As `Stuck`; the direction is not watched until the pause is over.
+    /// Like `Stuck`; the direction is not watched until the pause is over.
     Paused,
 }
 
@@ -67,7 +67,7 @@ impl Direction {
     pub(super) fn new(interest: Interest) -> Self {
         Self {
             interest,
-            // The first operation is tried at once: a client has often sent its request by now, and
+            // The first operation is tried immediately: a client has often sent its request by now, and
             // there is always room for the first answer.
             readiness: Cell::new(Readiness::Signalled),
             budget: Cell::new(operation_budget()),
@@ -82,7 +82,7 @@ impl Direction {
         matches!(self.readiness.get(), Signalled | Failing | Partial)
     }
 
-    /// Counts an operation, or lets others run before it.
+    /// Counts an operation, or yields before it.
     #[inline]
     pub(super) fn spend(&self, context: &Context<'_>) -> Poll<()> {
         match self.budget.get().checked_sub(1) {
@@ -146,7 +146,7 @@ impl Direction {
         if is_paused || self.waiters.is_empty() { Interest::empty() } else { self.interest }
     }
 
-    /// Returns what the kernel says of the direction now.
+    /// Returns the current readiness of the direction, as the kernel reports it.
     pub(super) fn is_ready(&self, descriptor: BorrowedFd<'_>) -> io::Result<bool> {
         const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 

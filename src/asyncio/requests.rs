@@ -1,7 +1,7 @@
 //! The requests of tasks to their loop, and the loop's view of their sources.
 //!
 //! The loop is borrowed while it polls a task, so a task does not call it: it leaves its requests here,
-//! and the loop handles them after the poll. This file knows neither of the two.
+//! and the loop handles them after the poll. This file depends on neither of the two.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ pub(crate) enum Request {
     Changed(Rc<dyn TaskSource>),
 }
 
-/// Requests in the order in which they were made. Each is taken by itself, so that a panic while one is
+/// Requests in the order in which they were made. Each is removed on its own, so that a panic while one is
 /// served loses no other.
 pub(super) type Requests = VecDeque<Request>;
 
@@ -92,7 +92,7 @@ pub(crate) trait TaskSource {
     /// The operations that the task with this waker waits for.
     fn waiting(&self, waker: &Waker) -> Interest;
 
-    /// Returns what the loop has to do about the source, which is off the list then.
+    /// Returns the change that the loop has to make, and takes the source off the list.
     fn take_order(&self, backend: Backend) -> Order;
 
     /// The loop has registered the source.
@@ -101,7 +101,7 @@ pub(crate) trait TaskSource {
     /// The loop has changed the registration.
     fn modified(&self, interest: Interest);
 
-    /// The loop could not do what was ordered.
+    /// The loop could not make the change.
     fn fail(&self, error: io::Error);
 
     /// The registration has ended, because the source was released or because its loop was dropped.

@@ -1,4 +1,4 @@
-//! What tasks and their loop share.
+//! The state that tasks and their loop share.
 
 // They are const; clippy does not see it on some targets.
 #![allow(clippy::missing_const_for_thread_local)]
@@ -35,7 +35,7 @@ impl Task {
     }
 }
 
-/// How many operations may succeed in a row before their task has to let others run, unless the loop says otherwise.
+/// How many operations may succeed in a row before their task yields, unless the loop is configured otherwise.
 pub(crate) const OPERATION_BUDGET: u32 = 32;
 
 pub(crate) struct Runtime {
@@ -48,17 +48,17 @@ pub(crate) struct Runtime {
     clock: Clock,
 }
 
-/// What becomes of new tasks.
+/// The treatment of new tasks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Open,
     /// The loop is gone, or being dropped: they are dropped without being polled.
     Closing,
-    /// Dropping them leads to others without an end: they are leaked.
+    /// Dropping a task spawns another one endlessly: the last is leaked.
     Closed,
 }
 
-/// How often tasks that were spawned by the destructors of others are dropped when a loop is dropped.
+/// The number of generations of tasks, each spawned by the destructors of the last, that are dropped with a loop.
 const GENERATIONS: usize = 100;
 
 thread_local! {
@@ -98,7 +98,7 @@ impl Runtime {
         })
     }
 
-    /// As [`current`](Self::current).
+    /// Returns the runtime like [`current`](Self::current).
     ///
     /// # Panics
     ///
@@ -145,7 +145,7 @@ impl Runtime {
             #[inline]
             fn drop(&mut self) {
                 BUDGET.set(self.budget);
-                // What was current may own tasks, so it is not dropped under the borrow.
+                // The former runtime may own tasks, so it is not dropped under the borrow.
                 let left = Runtime::make_current(self.runtime.take());
                 drop(left.map(ManuallyDrop::into_inner));
             }
@@ -212,12 +212,12 @@ impl Runtime {
         tasks.get(id.slot as usize).filter(|task| task.notify.id == id).cloned()
     }
 
-    /// Polls a task, and forgets it when it has ended.
+    /// Polls a task, and removes it when it has ended.
     pub(crate) fn poll(&self, task: Rc<Task>) {
         task.notify.begin_poll();
         let mut context = Context::from_waker(&task.waker);
         let mut coroutine = task.coroutine.borrow_mut();
-        // A panic of the task itself goes to its handle. This is for the wakers of those that wait for its end.
+        // A panic of the task itself goes to its handle. This catches a panic of a waker that waits for its end.
         let poll = catch_unwind(AssertUnwindSafe(|| coroutine.as_mut().poll(&mut context)));
         drop(coroutine);
         if matches!(poll, Ok(Poll::Pending)) {
@@ -241,7 +241,7 @@ impl Runtime {
     }
 
     fn push(&self, request: Request) {
-        // A runtime without a loop would keep the request, and with it the source, for ever.
+        // A runtime without a loop would keep the request, and with it the source, indefinitely.
         if self.stage.get() == Stage::Open {
             self.requests.borrow_mut().push_back(request);
         }
@@ -295,7 +295,7 @@ fn leaked<R: 'static>(
     JoinHandle::new(outcome)
 }
 
-/// Drops what is left of a task; a panic of its destructors harms no other task.
+/// Drops a task; a panic of its destructors does not affect other tasks.
 fn drop_task(task: Rc<Task>) {
     let location = task.location;
     if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {

@@ -1,4 +1,4 @@
-//! [`start_server`]: a coroutine for each connection.
+//! [`start_server`]: a task for each connection.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -26,16 +26,15 @@ use crate::Listener;
 /// The number of connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Listens on a TCP address and starts a coroutine for each connection: asyncio's `start_server`.
+/// Listens on a TCP address and spawns a task for each connection: asyncio's `start_server`.
 ///
-/// It listens with a backlog of 1,024, and accepts as [`Async::incoming`] does. What `handle` returns
-/// as an error is logged (`log::warn!`), and so is a panic; neither ends the others. To be called in a
-/// coroutine, whose loop then serves.
+/// The backlog is 1,024, and connections are accepted as [`Async::incoming`] does. An error that `handle`
+/// returns and a panic of its task are logged (`log::warn!`); the other connections go on. Call it in a
+/// task: the task's loop serves.
 ///
 /// # Errors
 ///
-/// What the system says to listening there; `Other` outside of a coroutine of an
-/// [`EventLoop`](crate::EventLoop).
+/// The errors of binding and listening; `Other` outside a task of an [`EventLoop`](crate::EventLoop).
 ///
 /// An echo server:
 ///
@@ -64,7 +63,7 @@ const BACKLOG: i32 = 1024;
 ///     # conn.read_exact(&mut reply).await?;
 ///     # assert_eq!(&reply, b"hello");
 ///     # if true {
-///     // No more connections; those at work have five seconds to finish.
+///     // Accepts no more connections; those in progress have five seconds to finish.
 ///     assert_eq!(server.stop(Duration::from_secs(5)).await, 0);
 ///     # return Ok(());
 ///     # }
@@ -83,11 +82,11 @@ where
 
 /// Listens on all addresses of a host, which is looked up as by [`getaddrinfo`], and serves as [`start_server`] does.
 ///
-/// With port 0 each address has a port of its own; see [`Server::local_addrs`].
+/// With port 0 each address gets its own port; see [`Server::local_addrs`].
 ///
 /// # Errors
 ///
-/// That of the lookup, and those of [`start_server`] for the first address that fails; nothing is served then.
+/// The error of the lookup, and those of [`start_server`] for the first address that fails; nothing is served then.
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -124,18 +123,18 @@ where
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(addr)?;
-    // For a burst of connections: the standard library asks for 128.
+    // For a burst of connections: the backlog of the standard library is 128.
     net::listen(&listener, BACKLOG)?;
     Ok(listener)
 }
 
-/// Listens on a path and starts a coroutine for each connection: asyncio's `start_unix_server`.
+/// Listens on a path and spawns a task for each connection: asyncio's `start_unix_server`.
 ///
-/// As [`start_server`]; the file that the path names stays when the server has ended.
+/// Otherwise as [`start_server`]. The socket's file remains when the server has ended.
 ///
 /// # Errors
 ///
-/// What the system says to listening there (`AddrInUse` if the file exists), and as [`start_server`].
+/// The errors of binding and listening (`AddrInUse` if the file exists), and those of [`start_server`].
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -166,11 +165,11 @@ where
     serve_all(vec![listener], handle, Location::caller())
 }
 
-/// As [`start_server`], for a listener of any kind that listens already.
+/// Serves a listener of any kind that already listens, as [`start_server`] does.
 ///
 /// # Errors
 ///
-/// What the system says to making it non-blocking, and as [`start_server`].
+/// The error of putting the listener into non-blocking mode, and those of [`start_server`].
 ///
 /// ```
 /// # #[cfg(unix)] {
@@ -201,7 +200,7 @@ where
     serve_all(vec![listener], handle, Location::caller())
 }
 
-/// Serves the connections of all listeners by one handler.
+/// Serves the connections of all listeners with one handler.
 fn serve_all<L, F, R>(
     listeners: Vec<L>,
     handle: F,
@@ -229,10 +228,10 @@ where
     Ok(Server { serving, addrs, is_detached: false })
 }
 
-/// A server that runs: from [`start_server`] and [`serve`].
+/// A running server, returned by [`start_server`] and [`serve`].
 ///
-/// Dropping it ends it at once: the listener is closed, the tasks of the connections are cancelled, and
-/// what their writers still have to send is given up. [`detach`](Self::detach) lets it go on by itself.
+/// Dropping it ends it immediately: the listener is closed, the tasks of the connections are cancelled, and
+/// the unsent bytes of their writers are discarded. [`detach`](Self::detach) lets the server run on.
 #[must_use = "dropping it ends the server; detach() lets it go on"]
 pub struct Server {
     serving: Rc<Serving>,
@@ -257,8 +256,8 @@ impl Server {
         self.addrs.first().copied()
     }
 
-    /// Returns the number of connections that are served: of those whose task has not ended, or whose
-    /// socket is still open, because a writer has something to send or a handle is kept elsewhere.
+    /// Returns the number of open connections: those whose task has not ended, or whose socket is still
+    /// open, because a writer has unsent bytes or a handle is kept elsewhere.
     ///
     /// ```
     /// # use polyselect::{EventLoop, asyncio};
@@ -273,7 +272,7 @@ impl Server {
         self.serving.connections()
     }
 
-    /// Accepts no more connections; those that are served go on. The listener is closed in this
+    /// Accepts no more connections; open ones continue. The listener is closed in this
     /// iteration of the loop or the next, and [`wait_closed`](Self::wait_closed) waits for that too.
     ///
     /// See [`wait_closed`](Self::wait_closed) for an example.
@@ -286,7 +285,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// What made accepting fail, once; `InvalidInput` in a task of another loop while the server's loop
+    /// The error that ended accepting, once; `InvalidInput` in a task of another loop while the server's loop
     /// lives, because nothing would end this wait there.
     ///
     /// ```
@@ -313,24 +312,24 @@ impl Server {
         self.serving.failure.take().map_or(Ok(()), Err)
     }
 
-    /// Serves until [`close`](Self::close) is called: [`wait_closed`](Self::wait_closed) by asyncio's
-    /// name.
+    /// Serves until [`close`](Self::close) is called; asyncio's name for
+    /// [`wait_closed`](Self::wait_closed).
     ///
     /// # Errors
     ///
-    /// As [`wait_closed`](Self::wait_closed).
+    /// Fails as [`wait_closed`](Self::wait_closed) does.
     ///
     /// See [`start_server`] for an example.
     pub async fn serve_forever(&self) -> io::Result<()> {
         self.wait_closed().await
     }
 
-    /// Ends gracefully: accepts no more connections, waits up to `grace` for those that are served, and
-    /// cuts off the rest. Returns how many were cut off.
+    /// Ends gracefully: accepts no more connections, waits up to `grace` for the open ones, and aborts
+    /// the rest. Returns the number of aborted connections.
     ///
-    /// A connection that is cut off has its task cancelled. What its [`StreamWriter`] still has to send
-    /// is given up, and the peer gets a reset then. If a handle of the connection is kept outside of
-    /// the task, the socket is shut down. With a `grace` of zero, that happens at once.
+    /// To abort a connection, its task is cancelled. If its [`StreamWriter`] has unsent bytes, these
+    /// are discarded, and the peer gets a reset. If a handle of the connection is kept outside of
+    /// the task, the socket is shut down. With a `grace` of zero, that happens immediately.
     ///
     /// When this returns, the listener is closed, and the address can be listened on again.
     ///
@@ -347,7 +346,7 @@ impl Server {
             return 0;
         }
         let cut_off = serving.cut_off();
-        // Tasks that are cancelled, and what sends for their writers, end in the next iteration, before
+        // Cancelled tasks, and the tasks that send for their writers, end in the next iteration, before
         // this task's second poll from now.
         yield_now().await;
         yield_now().await;

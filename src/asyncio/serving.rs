@@ -1,6 +1,6 @@
-//! What a server, its listener and its connections share.
+//! The state that a server, its listener and its connections share.
 //!
-//! Each of them keeps [`Serving`], and none keeps another one running: a connection that panics costs
+//! Each of them keeps [`Serving`], and none keeps another one running: a connection that panics ends
 //! no other, and neither does a listener that fails.
 
 use std::any::Any;
@@ -58,7 +58,7 @@ pub(super) struct Serving {
     is_closing: Cell<bool>,
     /// The accepting task, which waits for `is_closing`.
     closing: Waiters,
-    /// How many listeners are open.
+    /// The number of open listeners.
     listeners: Cell<usize>,
     pub(super) failure: Cell<Option<io::Error>>,
     /// Connections whose task has not ended or whose socket is not closed.
@@ -146,8 +146,8 @@ impl Serving {
         !current.is_null() && current != self.runtime.as_ptr() && self.runtime.strong_count() > 0
     }
 
-    /// Cancels the tasks of the connections, and aborts what their writers still have to send. Returns
-    /// how many connections there were.
+    /// Cancels the tasks of the connections, and aborts their writers. Returns the number of
+    /// connections.
     pub(super) fn cut_off(&self) -> usize {
         let cut: Vec<_> = {
             let mut connections = self.connections.borrow_mut();
@@ -208,7 +208,7 @@ impl Drop for Member {
     }
 }
 
-/// Reports a panic of the accepting task. A task that ends otherwise forgets it.
+/// Reports a panic of the accepting task. If the task ends otherwise, the reporter is forgotten.
 struct AcceptingPanics<'a>(&'a Serving);
 
 impl Drop for AcceptingPanics<'_> {

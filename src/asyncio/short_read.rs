@@ -7,8 +7,8 @@ use rustix::fd::BorrowedFd;
 
 /// The conclusion that a short read allows about the data that is left.
 ///
-/// With edges, a read that stops early is dangerous: if something is left and the task waits, no event
-/// comes. On Linux a `read` stops early, with more behind it,
+/// With edges, a read that stops early is dangerous: if data is left and the task waits, no event
+/// is reported. On Linux a `read` stops early, with more data left,
 ///
 /// - on TCP: at the mark of an urgent byte, and before the end of the stream or an error, which are
 ///   events of their own. (With `TCP_ULP` set to `tls` also before a control record, which is read
@@ -18,26 +18,26 @@ use rustix::fd::BorrowedFd;
 ///   bytes;
 /// - on pipes: after a packet (`O_DIRECT`), and at a spliced page that cannot be read.
 ///
-/// Other systems have reasons of their own. So with edges the shortcut is for TCP on Linux alone, while
+/// Other systems have other reasons. So with edges the shortcut is for TCP on Linux alone, while
 /// priority events are watched and none has been reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShortRead {
     /// Nothing, because reads are not plain system calls, because the stream has ended, or because a
-    /// read was made that is not known here and that may have taken an urgent byte.
+    /// read outside this module may have taken an urgent byte.
     ProvesNothing,
-    /// Nothing, because an urgent byte was reported. At its mark Linux even answers `WouldBlock` with
-    /// data behind it, when a signal comes at that moment.
+    /// Nothing, because an urgent byte was reported. If a signal interrupts a read at its mark, Linux
+    /// even returns `WouldBlock` although data follows.
     UrgentByte,
-    /// That the next wait has to ask the kernel, which a level-triggered one does.
+    /// That the next wait has to check with the kernel, as a level-triggered one does.
     ProvesOnLevel,
-    /// As `ProvesOnLevel`, until the kernel has been asked whether this is a TCP socket.
+    /// Like `ProvesOnLevel`, until `getsockopt` has shown whether this is a TCP socket.
     Unknown,
     /// That a TCP socket is empty.
     ProvesOnTcp,
 }
 
 impl ShortRead {
-    /// Returns what is known from the type, whose `Read` has to be one plain system call.
+    /// Returns the conclusion that the type allows, whose `Read` has to be one plain system call.
     pub(super) fn of_type<S: 'static>() -> Self {
         let this = TypeId::of::<S>();
         let is = |known: TypeId| this == known;
@@ -59,7 +59,7 @@ impl ShortRead {
         Self::of_type::<S>() != Self::ProvesNothing
     }
 
-    /// Asks the kernel, because a `TcpStream` can be made of any descriptor.
+    /// Calls `getsockopt`, because a `TcpStream` can be made of any descriptor.
     #[cold]
     pub(super) fn of_descriptor(descriptor: BorrowedFd<'_>) -> Self {
         if is_tcp_on_linux(descriptor) { Self::ProvesOnTcp } else { Self::ProvesOnLevel }
@@ -88,7 +88,7 @@ mod tests {
     use crate::asyncio::{Async, timeout};
     use crate::{Backend, Event, EventLoop, Ready};
 
-    /// As the kernel answers at the mark of an urgent byte, when a signal comes at that moment.
+    /// If a signal interrupts a read at the mark of an urgent byte, Linux returns `WouldBlock` although data follows.
     #[test]
     fn at_the_mark_of_an_urgent_byte_poll_has_to_confirm_that_nothing_is_there() {
         for backend in Backend::available() {

@@ -1,4 +1,4 @@
-//! [`signal_info`]: signals in tasks, with who sent them.
+//! [`signal_info`]: signals in tasks, with their senders.
 
 use std::ffi::c_int;
 use std::io::{self, PipeReader, Read};
@@ -9,7 +9,7 @@ use super::source::Async;
 use crate::signal::{HandlerOfSignal, RECORD, SIGCHLD};
 use crate::source::nonblocking;
 
-/// Handles a signal by a stream of its arrivals, each with what the kernel says of it (`siginfo_t`). Linux only.
+/// Handles a signal by a stream of its arrivals, each with the kernel's `siginfo_t`. Linux only.
 ///
 /// It is like [`signal`](super::signal), but arrivals do not coalesce here: each is a record in a pipe, and
 /// [`missed`](SignalInfos::missed) counts those for which the pipe has no room. The kernel still keeps only one arrival
@@ -32,7 +32,7 @@ pub fn signal_info(signal: c_int) -> io::Result<SignalInfos> {
     Ok(SignalInfos { _handler: handler, signal, missed, source: Async::new(nonblocking(reader)?)? })
 }
 
-/// The arrivals of a signal, with who sent them; [`signal_info`] returns it.
+/// The arrivals of a signal, each with its sender; [`signal_info`] returns it.
 ///
 /// ```
 /// use polyselect::signal::SIGHUP;
@@ -49,7 +49,7 @@ pub fn signal_info(signal: c_int) -> io::Result<SignalInfos> {
 /// ```
 #[derive(Debug)]
 pub struct SignalInfos {
-    /// Dropped before the pipe's reader: a write without a reader would be a signal of its own.
+    /// Dropped before the pipe's reader, because a write without a reader raises `SIGPIPE`.
     _handler: HandlerOfSignal,
     signal: c_int,
     missed: Arc<AtomicU64>,
@@ -61,7 +61,7 @@ impl SignalInfos {
     ///
     /// # Errors
     ///
-    /// As [`Async::readable`].
+    /// Fails as [`Async::readable`] does.
     ///
     /// See [`SignalInfos`] for an example.
     pub async fn recv(&mut self) -> io::Result<SignalInfo> {
@@ -74,7 +74,7 @@ impl SignalInfos {
         Ok(SignalInfo { signal: self.signal, code: next(), pid: next(), uid: next(), last: next() })
     }
 
-    /// Returns how many arrivals had no room in the pipe, which takes at least 256.
+    /// Returns the number of arrivals that had no room in the pipe, which takes at least 256.
     ///
     /// ```
     /// # use polyselect::{EventLoop, asyncio, signal::SIGHUP};
@@ -89,7 +89,7 @@ impl SignalInfos {
     }
 }
 
-/// What the kernel says of the arrival of a signal, a `siginfo_t`.
+/// The kernel's description of the arrival of a signal, a `siginfo_t`.
 ///
 /// See [`SignalInfos`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl SignalInfo {
     }
 
     /// Returns the exit code of the child or the number of the signal that ended, stopped or continued it, if this is
-    /// the kernel's `SIGCHLD`. [`code`](Self::code) tells which (`CLD_EXITED` and others).
+    /// the kernel's `SIGCHLD`. [`code`](Self::code) has the reason (`CLD_EXITED` and others).
     ///
     /// See [`SignalInfos`] for an example.
     pub fn status(&self) -> Option<c_int> {

@@ -32,7 +32,7 @@ pub fn signal(signal: c_int) -> io::Result<Signals> {
 
 /// The arrivals of a signal; [`signal`] returns it.
 ///
-/// Arrivals coalesce: those that come before [`recv`](Self::recv) are one to it, as they are to the kernel while a signal
+/// Arrivals coalesce: those that come before [`recv`](Self::recv) count as one, as they do in the kernel while a signal
 /// is pending. None is lost.
 ///
 /// ```
@@ -60,7 +60,7 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// As [`Async::readable`].
+    /// Fails as [`Async::readable`] does.
     ///
     /// See [`Signals`] for an example.
     pub async fn recv(&mut self) -> io::Result<()> {

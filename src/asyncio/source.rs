@@ -1,4 +1,4 @@
-//! [`Async`]: a source for coroutines.
+//! [`Async`]: a source for tasks.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -25,7 +25,7 @@ use crate::key::Key;
 pub(super) struct Source<S> {
     pub(super) inner: S,
     pub(super) state: State,
-    /// How many handles there are. The loop's own hold on the source does not count.
+    /// The number of handles. The loop's own hold on the source does not count.
     handles: Cell<usize>,
     /// Is dropped after the source, when that is closed.
     on_close: Cell<Option<Rc<dyn Any>>>,
@@ -33,7 +33,7 @@ pub(super) struct Source<S> {
 
 /// A connection, as its server sees it.
 pub(super) trait Connection {
-    /// Makes every further wait fail, and ends those in progress.
+    /// Makes every later wait fail, and ends those in progress.
     fn abort(&self);
 
     /// Ends both directions of the socket, for all its handles.
@@ -117,13 +117,13 @@ impl<S: AsFd> TaskSource for Source<S> {
 ///
 /// A source is registered by the first operation that has to wait, with the loop that polls the task.
 /// While that loop lives, every operation in a task of another loop is an `InvalidInput` error;
-/// [`into_inner`](Self::into_inner) takes the source out. When the loop is dropped, the source goes on in
-/// the next loop that it is awaited in.
+/// [`into_inner`](Self::into_inner) takes the source out. When the loop is dropped, the source works in
+/// the next loop that awaits it.
 ///
 /// # Reading to the end of what is there
 ///
 /// With edge-triggered backends, a read that did not fill its buffer is followed by another one, which
-/// finds `WouldBlock`, before the task waits. That costs a system call, and only on TCP sockets under
+/// returns `WouldBlock`, before the task waits. That costs a system call, and only on TCP sockets under
 /// Linux a short read proves enough to save it. The proof ends for a source with its first urgent byte,
 /// and with the first [`read_with`](Self::read_with) or [`try_read_with`](Self::try_read_with): take
 /// urgent bytes (`MSG_OOB`) and the control records of `TCP_ULP` by those, and not by
@@ -223,7 +223,7 @@ impl<S: AsFd + 'static> Async<S> {
                 Err(held) => held,
             };
             // The loop wakes the readers when it no longer has the source. In the same iteration it
-            // drops what it held, so that this is asked twice at most.
+            // drops its handle, so this condition is checked at most twice.
             let state = &source.state;
             state.reading.waiters.until(|| !state.is_held()).await;
             yield_now().await;
@@ -238,7 +238,7 @@ impl<S: AsFd + 'static> Async<S> {
         &self.source.state.writing
     }
 
-    /// The waiter of a read, which leaves when it is dropped.
+    /// The waiter of a read, which is removed when it is dropped.
     #[inline]
     pub(super) fn reader(&self) -> Waiter<'_> {
         self.reading().waiters.waiter()
@@ -295,7 +295,7 @@ impl<S: AsFd + 'static> Async<S> {
     }
 }
 
-/// Another handle of the same source.
+/// Returns another handle of the same source.
 impl<S: AsFd + 'static> Clone for Async<S> {
     fn clone(&self) -> Self {
         let handles = &self.source.handles;

@@ -1,7 +1,7 @@
 //! The part of a source that is the same for every type: two directions, and the registration.
 //!
-//! A source is watched for edges where the backend has them: it is registered once, and the directions
-//! say whether to try or to wait. Elsewhere it is watched for what its tasks wait for, level-triggered.
+//! A source is watched for edges where the backend has them: it is registered once, and the state of the
+//! directions decides whether to try or to wait. Elsewhere it is level-triggered, with the interest of its tasks.
 //! It belongs to the loop in which a task waited for it, until that loop has unregistered it or is gone.
 
 use std::cell::{Cell, RefCell};
@@ -25,13 +25,13 @@ use crate::interest::{Interest, Watch};
 use crate::key::Key;
 use crate::ready::Ready;
 
-/// How long a direction pauses when the kernel reports an error that the operation does not take.
+/// The pause of a direction when the kernel reports an error that the operation does not take.
 const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// Every further wait is an error.
+    /// Every later wait is an error.
     Aborted,
     /// The last handle is gone.
     Released,
@@ -82,8 +82,8 @@ impl State {
         self.watch.get().interest().contains(interest)
     }
 
-    /// Lets `operation` try, and learns from it whether to try again or to wait. `has_more` returns for
-    /// a result whether something may be left.
+    /// Tries `operation`, and records from its result whether to try again or to wait. `has_more` returns for
+    /// a result whether data may be left.
     #[inline]
     pub(super) fn attempt<R>(
         &self,
@@ -103,7 +103,7 @@ impl State {
         }
     }
 
-    /// Learns from the error of an operation. Returns false if the operation has to be repeated.
+    /// Records the error of an operation. Returns false if the operation has to be repeated.
     #[inline(never)]
     fn is_final(&self, direction: &Direction, error: &io::Error) -> bool {
         let kind = error.kind();
@@ -113,7 +113,7 @@ impl State {
         kind != io::ErrorKind::Interrupted
     }
 
-    /// Whether a read that returned less than there was room for has left nothing.
+    /// Whether a short read proves that no data is left.
     pub(super) fn short_read_proves_empty(&self, descriptor: BorrowedFd<'_>) -> bool {
         match self.short_read.get() {
             ShortRead::ProvesNothing | ShortRead::UrgentByte => false,
@@ -135,7 +135,7 @@ impl State {
         }
     }
 
-    /// Lets `operation` try; if it would block, the next event in this direction wakes the task.
+    /// Tries `operation`; if it would block, the next event in this direction wakes the task.
     #[inline]
     pub(super) fn poll_operation<R>(
         &self,
@@ -165,7 +165,7 @@ impl State {
         }
     }
 
-    /// Waits for an event that comes after the first poll, or finds that there is nothing to wait for.
+    /// Waits for an event that comes after the first poll, or returns if the direction is already ready.
     #[inline]
     pub(super) fn poll_event(
         &self,
@@ -174,8 +174,8 @@ impl State {
         context: &Context<'_>,
         source: impl Fn() -> Rc<dyn TaskSource>,
     ) -> Poll<io::Result<()>> {
-        // After an operation that went by way of this and left something, another one is the cheapest
-        // way to find out. With edges there may be no event for it.
+        // After an operation that left data, another attempt is the cheapest check. With edges there may be no
+        // event for that data.
         let may_be_ready = direction.readiness.get() == Readiness::Partial && self.is_edge();
         if may_be_ready && !entry.has_entered() && self.is_at_home() {
             ready!(direction.spend(context));
@@ -212,8 +212,8 @@ impl State {
         }
     }
 
-    /// Makes the next event in this direction wake the task. Returns false if there is something to try
-    /// at once.
+    /// Makes the next event in this direction wake the task. Returns false if an operation may succeed
+    /// immediately.
     #[inline]
     fn wait(
         &self,
@@ -290,14 +290,14 @@ impl State {
         Ok(current)
     }
 
-    /// Puts the source on the list of those that the loop has to look after.
+    /// Puts the source on the list of those whose registration the loop has to change.
     fn list(&self, runtime: &Runtime, source: impl Fn() -> Rc<dyn TaskSource>) {
         if !self.is_listed.replace(true) {
             runtime.push_changed(source());
         }
     }
 
-    /// Stops watching a direction for a while, because its event would come again and again.
+    /// Stops watching a direction for a while, because its event would be repeated in every wait.
     fn pause(&self, runtime: &Rc<Runtime>, direction: &Direction, source: &Rc<dyn TaskSource>) {
         direction.readiness.set(Readiness::Paused);
         self.list(runtime, || Rc::clone(source));
@@ -320,7 +320,7 @@ impl State {
         }
     }
 
-    /// Makes every further wait fail, and ends those in progress.
+    /// Makes every later wait fail, and ends those in progress.
     pub(super) fn abort(&self) {
         if self.phase.get() == Phase::Open {
             self.phase.set(Phase::Aborted);
@@ -347,7 +347,7 @@ impl State {
         self.key.get().is_some()
     }
 
-    /// Whether a loop has the source, or will look after it.
+    /// Whether a loop has the source, or has a request for it.
     pub(super) fn is_held(&self) -> bool {
         self.is_registered() || self.is_listed.get()
     }
@@ -374,7 +374,7 @@ impl State {
         is_unwanted && !self.is_edge() && !self.is_listed.replace(true)
     }
 
-    /// Learns from an event that is more than readiness. Returns which directions it is for.
+    /// Records the details of an event. Returns the directions that it concerns.
     #[cold]
     fn note_detail(&self, ready: Ready) -> (Ready, Readiness) {
         let both = Ready::READABLE | Ready::WRITABLE;
@@ -387,17 +387,17 @@ impl State {
         let is_error = ready.contains(Ready::ERROR);
         let readiness = if is_error { Readiness::Failing } else { Readiness::Signalled };
         let mut woken = ready & both;
-        // A hang-up ends a wait for room to write too, because no room will come.
+        // A hang-up also ends a wait for room to write, because there will be none.
         if ready.intersects(Ready::ERROR | Ready::WRITE_CLOSED) {
             woken |= Ready::WRITABLE;
         }
-        // A hang-up of what can only be written, and an urgent byte alone, are neither.
+        // A hang-up of a source that can only be written, and an urgent byte alone, concern neither.
         let is_neither = !ready.intersects(both);
         (if is_neither || ready.contains(Ready::INVALID) { both } else { woken }, readiness)
     }
 }
 
-/// The error of what waits for a source that was aborted.
+/// Returns the error of waits for an aborted source.
 pub(super) fn aborted() -> io::Error {
     let message = "the connection was aborted: by its writer, or by its server, which has stopped";
     io::Error::new(io::ErrorKind::ConnectionAborted, message)

@@ -1,4 +1,4 @@
-//! [`StreamWriter`], and the task that sends what it could not.
+//! [`StreamWriter`], and the task that sends its unsent bytes.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -19,19 +19,19 @@ use super::time::sleep;
 use super::waiters::Waiters;
 use crate::WriteQueue;
 
-/// Writes to a source by way of a queue: from [`Async::split`].
+/// Writes to a source through a queue: from [`Async::split`].
 ///
-/// The loop sends the bytes that the source does not take at once. Nothing bounds the queue but
-/// [`drain`](Self::drain): await it after writing, and a peer that does not read cannot fill the memory.
+/// The loop sends the bytes that the source does not take immediately. Only [`drain`](Self::drain) limits the queue:
+/// await it after each write, so that a peer that does not read cannot fill the memory.
 ///
 /// When the writer is dropped with bytes left, by the end of its task, an error or a cancellation, the
-/// loop goes on sending them for up to 30 seconds ([`set_linger`](Self::set_linger)). What is left then
-/// is given up, with a log line (`log::warn!`) and a reset of the connection, so that the peer cannot
-/// take what it got for everything. A [`Server`](super::Server) that is stopped gives it up before.
-/// [`close`](Self::close) waits until all is sent, and [`abort`](Self::abort) for nothing.
+/// loop goes on sending them for up to 30 seconds ([`set_linger`](Self::set_linger)). Then it
+/// discards the rest, with a log line (`log::warn!`) and a reset of the connection, so that the peer notices
+/// the missing bytes. A [`Server`](super::Server) that is stopped discards it earlier.
+/// [`close`](Self::close) waits until everything is sent; [`abort`](Self::abort) does not wait.
 pub struct StreamWriter<S: AsFd + 'static>(Rc<Outgoing<S>>);
 
-/// Shared by the writer and the task that sends what is left.
+/// Shared by the writer and the sending task.
 struct Outgoing<S: AsFd + 'static> {
     source: Async<S>,
     queue: RefCell<WriteQueue>,
@@ -63,7 +63,7 @@ impl<S: AsFd + 'static> Outgoing<S> {
         }
     }
 
-    /// Ends when the time is up that the writer left for what it could not send.
+    /// Ends when the linger time has passed.
     async fn time_is_up(&self) -> io::Error {
         self.dropped.until(|| self.is_dropped.get()).await;
         let limit = self.linger.get();
@@ -77,7 +77,7 @@ impl<S: AsFd + 'static> Outgoing<S>
 where
     for<'a> &'a S: Write,
 {
-    /// Sends what the source takes. `WouldBlock` means that something is left.
+    /// Sends as much as the source takes. `WouldBlock` means that bytes are left.
     fn flush(&self, mut source: &S) -> io::Result<()> {
         if self.source.is_aborted() {
             return Err(aborted());
@@ -165,7 +165,7 @@ where
     }
 
     /// Sets for how long the loop goes on sending when the writer is dropped with bytes left. 30 seconds
-    /// at first; [`Duration::ZERO`] gives them up at once, and [`Duration::MAX`] sets no limit.
+    /// at first; [`Duration::ZERO`] discards them immediately, and [`Duration::MAX`] sets no limit.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -181,13 +181,13 @@ where
         self.0.linger.set(limit);
     }
 
-    /// Sends what the source takes at once, and queues the rest. Does not wait.
+    /// Sends as much as the source takes immediately, and queues the rest. Does not wait.
     ///
     /// # Errors
     ///
-    /// The error of the source, now or since the last call; what is queued is given up then, and
-    /// everything from now on is `BrokenPipe`. `Other` if something is left outside of a task of an
-    /// [`EventLoop`](crate::EventLoop), where nothing could send it.
+    /// The error of the source, from this call or since the last one; the queue is discarded then, and
+    /// later calls return `BrokenPipe`. `Other` if bytes are left outside a task of an
+    /// [`EventLoop`](crate::EventLoop), where no loop could send them.
     ///
     /// See [`Async::split`] for an example.
     #[track_caller]
@@ -222,7 +222,7 @@ where
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write).
+    /// Fails as [`write`](Self::write) does.
     ///
     /// See [`Async::split`] for an example.
     pub async fn drain(&mut self) -> io::Result<()> {
@@ -237,7 +237,7 @@ where
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write).
+    /// Fails as [`write`](Self::write) does.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -259,12 +259,12 @@ where
         self.0.check()
     }
 
-    /// Waits until everything is sent, and shuts down the writing side, so that the peer sees the end. The reader
-    /// can go on.
+    /// Waits until everything is sent, and shuts down the writing side, so that the peer reads the end of the stream.
+    /// The reader remains usable.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush).
+    /// Fails as [`flush`](Self::flush) does.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -286,7 +286,7 @@ where
         self.0.source.end_writing()
     }
 
-    /// Gives up what is queued, and lets the connection end with a reset when its last handle is
+    /// Discards the queue, and lets the connection end with a reset when its last handle is
     /// dropped. The reader's waits, and those of other handles, end with `ConnectionAborted`.
     ///
     /// ```
@@ -317,7 +317,7 @@ where
     async fn wait_for(&self, length: usize) -> io::Result<()> {
         let outgoing = &*self.0;
         if !outgoing.is_sending.get() && !outgoing.queue.borrow().is_empty() {
-            // It was written where no task could send it, or the loop of the task is gone.
+            // The bytes were written outside a task, or the loop of the task is gone.
             self.start_sending()?;
         }
         let is_short = || length > 0 && outgoing.queue.borrow().len() <= length;

@@ -1,4 +1,4 @@
-//! [`StreamReader`], and how it and its [`StreamWriter`] come of a source: asyncio's pair.
+//! [`StreamReader`], and [`Async::split`], which turns a source into a reader and a [`StreamWriter`]: asyncio's pair.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -13,7 +13,7 @@ impl<S: AsFd + 'static> Async<S>
 where
     for<'a> &'a S: Read + Write,
 {
-    /// A reader with a buffer and a writer with a queue, for two tasks or for one.
+    /// Returns a reader with a buffer and a writer with a queue, for two tasks or for one.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -46,15 +46,15 @@ where
     }
 }
 
-/// Reads from a source by way of a buffer: from [`Async::split`].
+/// Reads from a source through a buffer: from [`Async::split`].
 ///
-/// Cancelling a read loses nothing: what has come stays in the buffer.
+/// Cancelling a read loses nothing: received bytes stay in the buffer.
 pub struct StreamReader<S: AsFd + 'static> {
     source: Async<S>,
     buffer: Vec<u8>,
-    /// Up to here the buffer has been handed out.
+    /// The end of the part of the buffer that has been handed out.
     taken: usize,
-    /// Up to here it holds what has come; the rest is room.
+    /// The end of the received bytes in the buffer; the rest is free.
     filled: usize,
     limit: usize,
 }
@@ -63,7 +63,7 @@ impl<S: AsFd + 'static> StreamReader<S>
 where
     for<'a> &'a S: Read,
 {
-    /// How long a line may be: 64 KiB at first, as in Python.
+    /// Sets the maximum length of a line in bytes: 64 KiB by default, as in Python.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -83,11 +83,11 @@ where
         self.limit = bytes;
     }
 
-    /// Reads what there is, as much as fits; zero bytes are the end of the stream.
+    /// Reads the available bytes, up to the length of the buffer; zero bytes are the end of the stream.
     ///
     /// # Errors
     ///
-    /// As [`Async::read`].
+    /// Fails as [`Async::read`] does.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -110,11 +110,11 @@ where
         Ok(n)
     }
 
-    /// Reads so many bytes. They can be looked at until the next read.
+    /// Reads exactly `bytes` bytes and returns a slice of the buffer, which is valid until the next read.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if the stream ends before, with what came left in the buffer; and as
+    /// `UnexpectedEof` if the stream ends before; the received bytes stay in the buffer. Also the errors of
     /// [`Async::read`].
     ///
     /// ```
@@ -141,13 +141,13 @@ where
         Ok(self.take(bytes))
     }
 
-    /// Reads up to and including a newline. It can be looked at until the next read. What comes after
-    /// the last newline is a line without one, and after that comes an empty one.
+    /// Reads up to and including a newline, and returns a slice of the buffer, which is valid until the next read.
+    /// Bytes after the last newline are a line without one. An empty line is the end of the stream.
     ///
     /// # Errors
     ///
-    /// `InvalidData` if the line is longer than [`set_limit`](Self::set_limit) allows, with what came
-    /// left in the buffer; and as [`Async::read`].
+    /// `InvalidData` if the line is longer than [`set_limit`](Self::set_limit) allows; the received
+    /// bytes stay in the buffer. Also the errors of [`Async::read`].
     ///
     /// See [`Async::split`] for an example.
     pub async fn read_line(&mut self) -> io::Result<&[u8]> {
@@ -172,7 +172,7 @@ where
         Ok(self.take(length))
     }
 
-    /// Adds what comes next to the buffer.
+    /// Reads the next bytes into the buffer.
     async fn read_more(&mut self) -> io::Result<usize> {
         const CHUNK: usize = 8 * 1024;
 
@@ -187,7 +187,7 @@ where
         Ok(came)
     }
 
-    /// Hands out the next so many bytes, which are there.
+    /// Hands out the next `bytes` bytes of the buffer, which must hold at least that many.
     fn take(&mut self, bytes: usize) -> &[u8] {
         let begin = self.taken;
         self.taken += bytes;
@@ -196,7 +196,7 @@ where
 }
 
 impl<S: AsFd + 'static> StreamReader<S> {
-    /// What has come and has not been handed out.
+    /// The buffered bytes that have not been handed out.
     fn waiting(&self) -> &[u8] {
         &self.buffer[self.taken..self.filled]
     }

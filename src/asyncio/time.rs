@@ -1,4 +1,4 @@
-//! Time for coroutines.
+//! Time for tasks.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -26,7 +26,7 @@ enum Deadline {
 }
 
 impl Deadline {
-    /// The moment, by the clock of the loop that polls the future; `None` is later than the clock can say.
+    /// The moment, by the clock of the loop that polls the future; `None` is later than the clock can represent.
     fn moment(&self, clock: &Clock) -> Option<Instant> {
         match *self {
             Self::At(moment) => Some(clock.check(moment)),
@@ -50,8 +50,8 @@ impl Sleep {
     }
 }
 
-/// Returns the present moment by the clock of the loop that polls the caller, by which its timers run; outside of
-/// tasks by the system's.
+/// Returns the present moment by the clock of the loop that polls the caller, by which its timers run; outside
+/// tasks by that of the system.
 ///
 /// Deadlines that are computed from it stay right if the loop has another clock than the system's. Does not block.
 ///
@@ -71,12 +71,12 @@ pub fn now() -> Instant {
     Runtime::current_clock().now()
 }
 
-/// Ends when so much time has passed since the call; never earlier. It stands on a timer of the
+/// Completes when `delay` has passed since the call, never earlier. It uses a timer of the
 /// loop: see [`EventLoop::call_later`](crate::EventLoop::call_later).
 ///
 /// # Panics
 ///
-/// When it is awaited outside of a coroutine of an [`EventLoop`](crate::EventLoop).
+/// When it is awaited outside a task of an [`EventLoop`](crate::EventLoop).
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -91,11 +91,11 @@ pub fn sleep(delay: Duration) -> Sleep {
     Sleep { deadline: Deadline::After { start: now(), delay }, set: None }
 }
 
-/// Ends at that moment, or in the next turn if it has passed.
+/// Completes at `deadline`, or in the next iteration if that has passed.
 ///
 /// # Panics
 ///
-/// As [`sleep`].
+/// Panics as [`sleep`] does.
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -141,8 +141,8 @@ impl fmt::Debug for Sleep {
     }
 }
 
-/// Lets everything else have its turn: the coroutine goes on in the next turn of the loop, after
-/// sources, signals, timers and calls had theirs.
+/// Yields to everything else: the task goes on in the next iteration of the loop, after sources,
+/// signals, timers and calls have run.
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};

@@ -2,7 +2,7 @@
 //!
 //! A waiter is an [`Entry`]: it is made by [`Waiters::enter`], ends with the next [`Waiters::wake`], and
 //! is removed by [`Waiters::leave`] when its future is dropped before that. Each of them takes constant
-//! time, and a waiter that gave up leaves nothing behind. Wakers are cloned, woken and dropped while
+//! time, and a waiter that gave up leaves no memory behind. Wakers are cloned, woken and dropped while
 //! nothing is borrowed, because a waker may poll, and so wait, inside `wake`.
 
 use std::cell::{Cell, RefCell};
@@ -12,12 +12,12 @@ use std::task::{Poll, Waker};
 
 use slab::Slab;
 
-/// A place in [`Waiters`]. It is waiting while its round is the present one.
+/// An entry of [`Waiters`]. It waits while its `round` is the current one.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     slot: usize,
     round: u64,
-    /// Whether several tasks may use it in turn.
+    /// Whether several tasks may use it, one after another.
     is_shared: bool,
 }
 
@@ -25,10 +25,10 @@ impl Entry {
     /// The entry of a future that has not waited yet.
     pub(super) const NONE: Self = Self { slot: 0, round: 0, is_shared: false };
 
-    /// The entry of functions that poll without a future, which tasks may call in turn.
+    /// The entry of functions that poll without a future, which tasks may call one after another.
     pub(super) const SHARED: Self = Self { is_shared: true, ..Self::NONE };
 
-    /// The slot of the waiter that has no other beside it.
+    /// The slot of the only waiter.
     const FIRST: usize = usize::MAX;
 
     pub(super) const fn has_entered(self) -> bool {
@@ -202,7 +202,7 @@ impl Waiters {
     fn wake_all(&self, is_first_waiting: bool) {
         let mut others = self.others.take().unwrap_or_default();
         let mut panic = None;
-        // A waker that panics must not cost the other tasks their wake.
+        // A waker that panics must not prevent the wakes of the other tasks.
         let mut guarded = |wake: &mut dyn FnMut()| {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(wake)) {
                 panic.get_or_insert(payload);
@@ -215,7 +215,7 @@ impl Waiters {
             let mut waker = Some(waker);
             guarded(&mut || waker.take().into_iter().for_each(Waker::wake));
         }
-        // The table's memory is used again, unless tasks that wait again have made another one.
+        // The table's memory is reused, unless tasks that wait again have made another one.
         self.others.borrow_mut().get_or_insert(others);
         if let Some(payload) = panic {
             resume_unwind(payload);
@@ -228,7 +228,7 @@ impl Waiters {
         Waiter { waiters: self, entry: Entry::NONE }
     }
 
-    /// Waits until `is_so` returns true, which is asked now and after each `wake`.
+    /// Waits until `is_so` returns true. Calls it now and after each `wake`.
     pub(super) async fn until(&self, mut is_so: impl FnMut() -> bool) {
         let mut waiter = self.waiter();
         poll_fn(|context| {
@@ -242,7 +242,7 @@ impl Waiters {
     }
 }
 
-/// The waiter of one future, which leaves with it.
+/// The waiter of one future, which is removed with it.
 pub(super) struct Waiter<'a> {
     waiters: &'a Waiters,
     pub(super) entry: Entry,

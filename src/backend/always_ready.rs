@@ -1,4 +1,4 @@
-//! Files that a kernel refuses to watch because they never block, or watches in another way: regular files,
+//! Files that a kernel refuses to watch because they never block, or watches differently: regular files,
 //! directories, `/dev/null`. Reading and writing are ready at all times, as `select` and `poll` report.
 
 use super::fd_map::FdMap;
@@ -44,7 +44,7 @@ impl AlwaysReady {
         self.due > 0
     }
 
-    /// Sets what a file is watched for; an empty interest removes it.
+    /// Sets the watch of a file; an empty interest removes it.
     pub(super) fn set(&mut self, descriptor: Descriptor, token: Token, watch: Watch) {
         if let Some((_, file)) = self.files.remove(descriptor) {
             self.due -= usize::from(file.is_due);

@@ -1,4 +1,4 @@
-//! [`Capabilities`]: what a backend can do, and the errors for what it cannot.
+//! [`Capabilities`] of a backend, and the errors for missing ones.
 
 use std::io;
 
@@ -42,7 +42,7 @@ impl Capabilities {
 }
 
 impl Backend {
-    /// Fails if this backend cannot watch in this way.
+    /// Fails if this backend does not support the watch.
     #[inline]
     pub(crate) fn check(self, watch: Watch) -> io::Result<()> {
         if watch.is_plain() { Ok(()) } else { self.check_modes(watch) }

@@ -1,6 +1,6 @@
 //! epoll: Linux and Android.
 //!
-//! The kernel keeps the set and returns what is ready, so a wait costs what is active and not what is
+//! The kernel keeps the set and returns ready entries, so a wait costs what is active and not what is
 //! registered. Surprises:
 //!
 //! - Regular files, directories and `/dev/null` are refused with `EPERM`. They are always ready, and

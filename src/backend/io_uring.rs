@@ -9,13 +9,13 @@
 //!   `unregister` cancels the poll and waits for its last completion. If that fails, the ring is closed,
 //!   which releases all files, and the next wait opens another.
 //! - The completion of a cancellation may come before or after the last one of its target, and an old one
-//!   may come when a position has long been reused. So every arming has a number of its own.
+//!   may come when a position has long been reused. So every arming has its own number.
 //! - A poll ends (its completion lacks the `MORE` flag) when the completion queue overflows, or when it was
 //!   woken by the signal of another ring. It is armed again, or the next event would be missed. A poll also
-//!   ends, at once, on files that have nothing to wait for: regular files, terminals whose other side is
+//!   ends immediately on files that have nothing to wait for: regular files, terminals whose other side is
 //!   gone. Arming those again would never end.
 //! - The flag that there is work to run may stay set without work: it is set after the work was queued,
-//!   and by then the ring's thread may have run it. So it is no reason to enter forever.
+//!   and by then the ring's thread may have run it. So a set flag does not justify another `io_uring_enter` forever.
 //! - Priority data alone wake no poll, because the kernel omits that flag when it compares an event with the
 //!   mask. So `IN` is in the mask beside it.
 //! - A ring belongs to the thread that opened it, see [`Ring`]. If another thread uses the selector, the
@@ -157,7 +157,7 @@ impl Uring {
         self.ring.as_ref().is_some_and(Ring::is_of_this_thread)
     }
 
-    /// Closes the ring, which releases all files: at once if it belongs to this thread, else some time
+    /// Closes the ring, which releases all files: immediately if it belongs to this thread, else some time
     /// after. The next wait arms all polls again, in another ring.
     fn abandon_ring(&mut self) {
         if self.has_ring_here() {
@@ -296,7 +296,7 @@ fn cancel(ring: &mut Ring, entry: &Entry<Poll>, position: usize) -> io::Result<(
     ring.cancel(PollName { position: position as u32, arming: entry.state.arming })
 }
 
-/// Whether the readiness of a file can change, as epoll sees it. Checked only if a poll ended at once.
+/// Whether the readiness of a file can change, as epoll sees it. Checked only if a poll ended immediately.
 fn can_be_polled(descriptor: Descriptor) -> bool {
     let Ok(epoll) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return true };
     let (data, flags) = (epoll::EventData::new_u64(0), epoll::EventFlags::empty());

@@ -139,7 +139,7 @@ impl Poller for Kqueue {
 /// Waiting.
 impl Kqueue {
     /// Renews the filters of sockets that have begun to listen: some kernels do not notice. While they are
-    /// many, each is looked at once, in the first wait.
+    /// many, each is checked once, in the first wait.
     fn look_for_listeners(&mut self) {
         const FEW: usize = 64;
 

@@ -7,7 +7,7 @@
 //!   closed.
 //! - On Linux mio rounds timeouts up to milliseconds, so a rest of less than one is waited for with `ppoll` on
 //!   mio's descriptor.
-//! - What the system's own interface refuses, such as regular files on Linux, mio refuses with its error.
+//! - mio rejects files that the system's own interface rejects, such as regular files on Linux, with its error.
 
 use std::io;
 use std::time::Duration;
@@ -161,7 +161,7 @@ impl Mio {
         result
     }
 
-    /// Lets mio wait; the batch holds what it has found.
+    /// Lets mio wait, and fills the batch with its events.
     fn collect(&mut self, room: usize, timeout: Option<Duration>) -> io::Result<()> {
         if self.batch.capacity() < room {
             self.batch = mio::Events::with_capacity(room);

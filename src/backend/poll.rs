@@ -1,6 +1,6 @@
 //! poll: every system; on Windows it is `WSAPoll`.
 //!
-//! The whole set is an argument of each call, so a wait costs what is registered. Surprises:
+//! The whole set is an argument of each call, so the cost of a wait grows with the registrations. Surprises:
 //!
 //! - More entries than the process may have descriptors (a limit lowered later) are `EINVAL`: the set is
 //!   polled in pieces.

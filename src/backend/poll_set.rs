@@ -1,5 +1,5 @@
 //! A set of descriptors for `poll`, and the call itself. The `poll` backend consists of it; level
-//! emulation and `select` use it for the details of what they found.
+//! emulation and `select` use it for the details of their ready sources.
 
 use std::io;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::raw_event::bits;
 pub(super) struct PollSet {
     /// The argument of the system call.
     entries: Vec<PollFd<'static>>,
-    /// What belongs to the entry at the same position.
+    /// The data of the entry at the same position.
     owners: FdMap<Owner>,
 }
 

@@ -7,8 +7,8 @@
 //!   (On illumos the call is a function of the C library with a limit; there the backend is missing.)
 //! - One descriptor that is not open is an error of the whole call, and the sets are unchanged. One `poll`
 //!   finds out which it is.
-//! - A hang-up or an error is not told apart from readiness. One `poll` of the descriptors that were found
-//!   has the details, and decides where another process was quicker.
+//! - The call does not distinguish a hang-up or an error from readiness. One `poll` of the reported descriptors
+//!   has the details, and drops those whose readiness another process has consumed.
 //! - A hang-up makes a descriptor readable, but not always writable: without `READABLE` in the interest it
 //!   may not be seen.
 //! - macOS has a `poll` that calls devices invalid; for them the sets decide.

@@ -1,4 +1,4 @@
-//! Accepting connections by a callback.
+//! Accepting connections with a callback.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,24 +15,24 @@ use crate::interest::{Interest, Watch};
 use crate::key::Key;
 
 impl<T: 'static> EventLoop<T> {
-    /// Accepts connections from a listener and calls `callback` with each connection, which is non-blocking by
-    /// then, and with its address. The loop owns the listener, which it makes non-blocking.
+    /// Accepts connections from a listener and calls `callback` with each connection, in non-blocking
+    /// mode, and its address. The loop owns the listener, and puts it into non-blocking mode.
     ///
     /// - At most 64 connections are accepted in an iteration
     ///   ([`accept_budget`](crate::EventLoopBuilder::accept_budget)); the others come with the next.
     /// - A connection that fails while it is accepted is skipped. An error of the callback goes to
-    ///   [`on_error`](Self::on_error), under the key of the listener. Neither ends the accepting.
-    /// - When descriptors or memory run out, the listener rests for 100 ms
+    ///   [`on_error`](Self::on_error), under the key of the listener. Neither stops the listener.
+    /// - When descriptors or memory run out, the listener pauses for 100 ms
     ///   ([`accept_rest`](crate::EventLoopBuilder::accept_rest)), with a log line; clients wait in the queue of the
     ///   system meanwhile.
     /// - `modify(key, Interest::empty())` pauses it, also if a connection was reported before in the same iteration;
     ///   `Interest::READABLE` resumes it,
-    ///   [`unregister`](Self::unregister) closes it, [`take`](Self::take) gives it back.
+    ///   [`unregister`](Self::unregister) closes it, [`take`](Self::take) returns it.
     ///
     /// # Errors
     ///
-    /// A [`RegisterError`] with listener and callback, for the reasons listed there, or if the
-    /// listener cannot be made non-blocking.
+    /// Returns a [`RegisterError`], which gives back listener and callback, if the listener cannot be registered or if
+    /// the listener cannot be put into non-blocking mode.
     ///
     /// See [`EventLoop`] for an example.
     #[track_caller]
@@ -44,7 +44,7 @@ impl<T: 'static> EventLoop<T> {
         if let Err(error) = listener.set_nonblocking() {
             return Err(RegisterError::new(error, listener, callback));
         }
-        // A second owner, so that the callback can be given back.
+        // A second owner, so that an error can return the callback.
         let callback = Rc::new(RefCell::new(callback));
         let accept = {
             let callback = Rc::clone(&callback);
@@ -76,7 +76,7 @@ impl<T: 'static> EventLoop<T> {
                 Ok(Some((conn, addr))) => {
                     let result = callback(self, conn, addr);
                     if !Rc::ptr_eq(&progress, &self.progress) {
-                        // The callback has put another loop in the place of its own.
+                        // The callback has replaced its loop.
                         if let Err(error) = result {
                             progress.leave(Late::Error(key, error));
                         }

@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::selector::Selector;
 
-/// The choices that stay as they are for the life of a loop.
+/// The settings that a loop keeps until it is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) batch_size: usize,
@@ -33,7 +33,7 @@ impl Default for Settings {
     }
 }
 
-/// Creates an [`EventLoop`] with other than the usual settings; [`EventLoop::builder`] returns it.
+/// Creates an [`EventLoop`] with other settings than the defaults; [`EventLoop::builder`] returns it.
 ///
 /// ```
 /// use polyselect::{Backend, EventLoop};
@@ -59,7 +59,7 @@ pub struct EventLoopBuilder {
 }
 
 impl EventLoop<()> {
-    /// Returns a builder, which creates a loop with other than the usual settings.
+    /// Returns a builder, which creates a loop with other settings than the defaults.
     ///
     /// See [`EventLoopBuilder`] for an example.
     pub fn builder() -> EventLoopBuilder {
@@ -83,8 +83,8 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Sets how many events a wait asks the kernel for: 1,024 by default; zero counts as one. The others
-    /// come with the next wait, so that a smaller batch lets timers and calls run more often.
+    /// Sets the number of events that the kernel may return in a wait: 1,024 by default; zero counts as one.
+    /// The next wait returns the others, so that a smaller batch lets timers and calls run more often.
     ///
     /// See [`EventLoopBuilder`] for an example.
     pub fn batch_size(mut self, events: usize) -> Self {
@@ -92,7 +92,7 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Sets how many connections a listener accepts in an iteration: 64 by default; zero counts as one.
+    /// Sets the number of connections that a listener accepts in an iteration: 64 by default; zero counts as one.
     ///
     /// See [`EventLoop::accept`].
     ///
@@ -102,7 +102,7 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Sets how long a listener rests when descriptors or memory have run out: 100 ms by default.
+    /// Sets the pause of a listener when descriptors or memory have run out: 100 ms by default.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -116,7 +116,7 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Sets how many operations of a source may succeed in a row before their task lets others run: 32 by default;
+    /// Sets the number of operations of a source that may succeed in a row before their task yields: 32 by default;
     /// zero counts as one.
     ///
     /// ```
@@ -183,7 +183,7 @@ impl EventLoopBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::new`], or of [`Selector::with_backend`] if the backend was set.
+    /// The errors of [`Selector::new`], or of [`Selector::with_backend`] if the backend was set.
     ///
     /// See [`EventLoopBuilder`] for an example.
     pub fn build<T: 'static>(self, state: T) -> io::Result<EventLoop<T>> {

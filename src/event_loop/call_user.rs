@@ -1,14 +1,14 @@
-//! The one way from the loop into user code.
+//! The only place where the loop calls user code.
 //!
 //! Callbacks, timers, calls, the error hook, polls of tasks, wakers, and destructors of what the loop drops run in
 //! [`EventLoop::call_user`]. While they run, nothing of the loop is borrowed, and every batch (events, due timers and
 //! signals, calls, woken tasks, requests) is in the loop itself, behind a cursor. So user code may do anything:
 //!
-//! - it may panic: [`Registrant`] says which registration ends, the panic passes through
+//! - it may panic: [`Registrant`] names the registration that ends, the panic passes through
 //!   [`EventLoop::turn`], and the rest of each batch is delivered in the next iteration;
 //! - it may be slow: the watchdog reports it;
-//! - it may put another loop in the place of the one that called it: the iteration ends with [`Replaced`], and what is
-//!   still owed to the old loop waits in its [`Progress`], which moves with it.
+//! - it may replace the loop that called it: the iteration ends with [`Replaced`], and the return value for the old
+//!   loop waits in its [`Progress`], which moves with it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -47,7 +47,7 @@ pub(super) enum Place {
     Task(&'static Location<'static>),
     #[cfg(feature = "async")]
     MainFuture,
-    /// A waker, or what a source of tasks does when it is registered or dropped.
+    /// A waker, or code of a tasks' source when it is registered or dropped.
     #[cfg(feature = "async")]
     Unknown,
 }
@@ -81,7 +81,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// User code put another loop in the place of the one that called it. Holds what the code returned.
+/// User code has replaced the loop that called it. Holds the return value of the code.
 pub(super) struct Replaced<R = ()>(pub(super) R);
 
 /// The end of a callback that moved its loop elsewhere: owed to that loop.
@@ -98,8 +98,8 @@ pub(super) struct Progress {
     is_running: Cell<bool>,
     late: RefCell<VecDeque<Late>>,
     has_late: Cell<bool>,
-    /// A panic of the logger while a call was logged. The call was not to blame, so the iteration goes on before it
-    /// passes through.
+    /// A panic of the logger while a call was logged. The call did not cause it, so the iteration continues before the
+    /// panic passes through.
     of_logger: Cell<Option<Box<dyn Any + Send>>>,
 }
 
@@ -161,7 +161,7 @@ impl Iteration {
         Rc::ptr_eq(&self.progress, &event_loop.progress)
     }
 
-    /// Lets a panic of the logger pass, now that nothing is lost by it.
+    /// Lets a panic of the logger pass through, when it can no longer lose work.
     #[inline]
     pub(super) fn finish(&self) {
         if self.is_observed
@@ -178,7 +178,7 @@ impl Iteration {
         }
     }
 
-    /// Leaves something for the loop of this iteration, which is elsewhere.
+    /// Leaves a value for the loop of this iteration, which was moved.
     #[cold]
     pub(super) fn leave(&self, late: Late) {
         self.progress.leave(late);
@@ -211,7 +211,7 @@ impl<T: 'static> EventLoop<T> {
         if iteration.is_of(self) { Ok(result) } else { Err(Replaced(result)) }
     }
 
-    /// Runs user code of a source: [`call_user`](Self::call_user) without what its events do not need.
+    /// Runs user code of a source: [`call_user`](Self::call_user) without the steps that events do not need.
     #[inline(always)]
     pub(super) fn call_guarded<R>(
         &mut self,

@@ -10,7 +10,7 @@ pub(super) type Call<T> = Box<dyn FnOnce(&mut EventLoop<T>)>;
 
 pub(super) struct Calls<T> {
     queue: VecDeque<(Call<T>, &'static Location<'static>)>,
-    /// How many of them belong to this iteration.
+    /// The number of calls of this iteration.
     due: usize,
 }
 
@@ -47,7 +47,7 @@ impl<T: 'static> EventLoop<T> {
     /// Runs `call` in the next iteration, after the calls that were queued before.
     ///
     /// Does not block. An iteration does not wait while calls are queued. For code that has no
-    /// `&mut EventLoop` at hand see [`local`](Self::local).
+    /// `&mut EventLoop` see [`local`](Self::local).
     ///
     /// ```
     /// use polyselect::EventLoop;

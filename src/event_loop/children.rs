@@ -1,7 +1,7 @@
 //! Child processes as callbacks.
 //!
-//! A part for each system notices that a child has ended. Only watched children are ever reaped: the host program's other
-//! children are its own.
+//! A part for each system notices that a child has ended. Only watched children are ever reaped, not other children
+//! of the program.
 
 #[cfg(unix)]
 mod unix;
@@ -38,15 +38,15 @@ struct WatchedChild<T> {
     child: Child,
     callback: Callback<T>,
     location: &'static Location<'static>,
-    /// In a lab time goes as it does for the child.
+    /// In a lab, lets time pass at the real pace, as it does for the child.
     _outside: OutsideWork,
 }
 
 pub(super) struct Children<T> {
     watched: Vec<WatchedChild<T>>,
-    /// Notices that some child has ended, on behalf of children that have no descriptor.
+    /// Reports that some child has ended, for children without a descriptor.
     common: system::Common,
-    /// Children that may have ended, and have not been looked at since.
+    /// Children that may have ended, and have not been checked since.
     due: VecDeque<ChildKey>,
 }
 
@@ -69,7 +69,7 @@ impl<T> Children<T> {
         !self.due.is_empty()
     }
 
-    /// Some child has ended, and it may be one that has no descriptor.
+    /// Some child has ended; it may be one without a descriptor.
     pub(super) fn look_at_all(&mut self) {
         let common = self.watched.iter().filter(|watched| watched.watch.is_common());
         self.due.extend(common.map(|watched| watched.key));
@@ -96,8 +96,8 @@ impl<T> Children<T> {
     }
 }
 
-/// A child that a loop watches, lent by [`EventLoop::child_mut`]: what a program may do to it while the loop
-/// is the one that waits for its end.
+/// A child that a loop watches, borrowed with [`EventLoop::child_mut`]: the operations that are allowed while the loop
+/// waits for its end.
 ///
 /// The [`Child`] itself stays in the loop, so that it can be neither reaped nor replaced by another.
 ///
@@ -133,7 +133,7 @@ impl ChildMut<'_> {
     ///
     /// # Errors
     ///
-    /// Those of [`Child::kill`].
+    /// The errors of [`Child::kill`].
     ///
     /// See [`EventLoop::child_mut`] for an example.
     pub fn kill(&mut self) -> io::Result<()> {
@@ -177,16 +177,16 @@ impl ChildMut<'_> {
 impl<T: 'static> EventLoop<T> {
     /// Calls `callback` with the exit status when `child` has ended.
     ///
-    /// The loop owns the child and reaps it, so that no zombie stays; it never waits for a child that it was not given.
+    /// The loop owns the child and reaps it, so that no zombie stays; it never reaps another child.
     /// The callback gets an error if the child was reaped elsewhere (`ECHILD`).
-    /// [`child_mut`](Self::child_mut) lends the child, to kill it or to write to it;
-    /// [`take_child`](Self::take_child) gives it back. Dropping the loop leaves children that still
-    /// run alone, as dropping a [`Child`] does. Does not block.
+    /// [`child_mut`](Self::child_mut) borrows the child, to kill it or to write to it;
+    /// [`take_child`](Self::take_child) returns it. Dropping the loop lets running children
+    /// continue, as dropping a [`Child`] does. Does not block.
     ///
     /// # Errors
     ///
-    /// A [`RegisterError`] with child and callback, if the system gives neither a descriptor for a process
-    /// nor a [`Waker`](crate::Waker) for `SIGCHLD`; on Windows, if it gives no wait for the process.
+    /// A [`RegisterError`] with child and callback, if the system provides neither a descriptor for a process
+    /// nor a [`Waker`](crate::Waker) for `SIGCHLD`; on Windows, if it provides no wait for the process.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -229,7 +229,7 @@ impl<T: 'static> EventLoop<T> {
         Ok(key)
     }
 
-    /// Lends a child, to kill it, or for its pipes; `None` if it has ended or been taken.
+    /// Borrows a child, to kill it, or for its pipes; `None` if it has ended or been taken.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -248,11 +248,12 @@ impl<T: 'static> EventLoop<T> {
         Some(ChildMut(&mut self.children.watched[position].child))
     }
 
-    /// Stops watching a child and gives it back. Its callback is dropped; reaping it is up to the caller.
+    /// Stops watching a child and returns it. Its callback is dropped; the caller has to reap it.
     ///
     /// # Errors
     ///
-    /// `NotFound` if the key names no child of this loop, or none any more: it has ended or been taken.
+    /// `NotFound` if the key does not name a watched child of this loop: it has ended or been taken, or is another
+    /// loop's.
     ///
     /// ```
     /// use polyselect::EventLoop;

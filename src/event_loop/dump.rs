@@ -1,4 +1,4 @@
-//! A list of all that a loop waits for.
+//! A list of everything that a loop waits for.
 
 use std::fmt::{self, Write};
 #[cfg(feature = "async")]
@@ -35,8 +35,8 @@ pub struct TaskInfo {
     pub spawned_at: &'static Location<'static>,
     /// Whether it was woken, and is polled in the next iteration.
     pub is_ready: bool,
-    /// The sources and the timer that will wake it, as text. It may also wait for what only its own code knows: another
-    /// task, a channel, a thread.
+    /// The sources and the timer that will wake it, as text. It may also wait for another
+    /// task, a channel or a thread, which are not listed.
     pub waits_for: Vec<String>,
 }
 
@@ -56,7 +56,8 @@ impl fmt::Display for TaskInfo {
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Lists the tasks, and what each waits for. Takes time for each pair of a task and a source.
+    /// Lists the tasks, each with the sources and the timer that it waits for. Takes time for each pair of a task and a
+    /// source.
     ///
     /// See [`TaskInfo`] for an example.
     #[cfg(feature = "async")]
@@ -89,10 +90,10 @@ impl<T: 'static> EventLoop<T> {
         }
     }
 
-    /// Returns a list of all that the loop waits for, as text: its sources, signals, children, tasks and timers, each
-    /// with the place where it was registered or spawned.
+    /// Returns a list of everything that the loop waits for, as text: its sources, signals, children, tasks and timers,
+    /// each with the place where it was registered or spawned.
     ///
-    /// It shows why a program does not get on; `examples/asyncio_ps.rs` prints it at a signal.
+    /// It shows why a program hangs; `examples/asyncio_ps.rs` prints it at a signal.
     ///
     /// ```
     /// use polyselect::{EventLoop, Interest, Next};

@@ -1,4 +1,4 @@
-//! What a callback's answer leads to, and where its errors go.
+//! Applies the return value of a callback, and passes on its errors.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,8 +16,8 @@ impl<T: 'static> EventLoop<T> {
     /// Calls `hook` with every error that a callback of a source returns, except `WouldBlock` and
     /// `Interrupted`.
     ///
-    /// The registration has ended by then; its key says which one it was, so that the program can clear what it
-    /// keeps by key. Without a hook such errors are logged (`log::error!`).
+    /// The registration has ended by then; its key identifies it, so that the program can clear its state
+    /// of that key. Without a hook such errors are logged (`log::error!`).
     ///
     /// An error of [`accept`](Self::accept)'s callback is reported here too, under the key of the listener,
     /// which stays registered.
@@ -52,7 +52,7 @@ impl<T: 'static> EventLoop<T> {
         Answer::Failed
     }
 
-    /// Does what a callback of a source has just answered, or leaves that to its loop if the callback replaced it.
+    /// Applies the return value of a callback of a source, or leaves it to its loop if the callback replaced that.
     #[inline(never)]
     pub(super) fn follow(
         &mut self,
@@ -134,7 +134,7 @@ impl<T: 'static> EventLoop<T> {
     }
 }
 
-/// `WouldBlock` after a spurious event is not a failure, and `Interrupted` says nothing about the source.
+/// `WouldBlock` after a spurious event is not a failure, and `Interrupted` does not concern the source.
 fn is_no_failure(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
@@ -143,7 +143,7 @@ pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// The answer to a key that names nothing, of timers, signals and children; sources have their own.
+/// The error for a stale key of a timer, signal or child; sources have their own.
 #[cold]
 pub(super) fn not_found(what: fmt::Arguments<'_>) -> io::Error {
     let message =

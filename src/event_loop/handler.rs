@@ -1,4 +1,4 @@
-//! A registration of the loop: its source and its callback, and what the callback answers.
+//! A registration of the loop: its source, its callback, and the return value of the callback.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::interest::Interest;
 use crate::source::Source;
 
-/// What happens to a registration after its callback.
+/// The fate of a registration after its callback.
 ///
 /// ```
 /// use polyselect::{Interest, Next};
@@ -35,7 +35,7 @@ pub enum Next {
     Modify(Interest),
 }
 
-/// What a callback returned, in one register.
+/// The return value of a callback, in one register.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
     Keep,
@@ -54,7 +54,7 @@ pub(super) trait HandleEvent<T> {
     /// The source alone, if this is its only owner.
     fn into_source(self: Rc<Self>) -> Option<Box<dyn Any>>;
     fn location(&self) -> &'static Location<'static>;
-    /// Whether it serves the loop itself, and is not one of the user's.
+    /// Whether it belongs to the loop itself, and not to the user.
     fn is_own(&self) -> bool {
         false
     }
@@ -65,7 +65,7 @@ pub(super) trait HandleEvent<T> {
     }
 }
 
-/// What the selector of a loop owns as its source.
+/// The source type of a loop's selector.
 pub(super) struct Handler<T>(pub(super) Rc<dyn HandleEvent<T>>);
 
 impl<T> Handler<T> {

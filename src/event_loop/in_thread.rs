@@ -7,8 +7,8 @@ impl<T: 'static> EventLoop<T> {
     /// Runs `work` on another thread, and then `then` on the loop, with the result.
     ///
     /// Only `work` and its result are sent, so that `then` may hold anything. The threads are those of
-    /// [`asyncio::to_thread`](crate::asyncio::to_thread). While work is in hand, [`run`](Self::run) goes on. `then` gets
-    /// a [`JoinError`] if `work` panics; it is dropped with the loop. Does not block.
+    /// [`asyncio::to_thread`](crate::asyncio::to_thread). While work is in progress, [`run`](Self::run) does not
+    /// return. `then` gets a [`JoinError`] if `work` panics; it is dropped with the loop. Does not block.
     ///
     /// ```
     /// use polyselect::EventLoop;

@@ -39,7 +39,7 @@ impl<T: 'static> EventLoop<T> {
         self.wait(timeout)?; // 2
         self.remotes.receive_into(&mut self.calls, self.timers.clock());
         self.calls.begin_iteration();
-        // A loop that has been replaced goes on in its own next iteration.
+        // A replaced loop continues in its own next iteration.
         if let Ok(()) = self.run_steps(iteration) {
             self.stats.turns += 1;
         }
@@ -70,7 +70,8 @@ impl<T: 'static> EventLoop<T> {
         self.local.has_calls() || self.progress.has_late()
     }
 
-    /// What came up between two iterations. Returns whether user code ran that [`run`](Self::run) waited for.
+    /// Runs the work that was queued between two iterations. Returns whether user code ran that [`run`](Self::run)
+    /// waited for.
     #[cold]
     #[inline(never)]
     fn run_errands(&mut self, iteration: &Iteration) -> io::Result<Result<bool, Replaced>> {
@@ -147,7 +148,7 @@ impl<T: 'static> EventLoop<T> {
         Ok(())
     }
 
-    /// The same, with each call measured or traced.
+    /// The same steps, with each call measured or traced.
     #[cold]
     #[inline(never)]
     fn deliver_observed_events(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
@@ -163,7 +164,7 @@ impl<T: 'static> EventLoop<T> {
         Ok(())
     }
 
-    /// Takes the next event that is still wanted.
+    /// Takes the next event whose registration still exists and includes it.
     #[inline(always)]
     fn next_event(&mut self) -> Option<(Handler<T>, Event)> {
         while let Some(mut event) = self.events.get(self.delivered) {
@@ -185,7 +186,7 @@ impl<T: 'static> EventLoop<T> {
 
 /// Narrows an event to an interest that another callback has changed since; `None` if nothing remains.
 ///
-/// The event is not lost: what is modified is reported again.
+/// The event is not lost: a modified registration is reported again.
 #[inline(never)]
 fn narrowed(ready: Ready, wanted: Ready) -> Option<Ready> {
     const ASKED_FOR: Ready = Ready::READABLE.union(Ready::PRIORITY).union(Ready::WRITABLE);

@@ -15,12 +15,12 @@ struct LocalQueue<T> {
     is_closed: Cell<bool>,
 }
 
-/// A handle by which code on the loop's own thread reaches the loop where nothing lends it: a task, a C
-/// callback, an object that outlives the callback that made it. [`EventLoop::local`] returns it.
+/// A handle to the loop for code on its thread that has no reference to it: a task, a C
+/// callback, an object that outlives the callback that created it. [`EventLoop::local`] returns it.
 ///
 /// It can be cloned and kept anywhere on the thread. A call that is queued during an iteration runs at its end,
 /// before the next wait; one that is queued between two iterations runs at the beginning of the next, before its
-/// wait. [The order of an iteration](EventLoop#the-order-of-an-iteration) says what comes before and after.
+/// wait. [The order of an iteration](EventLoop#the-order-of-an-iteration) lists the other steps.
 ///
 /// A handle does not keep [`EventLoop::run`] from returning; a queued call does, until it has run. When the loop is
 /// dropped, queued calls are dropped without being run.
@@ -139,7 +139,7 @@ impl<T> Drop for LocalCalls<T> {
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Returns a handle by which code on this thread queues calls without having the loop.
+    /// Returns a handle with which code on this thread queues calls without a reference to the loop.
     ///
     /// See [`Local`] for an example.
     pub fn local(&mut self) -> Local<T> {
@@ -161,7 +161,7 @@ impl<T: 'static> EventLoop<T> {
 
     #[inline(never)]
     fn run_queued_local_calls(&mut self, iteration: &Iteration) -> Result<(), Replaced> {
-        // Calls that these queue run before the next wait, after everything else had its turn.
+        // Calls that these queue run before the next wait, after sources, signals and timers.
         for _ in 0..self.local.len() {
             let Some((call, location)) = self.local.next() else { break };
             self.stats.calls += 1;

@@ -7,7 +7,7 @@ use super::signals::Signals;
 
 impl<T: 'static> EventLoop<T> {
     /// Returns a descriptor that is readable while the loop has something to do for a source, a signal, a child or
-    /// another thread. With it the loop can live in another one: of a graphical toolkit, for example.
+    /// another thread. With it the loop can run inside another one: of a graphical toolkit, for example.
     ///
     /// The other loop waits until it is readable, or until [`next_deadline`](Self::next_deadline) at the latest, and
     /// then calls [`turn`](Self::turn) with [`Duration::ZERO`](std::time::Duration::ZERO). For its limits, such as
@@ -15,7 +15,7 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::descriptor`](crate::Selector::descriptor): `Unsupported` on some backends.
+    /// The errors of [`Selector::descriptor`](crate::Selector::descriptor): `Unsupported` on some backends.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {
@@ -43,9 +43,9 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// Returns the moment by which [`turn`](Self::turn) should be called even if nothing becomes ready: the deadline of
-    /// the first timer, or a moment that has passed if calls are queued or tasks are woken. `None` if neither is so.
+    /// the first timer, or a moment that has passed if calls are queued or tasks are woken. Otherwise `None`.
     ///
-    /// To be asked before each wait of a loop in which this one lives, because code on the same thread can queue and
+    /// Call it before each wait of the outer loop, because code on the same thread can queue and
     /// wake without making the loop's descriptor readable.
     ///
     /// ```

@@ -29,7 +29,7 @@ struct Inbox<T> {
     thread: ThreadId,
 }
 
-/// A handle by which other threads run something on the loop's thread; [`EventLoop::remote`] returns it.
+/// A handle with which other threads run closures on the loop's thread; [`EventLoop::remote`] returns it.
 ///
 /// It can be cloned and sent, even where the loop's state cannot. Calls run in the order in which they were sent: with
 /// the next iteration, whether the loop waits, works, or does not run at the time. When the loop is dropped, queued
@@ -77,12 +77,12 @@ impl<T> Inbox<T> {
 }
 
 impl<T: 'static> Remote<T> {
-    /// Sends `call` to run on the loop's thread, and does not wait for that.
+    /// Sends `call` to run on the loop's thread, and returns without waiting for it.
     ///
     /// # Errors
     ///
     /// `BrokenPipe` if the loop has been dropped; and the errors of [`Waker::wake`], in which case the
-    /// call is queued but a loop that waits may not notice before its wait ends.
+    /// call is queued but a waiting loop may not be woken, and runs it when its wait ends.
     ///
     /// See [`Remote`] for an example.
     #[track_caller]
@@ -95,19 +95,19 @@ impl<T: 'static> Remote<T> {
         if thread::current().id() == self.0.thread {
             self.0.has_own_call.store(true, Ordering::Relaxed);
         }
-        // The waker coalesces, so it can be asked each time.
+        // The waker coalesces, so it can be called each time.
         self.0.queue.send((call, location)).map_err(|_call| gone())?;
         self.0.waker.wake()
     }
 
-    /// Sends `call` to run on the loop's thread, waits until it has run, and returns what it returned.
+    /// Sends `call` to run on the loop's thread, waits until it has run, and returns its result.
     ///
     /// Blocks for at most `timeout`; `None` waits without a limit.
     ///
     /// # Errors
     ///
     /// - `Deadlock` on the loop's own thread, where waiting for the loop would never end;
-    /// - `TimedOut` if `timeout` has passed; the message says whether the call was withdrawn (it will not
+    /// - `TimedOut` if `timeout` has passed; the message reports whether the call was withdrawn (it will not
     ///   run) or had already begun;
     /// - `BrokenPipe` if the loop was dropped before it came to the call, or if the call panicked;
     /// - the errors of [`call`](Self::call).
@@ -155,7 +155,7 @@ impl<T: 'static> Remote<T> {
             let stage = Arc::clone(&stage);
             move |event_loop: &mut EventLoop<T>| {
                 if pass_to(&stage, BEGUN) {
-                    // Without a receiver the call had begun when the time was up.
+                    // Without a receiver the call had begun when the timeout expired.
                     let _ = sender.send(call(event_loop));
                 }
             }
@@ -174,7 +174,7 @@ impl<T: 'static> Remote<T> {
                 io::ErrorKind::TimedOut,
                 "the event loop did not come to the call in time; it was withdrawn",
             )),
-            // The answer may have come at this very moment.
+            // The result may have come meanwhile.
             Err(RecvTimeoutError::Timeout) => receiver.try_recv().map_err(|_| {
                 let message = "the event loop is still busy with the call, whose answer is lost";
                 io::Error::new(io::ErrorKind::TimedOut, message)
@@ -186,7 +186,7 @@ impl<T: 'static> Remote<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`call`](Self::call).
+    /// The errors of [`call`](Self::call).
     ///
     /// See [`Remote`] for an example.
     #[track_caller]
@@ -204,7 +204,7 @@ impl<T> Clone for Remote<T> {
 
 impl<T> Drop for Remote<T> {
     fn drop(&mut self) {
-        // A loop that waits for nothing else should notice.
+        // Wakes a loop that waits only for remotes.
         if self.0.queue.remove_sender()
             && let Err(error) = self.0.waker.wake()
         {
@@ -258,13 +258,13 @@ impl<T> Drop for Remotes<T> {
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Returns a handle by which other threads run something on this one.
+    /// Returns a handle with which other threads run closures on this one.
     ///
     /// The first needs a [`Waker`]: a descriptor or two.
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::waker`](crate::Selector::waker).
+    /// The errors of [`Selector::waker`](crate::Selector::waker).
     ///
     /// See [`Remote`] for an example.
     pub fn remote(&mut self) -> io::Result<Remote<T>> {

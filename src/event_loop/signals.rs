@@ -1,6 +1,6 @@
 //! Signals as callbacks.
 //!
-//! The handler that runs inside the signal raises two flags and wakes the selector; everything else happens in
+//! The handler that runs inside the signal sets two flags and wakes the selector; everything else happens in
 //! the iteration that follows.
 
 use std::cell::RefCell;
@@ -21,10 +21,10 @@ use crate::waker::Waker;
 
 type Callback<T> = Rc<RefCell<dyn FnMut(&mut EventLoop<T>)>>;
 
-/// What a signal leads to.
+/// The reaction to a signal.
 enum Action<T> {
     Callback(Callback<T>),
-    /// `SIGCHLD` for the loop itself: children without a descriptor are looked at.
+    /// `SIGCHLD` for the loop itself: children without a descriptor are checked.
     #[cfg(unix)]
     LookAtChildren,
 }
@@ -137,7 +137,7 @@ impl<T: 'static> EventLoop<T> {
     /// # Errors
     ///
     /// `InvalidInput` for a number that is not a signal or that cannot be handled (`SIGKILL`, `SIGSTOP`,
-    /// and the faults `SIGSEGV`, `SIGILL` and `SIGFPE`); otherwise the reasons of
+    /// and the faults `SIGSEGV`, `SIGILL` and `SIGFPE`); otherwise the errors of
     /// [`Selector::waker`](crate::Selector::waker).
     ///
     /// ```
@@ -162,7 +162,7 @@ impl<T: 'static> EventLoop<T> {
         self.handle_signal(signal, action, Location::caller())
     }
 
-    /// Looks at the children that have no descriptor whenever some child has ended.
+    /// Checks the children without a descriptor whenever some child has ended.
     #[cfg(unix)]
     pub(super) fn look_at_children_on(
         &mut self,
@@ -198,7 +198,7 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the key names no callback of this loop, or none any more.
+    /// `NotFound` if the key does not name a callback of this loop, or names a removed one.
     ///
     /// See [`on_signal`](Self::on_signal) for an example.
     pub fn remove_signal(&mut self, key: SignalKey) -> io::Result<()> {

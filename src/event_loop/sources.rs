@@ -17,19 +17,19 @@ use crate::key::Key;
 use crate::source::Source;
 
 impl<T: 'static> EventLoop<T> {
-    /// Registers `source` and calls `callback` whenever it is ready for what `watch` asks for, until the
-    /// registration ends. The loop owns the source from now on.
+    /// Registers `source` and calls `callback` for each event of `watch`, until the registration ends. The loop owns
+    /// the source from now on.
     ///
-    /// The source should be non-blocking, or its callback can hold up the loop. `watch` is an
+    /// The source should be non-blocking, or its callback can block the loop. `watch` is an
     /// [`Interest`], level-triggered, or a [`Watch`]. The callback gets the loop, its source, and the
-    /// event, and returns what happens to the registration; for its errors see
+    /// event, and returns the fate of the registration; for its errors see
     /// [`EventLoop`](Self#errors-and-panics-of-callbacks).
     ///
     /// Does not block, like [`Selector::register`](crate::Selector::register).
     ///
     /// # Errors
     ///
-    /// A [`RegisterError`] with source and callback, for the reasons listed there.
+    /// Returns a [`RegisterError`], which gives back source and callback, if the source cannot be registered.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -158,13 +158,13 @@ impl<T: 'static> EventLoop<T> {
     /// Changes the interest of a registration; its mode (edge, one-shot, exclusive) stays.
     ///
     /// Does not block. It takes effect in the iteration in progress: an event that was collected before is delivered
-    /// only as far as the new interest asks for it. Like [`Selector::modify`](crate::Selector::modify), it also re-arms
+    /// only as far as the new interest includes it. Like [`Selector::modify`](crate::Selector::modify), it also re-arms
     /// a one-shot, and an edge is reported again.
     ///
     /// # Errors
     ///
-    /// `NotFound` if the key names no registration of this loop, or none any more; otherwise the reasons of
-    /// [`Selector::modify`](crate::Selector::modify).
+    /// `NotFound` if the key does not name a registration of this loop, or names one that has ended; otherwise the
+    /// errors of [`Selector::modify`](crate::Selector::modify).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -187,7 +187,7 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the key names no registration of this loop, or none any more; a
+    /// `NotFound` if the key does not name a registration of this loop, or names one that has ended; a
     /// [`ForkedError`](crate::ForkedError) in a forked child before [`rebuild`](Self::rebuild).
     ///
     /// ```
@@ -205,7 +205,7 @@ impl<T: 'static> EventLoop<T> {
         self.sources().unregister(key)
     }
 
-    /// Ends a registration, drops its callback, and gives its source back.
+    /// Ends a registration, drops its callback, and returns its source.
     ///
     /// # Errors
     ///
@@ -319,7 +319,7 @@ impl<T: 'static> EventLoop<T> {
         keys.into_iter().map(remove).collect::<io::Result<Vec<_>>>().map(drop)
     }
 
-    /// Returns the sources by themselves.
+    /// Returns the sources, without the state.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -335,7 +335,7 @@ impl<T: 'static> EventLoop<T> {
         self.parts().1
     }
 
-    /// Returns the state and the sources side by side, so that a walk over the state can change sources.
+    /// Returns the state and the sources as separate borrows, so that a loop over the state can change sources.
     ///
     /// ```
     /// # #[cfg(unix)] {

@@ -1,11 +1,11 @@
-//! What a loop has done, and which callbacks held it up.
+//! Counters of a loop, and the report of slow callbacks.
 
 use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::EventLoop;
 
-/// Counts of what a loop has done since it was created, and of what it has to do; [`EventLoop::stats`] returns it.
+/// Counters of a loop since its creation, and of its pending work; [`EventLoop::stats`] returns it.
 ///
 /// ```
 /// use polyselect::EventLoop;
@@ -47,7 +47,7 @@ pub struct Stats {
     pub tasks: usize,
 }
 
-/// Counts of what one or several iterations did; [`EventLoop::turn`] and [`EventLoop::run_until_idle`] return it.
+/// Counters of one or several iterations; [`EventLoop::turn`] and [`EventLoop::run_until_idle`] return it.
 ///
 /// ```
 /// use polyselect::EventLoop;
@@ -75,7 +75,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// If a callback has put another loop in the place of its own, the counts are of two loops.
+    /// If a callback has replaced its loop, the counters are the sum of both loops.
     #[inline]
     pub(super) fn between(before: &Stats, after: &Stats) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl AddAssign for Turn {
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Returns what the loop has done, and what it has to do.
+    /// Returns the counters of the loop.
     ///
     /// See [`Stats`] for an example.
     #[must_use]
@@ -122,7 +122,7 @@ impl<T: 'static> EventLoop<T> {
         }
     }
 
-    /// Reports callbacks that hold up the loop for longer than `threshold`, with the place where each was
+    /// Reports callbacks that take longer than `threshold`, with the place where each was
     /// registered: `log::warn!`, and [`Stats::slow_callbacks`]. `None`, the default, reports nothing.
     ///
     /// It takes effect with the next iteration, and costs two reads of the clock for each callback.

@@ -1,4 +1,4 @@
-//! The registrations of a loop: the selector, and how many of them are the user's.
+//! The registrations of a loop: the selector, and the number of the user's registrations.
 
 use std::{fmt, io};
 
@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::registration::Registration;
 use crate::selector::Selector;
 
-/// Registrations begin and end here alone, so that the count cannot differ from the table.
+/// Registrations begin and end only here, so that the count cannot differ from the table.
 pub(super) struct SourceTable<T> {
     pub(super) selector: Selector<Handler<T>>,
     users: usize,
@@ -38,7 +38,7 @@ impl<T> SourceTable<T> {
         Ok(removed)
     }
 
-    /// How many registrations are the user's.
+    /// Returns the number of the user's registrations.
     pub(super) fn users(&self) -> usize {
         self.users
     }
@@ -85,7 +85,7 @@ impl<'a, T> Sources<'a, T> {
     ///
     /// # Errors
     ///
-    /// Those of [`EventLoop::modify`](crate::EventLoop::modify).
+    /// The errors of [`EventLoop::modify`](crate::EventLoop::modify).
     ///
     /// See [`EventLoop::parts`](crate::EventLoop::parts) for an example.
     pub fn modify(&mut self, key: Key, interest: Interest) -> io::Result<()> {
@@ -98,7 +98,7 @@ impl<'a, T> Sources<'a, T> {
     ///
     /// # Errors
     ///
-    /// Those of [`EventLoop::unregister`](crate::EventLoop::unregister).
+    /// The errors of [`EventLoop::unregister`](crate::EventLoop::unregister).
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -139,7 +139,7 @@ impl<'a, T> Sources<'a, T> {
         self.table.selector.get(key)?.source().source()
     }
 
-    /// Returns the interest of a registration, as it was last asked for.
+    /// Returns the interest of a registration, as it was set last.
     ///
     /// See [`EventLoop::sources`](crate::EventLoop::sources) for an example.
     #[must_use]

@@ -1,4 +1,4 @@
-//! Tasks: what the loop does for them, and when.
+//! Tasks: the loop's side.
 
 use std::any::Any;
 use std::future::Future;
@@ -45,7 +45,7 @@ impl Tasks {
             || self.runtime.as_ref().is_some_and(|runtime| runtime.queue.has_woken())
     }
 
-    /// Whether the loop has something to do for tasks before it waits.
+    /// Whether the loop has work for tasks before it waits.
     #[inline]
     pub(super) fn has_errands(&self) -> bool {
         self.runtime
@@ -66,7 +66,7 @@ impl Tasks {
         runtime.get_or_insert_with(|| Runtime::new(*operation_budget, clock.clone()))
     }
 
-    /// Adds the tasks that were woken to those that a panic has left.
+    /// Adds the woken tasks to those that a panic has left.
     fn collect_woken(&mut self, runtime: &Runtime) {
         if self.polled == self.woken.len() {
             self.woken.clear();
@@ -114,7 +114,7 @@ impl<T: 'static> HandleEvent<T> for Watcher {
     }
 
     fn source(&self) -> &dyn Any {
-        // No key of the user's leads here.
+        // No key of the user's names this registration.
         &()
     }
 
@@ -136,17 +136,17 @@ impl<T: 'static> HandleEvent<T> for Watcher {
 }
 
 impl<T: 'static> EventLoop<T> {
-    /// Spawns a task: `async` code that the loop runs beside its callbacks, on its thread, so that it may hold what is
-    /// not `Send`.
+    /// Spawns a task: `async` code that the loop runs beside its callbacks, on its thread, so that it may hold values
+    /// that are not `Send`.
     ///
     /// It is polled for the first time in the next iteration, and then whenever it was woken: at most once in an
     /// iteration, after the calls. Does not block.
     ///
-    /// The handle gives its result, and cancels it when dropped; [`JoinHandle::detach`] lets the task run on without
-    /// a handle. While there are tasks, [`run`](Self::run) goes on.
+    /// The handle returns its result, and cancels it when dropped; [`JoinHandle::detach`] lets the task run on without
+    /// a handle. While there are tasks, [`run`](Self::run) does not return.
     ///
-    /// The first task needs a [`Waker`](crate::Waker), so that other threads can wake tasks. If the system gives
-    /// none, the next [`turn`](Self::turn) returns the error, and the one after it tries again.
+    /// The first task needs a [`Waker`](crate::Waker), so that other threads can wake tasks. If that cannot be
+    /// created, the next [`turn`](Self::turn) returns the error, and the one after it tries again.
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio};
@@ -192,13 +192,13 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// # Errors
     ///
-    /// - `Interrupted` if [`stop`](Self::stop) was called, or a callback put another loop in the place of this one; the
+    /// - `Interrupted` if [`stop`](Self::stop) was called, or a callback replaced this loop; the
     ///   future is dropped unfinished;
     /// - `Deadlock` if the future waits, but nothing is left that could wake it: it has no waker anywhere, and the loop
     ///   has nothing that could call back;
     /// - the errors of [`turn`](Self::turn).
     ///
-    /// What the future itself returns, be it an error, is the `Ok`.
+    /// The output of the future, also if it is an error, is the `Ok`.
     ///
     /// ```
     /// use polyselect::{EventLoop, asyncio};
@@ -270,7 +270,7 @@ impl<T: 'static> EventLoop<T> {
         self.tasks.runtime.as_ref().is_some_and(|own| Rc::ptr_eq(own, runtime))
     }
 
-    /// Before the wait: what tasks or their sources asked for since the last iteration.
+    /// Serves, before the wait, the requests of tasks and their sources since the last iteration.
     pub(super) fn prepare_tasks(
         &mut self,
         iteration: &Iteration,
@@ -309,7 +309,7 @@ impl<T: 'static> EventLoop<T> {
         self.serve_requests(iteration, &runtime)
     }
 
-    /// Does what tasks have asked for. Serving a request may lead to further ones.
+    /// Serves the requests of tasks. Serving one may cause further ones.
     #[inline]
     fn serve_requests(&mut self, iteration: &Iteration, runtime: &Runtime) -> Result<(), Replaced> {
         while let Some(request) = runtime.next_request() {

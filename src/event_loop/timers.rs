@@ -76,10 +76,10 @@ impl<T> Timers<T> {
         Some(Duration::from_nanos(deadline.saturating_sub(now)))
     }
 
-    /// The deadline of the first timer; `None` without a timer, or if the system's clock does not reach so far.
+    /// The deadline of the first timer; `None` without a timer, or if the system's clock cannot represent it.
     pub(super) fn next_deadline(&mut self) -> Option<Instant> {
         let deadline = self.wheel.next_deadline()?;
-        // A deadline that has passed is as good as any other in the past.
+        // The exact value of a deadline in the past does not matter.
         self.clock.moment(deadline)
     }
 
@@ -102,7 +102,7 @@ impl<T> Timers<T> {
         self.wheel.each_equal(|timers| clock.shuffle_timers(timers));
     }
 
-    /// When the first timer fires that wakes the task with this waker.
+    /// Returns the deadline of the first timer that wakes the task with this waker.
     #[cfg(feature = "async")]
     pub(super) fn wake_of(&self, waker: &std::task::Waker) -> Option<Instant> {
         let alarms = self.wheel.values().filter_map(|timer| match timer {
@@ -117,7 +117,7 @@ impl<T> Timers<T> {
         let handle = self.wheel.next_due()?;
         let key = self.owner.key(handle);
         if let Some(Timer::Every(every)) = self.wheel.get(handle) {
-            // Set before the callback runs, so that the timer goes on wherever the callback moves the loop.
+            // Set before the callback runs, so that the timer continues wherever the callback moves the loop.
             let every = Rc::clone(every);
             self.restart(handle, &every, now);
             return Some((key, Timer::Every(every)));
@@ -208,12 +208,12 @@ impl<T: 'static> EventLoop<T> {
         self.timers.insert(deadline, Timer::Once(Box::new(callback), Location::caller()))
     }
 
-    /// Runs `callback` every `period`, for the first time when one has passed, until it is cancelled;
-    /// the callback gets its own key.
+    /// Runs `callback` every `period` until it is cancelled; the first call is one `period` from now.
+    /// The callback gets its own key.
     ///
-    /// The deadlines are whole periods from now, whenever the callback really runs, so that it does not drift.
-    /// Deadlines that a stall made it miss are not made up for: it runs once, and goes on with the next
-    /// deadline. A period of zero runs it in every iteration, and the loop never sleeps.
+    /// The deadlines are whole periods from now, however late the callback runs, so it does not drift. Deadlines that
+    /// were missed during a stall are not made up for: the callback runs once, and continues with the next deadline. A
+    /// period of zero runs it in every iteration, and the loop never sleeps.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -247,7 +247,7 @@ impl<T: 'static> EventLoop<T> {
         self.timers.insert(deadline, Timer::Every(Rc::new(every)))
     }
 
-    /// Sets a timer that rings the alarm.
+    /// Sets a timer for the alarm.
     #[cfg(feature = "async")]
     pub(super) fn set_alarm(&mut self, alarm: Rc<Alarm>) -> TimerKey {
         let deadline = self.timers.clock.at(alarm.deadline);
@@ -261,8 +261,8 @@ impl<T: 'static> EventLoop<T> {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the key names no timer of this loop, or none any more: it has run or was cancelled. Where that
-    /// may happen and does not matter, `event_loop.cancel(timer).ok();` says so.
+    /// `NotFound` if the key does not name a pending timer of this loop: it has run, was cancelled, or is another
+    /// loop's. Where that may happen and does not matter, write `event_loop.cancel(timer).ok();`.
     ///
     /// See [`TimerKey`] for an example.
     pub fn cancel(&mut self, timer: TimerKey) -> io::Result<()> {

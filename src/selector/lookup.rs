@@ -37,7 +37,7 @@ impl<S, D> Selector<S, D> {
             .filter(|registration| registration.generation == key.generation())
     }
 
-    /// Returns the registration that a key names, with its data lent by unique reference.
+    /// Returns the registration that a key names, with a unique reference to its data.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -60,7 +60,7 @@ impl<S, D> Selector<S, D> {
             .map(Registration::as_view)
     }
 
-    /// Returns several registrations at once; `None` if a key names no registration, or two keys are equal.
+    /// Returns several registrations; `None` if a key names no registration, or two keys are equal.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -171,7 +171,7 @@ impl<S, D> Selector<S, D> {
         Iter(self.registrations.iter())
     }
 
-    /// Walks all registrations, with their data lent by unique reference, in no particular order.
+    /// Walks all registrations, with unique references to their data, in no particular order.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -301,7 +301,7 @@ impl<'a, S, D> IntoIterator for &'a mut Selector<S, D> {
 /// ```
 pub struct Iter<'a, S, D>(slab::Iter<'a, Registration<S, D>>);
 
-/// An iterator over the registrations that lends their data by unique reference: [`Selector::iter_mut`].
+/// An iterator over the registrations with unique references to their data: [`Selector::iter_mut`].
 ///
 /// ```
 /// # use polyselect::Selector;

@@ -1,4 +1,4 @@
-//! Changes of a watch: noted when they are made, sent to the backend when the wait begins.
+//! Changes of a watch: queued when they are made, sent to the backend when the wait begins.
 
 use std::{fmt, io, mem};
 
@@ -80,7 +80,7 @@ impl<S, D> Selector<S, D> {
         Ok(())
     }
 
-    /// Notes a change, and returns the new watch if there is something to send to the backend.
+    /// Queues a change, and returns the new watch if there is something to send to the backend.
     #[inline]
     pub(super) fn note_change(
         &mut self,
@@ -136,7 +136,7 @@ impl<S, D> Selector<S, D> {
             Err(error) => {
                 registration.applied = watch.with_interest(Interest::empty());
                 let key = registration.key(slot);
-                // A failure here is one more sign of what the rejection reports.
+                // A failure here has the same cause as the rejection, which reports it.
                 let _ = self.withdraw(key, descriptor, applied);
                 self.rejected.push(Rejection { key, descriptor, error });
             }

@@ -25,7 +25,8 @@ impl<S, D> Selector<S, D> {
     ///
     /// `Unsupported` if the backend has no kernel object that can be watched
     /// ([`Capabilities::nesting`](crate::Capabilities::nesting)); the message names the backends that have.
-    /// [`ForkedError`](crate::ForkedError). Too many descriptors are open (`EMFILE`), or there is no memory.
+    /// [`ForkedError`](crate::ForkedError). Too many descriptors are open (`EMFILE`), or memory is exhausted
+    /// (`ENOMEM`).
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {

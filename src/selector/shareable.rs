@@ -16,7 +16,7 @@ use crate::key::{Key, Token};
 use crate::registration::{Registration, RegistrationMut};
 use crate::shared::protocol::{Needs, Shareable};
 
-/// A selector and what a wait beside other threads needs besides.
+/// A selector, with the additional state for waits beside other threads.
 pub(crate) struct SharedState<S, D> {
     selector: Selector<S, D>,
     /// One-shots that were re-armed during the present wait.
@@ -62,7 +62,7 @@ impl<S, D> SharedState<S, D> {
         self.selector.insert(descriptor, watch, source, data)
     }
 
-    /// Returns what the removal of a registration needs.
+    /// Returns the arguments for the removal of a registration.
     #[inline(always)]
     pub(crate) fn removal_needs(&self, key: Key) -> Needs {
         match self.selector.get(key) {

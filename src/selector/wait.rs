@@ -25,8 +25,8 @@ impl<S, D> Selector<S, D> {
     /// end the wait, unless [`set_interruptible`](Self::set_interruptible) is on. The number is zero if the
     /// timeout has passed, or if a waker or a signal ended the wait.
     ///
-    /// Blocks for up to `timeout` in the backend's system call; on epoll there is no other call unless
-    /// something was modified.
+    /// Blocks for up to `timeout` in the backend's system call; on epoll that is the only call unless
+    /// a watch was modified.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl<S, D> Selector<S, D> {
         timeout.wait(self.interruptible, |timeout| self.wait_once(events, timeout))
     }
 
-    /// Polls without sleeping for as long as `busy_poll` says; returns whether the end was reached.
+    /// Polls without sleeping for up to `busy_poll`; returns whether the end was reached.
     fn spin(&mut self, events: &mut Events, timeout: &Timeout) -> io::Result<bool> {
         let deadline = match timeout {
             Timeout::Zero => return Ok(false),
@@ -158,13 +158,13 @@ impl<S, D> Selector<S, D> {
         self.end_wait(result, events, is_woken, |level, message| log::log!(level, "{message}"))
     }
 
-    /// Says that a loop owns the selector.
+    /// Marks the selector as owned by a loop.
     #[cfg(feature = "testing")]
     pub(crate) fn set_of_loop(&mut self) {
         self.is_of_loop = true;
     }
 
-    /// Lists what the selector waits for.
+    /// Lists the watches of the selector.
     #[cfg(feature = "testing")]
     fn waiting(&self) -> String {
         let sources = self
@@ -173,7 +173,7 @@ impl<S, D> Selector<S, D> {
         format!("the selector waits for:\n{}", sources.collect::<Vec<_>>().join("\n"))
     }
 
-    /// Removes what is not for the user from a batch, and decides whether the wait is over.
+    /// Removes internal events from a batch, and decides whether the wait is over.
     pub(super) fn end_wait(
         &mut self,
         result: io::Result<()>,
@@ -250,7 +250,7 @@ impl<S, D> Selector<S, D> {
             {
                 let (descriptor, applied) = (registration.descriptor, registration.applied);
                 registration.applied = registration.watch.with_interest(Interest::empty());
-                // A failure here is one more sign of what the event reports.
+                // A failure here has the same cause as the event, which reports it.
                 let _ = self.withdraw(event.key, descriptor, applied);
             }
         }
@@ -308,7 +308,7 @@ impl<S, D> Selector<S, D> {
         self.interruptible = interruptible;
     }
 
-    /// Sets for how long `select` polls without sleeping before it sleeps. Zero, the default, turns it off.
+    /// Sets the time for which `select` polls without sleeping before it sleeps. Zero, the default, turns it off.
     ///
     /// This trades processor time for latency: an event that comes within `duration` is returned without
     /// the sleep and the wake-up of the thread. It helps a program that talks to few peers which answer

@@ -1,12 +1,12 @@
 //! How threads change a selector while another thread waits on it.
 //!
 //! A mutex guards the selector. The waiting thread releases it for the system call, and takes the backend
-//! along, unless the kernel object accepts changes during a wait. So there are two ways to make a change:
+//! along, unless the kernel object accepts changes during a wait. So a change is made in one of two modes:
 //!
 //! - The backend is here (epoll: always). The thread that wants a change makes it under the mutex.
-//! - The waiting thread has the backend. A thread that needs it asks for it: it pokes the waiting thread,
+//! - The waiting thread has the backend. A thread that needs it requests it: it wakes the waiting thread,
 //!   which returns from its system call, puts the backend back, and does not leave again before all that
-//!   asked have made their changes. A change of an interest needs no backend: it is noted, and the waiting
+//!   asked have made their changes. A change of an interest needs no backend: it is queued, and the waiting
 //!   thread, which is poked, sends it before it leaves again.
 //!
 //! A wait without a timeout that needs no step before and after it does without the mutex: two operations on
@@ -77,14 +77,14 @@ pub(crate) trait Shareable {
     fn is_due(&self) -> bool;
     /// Takes that step; returns the timeout of the call that follows.
     fn begin_wait(&mut self, timeout: Option<Duration>) -> Option<Duration>;
-    /// Removes what is not for the user from the events, and decides whether the wait is over.
+    /// Removes internal events, and decides whether the wait is over.
     fn end_wait(
         &mut self,
         result: io::Result<()>,
         events: &mut Self::Events,
         is_woken: bool,
     ) -> io::Result<End>;
-    /// Sends the noted changes to a kernel object on which a thread may wait.
+    /// Sends the queued changes to a kernel object on which a thread may wait.
     fn apply_changes(&mut self);
     /// Removes events that an unregistered source or a former interest has caused.
     fn drop_outdated(&self, events: &mut Self::Events);
@@ -230,7 +230,7 @@ impl<T: Shareable> Protocol<T> {
         }
     }
 
-    /// Waits until nothing is in the way.
+    /// Waits until no other operation conflicts.
     #[inline(never)]
     fn ask<'a>(
         &'a self,

@@ -47,7 +47,7 @@ impl HandlerOfSignal {
     ///
     /// # Errors
     ///
-    /// As [`install`](Self::install).
+    /// Fails as [`install`](Self::install) does.
     #[cfg(all(target_os = "linux", feature = "async"))]
     pub(crate) fn install_recorder(
         signal: c_int,
@@ -82,7 +82,7 @@ impl Drop for HandlerOfSignal {
     }
 }
 
-/// The number of bytes of a record: what is written at once is not divided.
+/// The number of bytes of a record: a write of this length is atomic.
 #[cfg(all(target_os = "linux", feature = "async"))]
 pub(crate) const RECORD: usize = 4 * size_of::<c_int>();
 
@@ -92,8 +92,8 @@ fn record(info: &libc::siginfo_t) -> [u8; RECORD] {
     #[allow(clippy::multiple_unsafe_ops_per_block)] // One thing is read.
     // SAFETY: the kernel fills the whole structure, and any bits are a number. Which of them mean something depends on
     // the signal and the code.
-    let [pid, uid, last] =
-        unsafe { [info.si_pid(), info.si_uid().cast_signed(), info.si_status()] };
+    let rest = unsafe { [info.si_pid(), info.si_uid().cast_signed(), info.si_status()] };
+    let [pid, uid, last] = rest;
     let mut bytes = [0; RECORD];
     let numbers = [info.si_code, pid, uid, last];
     for (place, number) in bytes.chunks_exact_mut(size_of::<c_int>()).zip(numbers) {

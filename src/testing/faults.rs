@@ -31,7 +31,7 @@ pub struct Faults {
     /// A read or a write moves less than it could.
     pub short: u8,
     /// An operation fails with `WouldBlock`. Half of these last for up to [`delay`](Self::delay), in which the source is not
-    /// reported as ready; the others are over at once.
+    /// reported as ready; the others have no further effect.
     pub would_block: u8,
     /// An operation fails with `Interrupted`.
     pub interrupted: u8,

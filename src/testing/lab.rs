@@ -32,7 +32,7 @@ const AHEAD: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// 3. Otherwise the clock jumps to the end of that wait, which is the deadline of the first timer or the timeout of the
 ///    caller. No real time passes.
 /// 4. A wait without an end, with nothing ready and nothing that could come, fails: the test panics, and the message
-///    lists what waits. So a lost wake-up fails at once instead of hanging.
+///    lists what waits. So a lost wake-up fails immediately instead of hanging.
 /// 5. While work is done outside of the lab (an [`outside`](Self::outside) guard, a [`thread`](Self::thread),
 ///    [`to_thread`](crate::asyncio::to_thread), a child process), time goes at the real pace: it neither jumps nor
 ///    stands still.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::nanoseconds;
 
-/// How many bytes are under way in one direction at most.
+/// The most bytes that are in transit in one direction.
 pub(super) const WINDOW: usize = 64 * 1024;
 
 /// The latency and the bandwidth of a connection.

@@ -179,8 +179,8 @@ fn run_once(lab: &Lab, leaks: &mut Leaks, test: &mut impl FnMut(&Lab)) -> Result
     result.map_err(|panic| message_of(&*panic))?;
     leaks.add(lab)?;
     if lab.is_unguarded() {
-        return Err("a thread, or the kernel's own timers, have made something ready while nobody was said to work \
-                    outside, so that a run cannot be repeated: use `Lab::thread` or `Lab::outside`, and TCP_NODELAY"
+        return Err("a thread, or the kernel's own timers, made a source ready without a guard for work outside \
+                    the lab, so the run cannot be repeated: use `Lab::thread` or `Lab::outside`, and TCP_NODELAY"
             .to_owned());
     }
     Ok(())
@@ -198,7 +198,7 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or_else(|| "a panic without a message".to_owned()) + &PANICKED_AT.take()
 }
 
-/// Finds few decisions with which the test still fails: larger and smaller groups are left out in turn.
+/// Finds few decisions with which the test still fails: larger and smaller groups are left out one after another.
 fn shorten(
     mut shortest: Failure,
     disorder: Disorder,

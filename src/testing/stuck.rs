@@ -11,7 +11,7 @@ impl Stuck {
         io::Error::other(Self(reason))
     }
 
-    /// Panics if the error says that the program is stuck; `waiting` lists what it waits for.
+    /// Panics if the error reports that the program is stuck; `waiting` lists what it waits for.
     pub(crate) fn check<R>(
         result: io::Result<R>,
         waiting: impl FnOnce() -> String,

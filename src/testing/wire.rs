@@ -65,7 +65,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// Those of opening four sockets.
+    /// The errors of opening four sockets.
     ///
     /// ```
     /// # #[cfg(feature = "async")] {

@@ -19,7 +19,7 @@ type Ends = (Selector<UnixStream, (usize, usize)>, Events);
 #[derive(Default)]
 pub(super) struct Wires {
     pub(super) all: Vec<Carried>,
-    /// Tells which ends have bytes: their wire and side.
+    /// Reports the ends that have bytes: their wire and side.
     selector: Option<Ends>,
     pub(super) next_arrival: Option<u64>,
 }

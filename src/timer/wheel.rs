@@ -86,7 +86,7 @@ struct Level {
 /// pass even if its deadline has passed, so that each pass ends; one cancelled meanwhile is not
 /// delivered any more.
 ///
-/// Memory is kept for as many timers as there were at once, 24 bytes each beside the value, and 16
+/// Memory is kept for the highest number of simultaneous timers, 24 bytes each beside the value, and 16
 /// for each that was due in the largest pass. The slots take 9 KiB.
 pub(crate) struct Wheel<V> {
     nodes: Vec<Node<V>>,
@@ -133,7 +133,7 @@ impl<V> Wheel<V> {
     ///
     /// # Panics
     ///
-    /// With 2^32 timers at once.
+    /// With 2^32 simultaneous timers.
     #[inline]
     pub(crate) fn insert(&mut self, deadline: u64, value: V) -> Handle {
         let (id, generation) = match self.nodes.get_mut(self.vacant as usize) {
@@ -149,7 +149,7 @@ impl<V> Wheel<V> {
         Handle { id, generation }
     }
 
-    /// Ends a timer and gives its value back, whether it is set, due or parked.
+    /// Ends a timer and returns its value, whether it is set, due or parked.
     #[inline]
     pub(crate) fn cancel(&mut self, handle: Handle) -> Option<V> {
         self.node(handle)?;

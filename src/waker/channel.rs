@@ -1,4 +1,4 @@
-//! What carries a wake: a descriptor that becomes readable when a thread says so.
+//! The descriptor that carries a wake: it becomes readable when a thread wakes the selector.
 
 #![cfg_attr(unix, allow(unsafe_code))] // `dup2` onto a descriptor that is shared.
 

@@ -14,9 +14,9 @@
 //! that has been drained; 2^46 generations take years. Sixteen bits of the fork count are enough,
 //! because a false match costs the owner one wait that returns early.
 //!
-//! Every step is a read-modify-write, so that the wait sees what happened before a coalesced wake.
+//! Every step is a read-modify-write, so that the wait sees all writes before a coalesced wake.
 
-// By way of the module above, so that a model of it can put other atomics in their place.
+// Imported from the module above, so that a model can replace the atomics.
 use super::atomic::{AtomicU64, Ordering};
 
 const RAISED: u64 = 1;
@@ -46,7 +46,7 @@ impl WakeFlag {
         process: u32,
         signal: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
-        // Release: the wait sees what was done before the wake. Acquire: the signal comes after the
+        // Release: the wait sees all writes before the wake. Acquire: the signal comes after the
         // drain, or after the change of owner, that a new generation stands for.
         let before = self.0.fetch_or(RAISED, Ordering::AcqRel);
         if before & SIGNALLED != 0 || before & OWNER != owned_by(process) {
@@ -84,7 +84,7 @@ impl WakeFlag {
         if before & RAISED != 0 { self.raise(process, signal) } else { Ok(()) }
     }
 
-    /// Lowers the flag, and returns what it was.
+    /// Lowers the flag, and returns its former value.
     fn next_generation(&self, owner: impl Fn(u64) -> u64) -> u64 {
         let next = |state: u64| {
             let generation = state & !(RAISED | SIGNALLED | OWNER);

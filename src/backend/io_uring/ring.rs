@@ -20,7 +20,7 @@ use crate::descriptor::Descriptor;
 use crate::fork::{self, HomeProcess};
 use crate::raw_event::bits;
 
-/// How many entries the queues have.
+/// The number of entries of the queues.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     /// As many changes fit into one enter.
@@ -75,7 +75,7 @@ pub(super) struct Ring {
     overflowed: bool,
     /// Completions that were taken out of the kernel's queue early.
     taken: Vec<Completion>,
-    /// How many polls of each position have not had their last completion.
+    /// The number of polls of each position that have not had their last completion.
     in_flight: Vec<u32>,
 }
 
@@ -164,8 +164,8 @@ impl Ring {
         let (mut deadline, patience) = (None, self.sentinel.patience());
         self.take_early();
         while self.is_in_flight(position) {
-            // The poll or its cancellation has a completion at once, so the first enter does not sleep.
-            // Mostly it is the last one of the poll; if not, the kernel is asked for everything it has.
+            // The poll or its cancellation has a completion immediately, so the first enter does not sleep.
+            // Mostly it is the last one of the poll; if not, the next enter waits for all of them.
             let result = match deadline {
                 None => self.enter(1, None),
                 Some(_) => self.enter_for_all(),
@@ -313,13 +313,13 @@ impl Drop for Ring {
 #[derive(Debug, Default)]
 struct Sentinel {
     reader: Option<OwnedFd>,
-    /// How many children this process had forked when the ring was opened.
+    /// The number of forked children of this process when the ring was opened.
     children: u32,
 }
 
 impl Sentinel {
-    /// How long to wait until the ring has released its files: mostly some milliseconds, more on a busy
-    /// machine. A child that was forked since holds the ring, too, and can delay it forever.
+    /// The time limit for the release of the files: mostly some milliseconds, more on a busy
+    /// machine. A child that was forked since holds the ring, too, and can delay the release indefinitely.
     fn patience(&self) -> Duration {
         let may_be_shared = self.children != fork::children();
         if may_be_shared { Duration::from_millis(50) } else { Duration::from_secs(2) }
@@ -335,7 +335,7 @@ impl Sentinel {
         loop {
             match poll(&mut entry, Some(&to_timespec(timeout))) {
                 Err(Errno::INTR) => {}
-                // Nothing is gained by waiting if the question fails.
+                // A wait is useless if the call fails.
                 found => return found != Ok(0),
             }
         }
@@ -351,7 +351,7 @@ impl Drop for Sentinel {
 }
 
 /// A closed ring of another thread. Dropping this waits until the ring has released its files, but no longer
-/// than its [`Sentinel`] has patience.
+/// than the limit of its [`Sentinel`].
 #[derive(Debug)]
 pub(super) struct Departed(#[allow(dead_code)] Sentinel);
 

@@ -1,4 +1,4 @@
-//! Registering and changing: the calls that make changes, and what follows from a refusal.
+//! Registering and changing: the calls that make changes, and the handling of rejections.
 
 use std::io;
 use std::ops::Deref;
@@ -197,7 +197,7 @@ impl From<Failure> for io::Error {
     }
 }
 
-/// What the kernel's refusal of a filter means, the worst last.
+/// The meaning of a rejected filter, the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Refusal {
     None,

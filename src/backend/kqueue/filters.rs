@@ -148,7 +148,7 @@ impl Entry {
         })
     }
 
-    /// What an answer means, in `poll`'s bits.
+    /// Returns the readiness of an answer, in `poll`'s bits.
     fn take(&mut self, filter: Filter, answer: &Kevent) {
         self.answers[filter as usize] = true;
         let error = if answer.pending_error() == 0 { 0 } else { bits::ERR };
@@ -233,7 +233,7 @@ impl Filters {
         position
     }
 
-    /// Sets what an entry is watched for: what was reported once is reported again.
+    /// Sets the watch of an entry: an edge or a one-shot that was reported is reported again.
     pub(super) fn change(&mut self, position: usize, token: Token, watch: Watch) {
         let entry = &mut self.entries[position];
         (entry.token, entry.watch) = (token, watch);
@@ -361,7 +361,7 @@ impl Filters {
             .filter(|(_, entry)| entry.found != 0 && entry.is_partial())
     }
 
-    /// Adds what `poll` says of an entry of this batch.
+    /// Adds the readiness that `poll` reports for an entry of this batch.
     pub(super) fn complete(&mut self, position: usize, found: u32) {
         let has = |bits| found & bits != 0;
         let entry = &mut self.entries[position];

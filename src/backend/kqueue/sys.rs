@@ -1,4 +1,4 @@
-//! The system calls `kqueue` and `kevent`, and what differs between systems. Everything above this file is
+//! The system calls `kqueue` and `kevent`, and the differences between systems. Everything above this file is
 //! the same on each of them.
 //!
 //! The calls are the C library's, because rustix hides `fflags` of the filters for reading and writing, which
@@ -186,7 +186,7 @@ pub(super) fn open() -> io::Result<OwnedFd> {
     Ok(queue)
 }
 
-/// Makes the changes, then waits for events as long as `timeout` says; replaces what is in `events` by at most
+/// Makes the changes, then waits for events for up to `timeout`; replaces what is in `events` by at most
 /// `room` of them. A change that fails is an event with its error, for which there must be room, and ends the
 /// wait. If the call fails with `EINTR`, the changes have been made.
 pub(super) fn kevent(

@@ -1,4 +1,4 @@
-//! The sets of `select` and the call, for each kind of system.
+//! The sets of `select` and the system call, in one version for each family of systems.
 
 #![allow(unsafe_code)] // `select` is unsafe in rustix, and a foreign function on Windows.
 
@@ -38,7 +38,7 @@ mod bit_sets {
     #[derive(Default)]
     pub(crate) struct Sets {
         wanted: [Vec<FdSetElement>; 3],
-        /// A copy, in which the call leaves what it found.
+        /// A copy, in which the call returns the ready descriptors.
         found: [Vec<FdSetElement>; 3],
         /// How many bits the call found.
         bits: usize,

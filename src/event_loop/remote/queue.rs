@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::PoisonError;
 
-// Through the module above, so that a model of the queue can put loom's types in their place.
+// Imported from the module above, so that a model of the queue can replace them with loom's types.
 use super::Mutex;
 use super::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -44,7 +44,7 @@ impl<C> CallQueue<C> {
         self.senders.load(Ordering::Acquire) > 0 || self.has_calls.load(Ordering::Acquire)
     }
 
-    /// Gives the call back if the queue is closed.
+    /// Returns the call if the queue is closed.
     #[cfg(feature = "testing")]
     pub(crate) fn has_calls(&self) -> bool {
         self.has_calls.load(Ordering::Acquire)
@@ -60,7 +60,7 @@ impl<C> CallQueue<C> {
         Ok(())
     }
 
-    /// Passes what was sent to `accept`, which only moves it and runs no user code.
+    /// Passes the sent calls to `accept`, which only moves it and runs no user code.
     #[inline]
     pub(crate) fn receive(&self, accept: impl FnMut(C)) {
         if self.has_calls.load(Ordering::Acquire) {
@@ -77,7 +77,7 @@ impl<C> CallQueue<C> {
         calls.into_iter().for_each(accept);
     }
 
-    /// Refuses calls from now on, and returns those that were not received.
+    /// Rejects calls from now on, and returns those that were not received.
     pub(crate) fn close(&self) -> VecDeque<C> {
         let mut waiting = self.lock();
         waiting.is_closed = true;

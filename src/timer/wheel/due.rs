@@ -49,7 +49,7 @@ impl<V> Wheel<V> {
         }
         self.collect_level(top, (1 << current) - 1);
 
-        // The present lies within this slot: part of it may be due. In the lowest level the rest
+        // The present time is within this slot: some of its timers may have expired. In the lowest level the rest
         // stays where it is, so that nothing needs to be done before its earliest is due.
         let slot = top * SLOTS_PER_LEVEL + current;
         if self.levels[top].occupied >> current & 1 != 0
