@@ -8,7 +8,7 @@ use polyselect::asyncio;
 /// Spawns hyper's tasks on the loop that polls the caller, as [`asyncio::spawn`] does.
 ///
 /// Neither the tasks nor their results need be `Send`. They run until they end, also after the connection that
-/// spawned them; the loop logs a panic and goes on. A connection is polled in a task of the loop, and so its tasks are
+/// spawned them; the loop logs a panic and continues. A connection is polled in a task of the loop, and so its tasks are
 /// spawned in one.
 ///
 /// # Panics
