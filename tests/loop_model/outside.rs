@@ -111,9 +111,9 @@ impl World {
         // it closes them.
         let outside = self.lab.outside();
         thread::spawn(move || {
+            let _outside = outside;
             // It may have been reaped.
             let _ = waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-            drop(outside);
         });
         // Steps may cancel the task here, with the process running.
         asyncio::yield_now().await;
