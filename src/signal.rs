@@ -5,12 +5,14 @@
 //! ```
 
 mod handler;
+#[cfg(all(target_os = "linux", feature = "async"))]
+mod record;
 
 use std::ffi::c_int;
 
 pub(crate) use handler::HandlerOfSignal;
 #[cfg(all(target_os = "linux", feature = "async"))]
-pub(crate) use handler::RECORD;
+pub(crate) use record::Record;
 
 macro_rules! signals {
     ($($(#[$attribute:meta])* $name:ident;)*) => {

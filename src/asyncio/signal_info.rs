@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::source::Async;
-use crate::signal::{HandlerOfSignal, RECORD, SIGCHLD};
+use crate::signal::{HandlerOfSignal, Record, SIGCHLD};
 use crate::source::nonblocking;
 
 /// Handles a signal by a stream of its arrivals, each with the kernel's `siginfo_t`. Linux only.
@@ -65,13 +65,9 @@ impl SignalInfos {
     ///
     /// See [`SignalInfos`] for an example.
     pub async fn recv(&mut self) -> io::Result<SignalInfo> {
-        let mut record = [0; RECORD];
-        self.source.read_with(|mut pipe: &PipeReader| pipe.read_exact(&mut record)).await?;
-        let mut numbers = record.chunks_exact(size_of::<c_int>()).map(|number| {
-            c_int::from_ne_bytes(number.try_into().expect("chunks have the size of a number"))
-        });
-        let mut next = || numbers.next().expect("a record has four numbers");
-        Ok(SignalInfo { signal: self.signal, code: next(), pid: next(), uid: next(), last: next() })
+        let mut bytes = [0; Record::LENGTH];
+        self.source.read_with(|mut pipe: &PipeReader| pipe.read_exact(&mut bytes)).await?;
+        Ok(SignalInfo { signal: self.signal, record: Record::from_bytes(bytes) })
     }
 
     /// Returns the number of arrivals that had no room in the pipe, which takes at least 256.
@@ -95,11 +91,7 @@ impl SignalInfos {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignalInfo {
     signal: c_int,
-    code: c_int,
-    pid: c_int,
-    uid: c_int,
-    /// The status of a child, or the value of `sigqueue`.
-    last: c_int,
+    record: Record,
 }
 
 impl SignalInfo {
@@ -107,7 +99,7 @@ impl SignalInfo {
     ///
     /// See [`SignalInfos`] for an example.
     pub fn code(&self) -> c_int {
-        self.code
+        self.record.code
     }
 
     /// Returns the process that sent the signal or, for `SIGCHLD`, the child. `None` for other signals that the kernel
@@ -115,14 +107,14 @@ impl SignalInfo {
     ///
     /// See [`SignalInfos`] for an example.
     pub fn pid(&self) -> Option<u32> {
-        self.has_process().then_some(self.pid.cast_unsigned())
+        self.has_process().then_some(self.record.pid.cast_unsigned())
     }
 
     /// Returns the real user ID of the process that [`pid`](Self::pid) names.
     ///
     /// See [`SignalInfos`] for an example.
     pub fn uid(&self) -> Option<u32> {
-        self.has_process().then_some(self.uid.cast_unsigned())
+        self.has_process().then_some(self.record.uid.cast_unsigned())
     }
 
     /// Returns the exit code of the child or the number of the signal that ended, stopped or continued it, if this is
@@ -130,21 +122,22 @@ impl SignalInfo {
     ///
     /// See [`SignalInfos`] for an example.
     pub fn status(&self) -> Option<c_int> {
-        self.is_of_child().then_some(self.last)
+        self.is_of_child().then_some(self.record.last)
     }
 
     /// Returns the number that the sender passed to `sigqueue`.
     ///
     /// See [`SignalInfos`] for an example.
     pub fn value(&self) -> Option<c_int> {
-        (self.code == libc::SI_QUEUE).then_some(self.last)
+        (self.record.code == libc::SI_QUEUE).then_some(self.record.last)
     }
 
     fn is_of_child(&self) -> bool {
-        self.signal == SIGCHLD && self.code > 0
+        self.signal == SIGCHLD && self.record.code > 0
     }
 
     fn has_process(&self) -> bool {
-        matches!(self.code, libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE) || self.is_of_child()
+        matches!(self.record.code, libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE)
+            || self.is_of_child()
     }
 }

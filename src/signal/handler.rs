@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook_registry::{self as registry, SigId};
 
 #[cfg(all(target_os = "linux", feature = "async"))]
+use super::record::Record;
+#[cfg(all(target_os = "linux", feature = "async"))]
 use crate::fork::HomeProcess;
 use crate::waker::Waker;
 
@@ -56,7 +58,8 @@ impl HandlerOfSignal {
     ) -> io::Result<Self> {
         let home = HomeProcess::here();
         let record = move |info: &libc::siginfo_t| {
-            if home.is_here() && rustix::io::write(&records, &record(info)).is_err() {
+            if home.is_here() && rustix::io::write(&records, &Record::of(info).to_bytes()).is_err()
+            {
                 missed.fetch_add(1, Ordering::Relaxed);
             }
         };
@@ -82,26 +85,6 @@ impl Drop for HandlerOfSignal {
     }
 }
 
-/// The number of bytes of a record: a write of this length is atomic.
-#[cfg(all(target_os = "linux", feature = "async"))]
-pub(crate) const RECORD: usize = 4 * size_of::<c_int>();
-
-/// Code, process, user, and the status of a child or the value of `sigqueue`.
-#[cfg(all(target_os = "linux", feature = "async"))]
-fn record(info: &libc::siginfo_t) -> [u8; RECORD] {
-    #[allow(clippy::multiple_unsafe_ops_per_block)] // One thing is read.
-    // SAFETY: the kernel fills the whole structure, and any bits are a number. Which of them mean something depends on
-    // the signal and the code.
-    let rest = unsafe { [info.si_pid(), info.si_uid().cast_signed(), info.si_status()] };
-    let [pid, uid, last] = rest;
-    let mut bytes = [0; RECORD];
-    let numbers = [info.si_code, pid, uid, last];
-    for (place, number) in bytes.chunks_exact_mut(size_of::<c_int>()).zip(numbers) {
-        place.copy_from_slice(&number.to_ne_bytes());
-    }
-    bytes
-}
-
 #[cfg(all(test, target_os = "linux", feature = "async"))]
 mod tests {
     use super::*;
@@ -117,12 +100,12 @@ mod tests {
         // SAFETY: passes numbers to this process, which handles the signal.
         let result = unsafe { libc::sigqueue(this_process, libc::SIGWINCH, value) };
         assert_eq!(result, 0);
-        let mut record = [0; RECORD];
-        reader.read_exact(&mut record).unwrap();
-        assert_eq!(record[..4], libc::SI_QUEUE.to_ne_bytes());
-        let last = c_int::from_ne_bytes(record[RECORD - 4..].try_into().unwrap());
-        assert_eq!(last, if cfg!(target_endian = "little") { 42 } else { 0 });
+        let mut bytes = [0; Record::LENGTH];
+        reader.read_exact(&mut bytes).unwrap();
+        let record = Record::from_bytes(bytes);
+        assert_eq!(record.code, libc::SI_QUEUE);
+        assert_eq!(record.last, if cfg!(target_endian = "little") { 42 } else { 0 });
         drop(handler);
-        assert_eq!(reader.read(&mut record).unwrap(), 0);
+        assert_eq!(reader.read(&mut bytes).unwrap(), 0);
     }
 }
