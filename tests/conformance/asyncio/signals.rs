@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 #[cfg(target_os = "linux")]
 use std::process::Command;
 
+#[cfg(target_os = "linux")]
+use polyselect::EventLoop;
 use polyselect::signal::{SIGKILL, SIGUSR1, SIGUSR2};
 use polyselect::{Backend, asyncio};
 use rustix::process::{Signal, getpid, kill_process};
@@ -90,6 +92,16 @@ fn a_dropped_stream_leaves_no_handler_that_writes(backend: Backend) {
 }
 
 #[cfg(target_os = "linux")]
+fn next(event_loop: &mut EventLoop, infos: &mut asyncio::SignalInfos) -> asyncio::SignalInfo {
+    event_loop.block_on(asyncio::timeout(SURELY, infos.recv())).unwrap().unwrap().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+fn expect_none(event_loop: &mut EventLoop, infos: &mut asyncio::SignalInfos) {
+    event_loop.block_on(asyncio::timeout(A_WHILE, infos.recv())).unwrap().unwrap_err();
+}
+
+#[cfg(target_os = "linux")]
 fn each_arrival_names_its_sender(backend: Backend) {
     let mut event_loop = open(backend, ());
     let mut infos = asyncio::signal_info(SIGUSR1).unwrap();
@@ -99,13 +111,12 @@ fn each_arrival_names_its_sender(backend: Backend) {
     other.wait().unwrap();
     raise(Signal::USR1);
     for sender in senders {
-        let info = event_loop.block_on(asyncio::timeout(SURELY, infos.recv()));
-        let info = info.unwrap().unwrap().unwrap();
+        let info = next(&mut event_loop, &mut infos);
         assert_eq!(info.pid(), Some(sender));
         assert_eq!(info.uid(), Some(rustix::process::getuid().as_raw()));
         assert_eq!((info.code(), info.status(), info.value()), (libc::SI_USER, None, None));
     }
-    event_loop.block_on(asyncio::timeout(A_WHILE, infos.recv())).unwrap().unwrap_err();
+    expect_none(&mut event_loop, &mut infos);
 }
 
 #[cfg(target_os = "linux")]
@@ -113,8 +124,7 @@ fn a_child_that_ends_names_itself_and_its_status(backend: Backend) {
     let mut event_loop = open(backend, ());
     let mut infos = asyncio::signal_info(polyselect::signal::SIGCHLD).unwrap();
     let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
-    let info = event_loop.block_on(asyncio::timeout(SURELY, infos.recv()));
-    let info = info.unwrap().unwrap().unwrap();
+    let info = next(&mut event_loop, &mut infos);
     assert_eq!(info.pid(), Some(child.id()));
     assert_eq!((info.code(), info.status()), (libc::CLD_EXITED, Some(3)));
     child.wait().unwrap();
@@ -133,9 +143,9 @@ fn arrivals_without_room_are_counted(backend: Backend) {
     for _ in 0..sent - 3 {
         event_loop.block_on(infos.recv()).unwrap().unwrap();
     }
-    event_loop.block_on(asyncio::timeout(A_WHILE, infos.recv())).unwrap().unwrap_err();
+    expect_none(&mut event_loop, &mut infos);
     raise(Signal::USR1);
-    event_loop.block_on(asyncio::timeout(SURELY, infos.recv())).unwrap().unwrap().unwrap();
+    next(&mut event_loop, &mut infos);
 }
 
 #[cfg(target_os = "linux")]
@@ -143,9 +153,8 @@ fn a_signal_of_a_forked_child_is_no_arrival_of_the_parent(backend: Backend) {
     let mut event_loop = open(backend, ());
     let mut infos = asyncio::signal_info(SIGUSR1).unwrap();
     fork(|| raise(Signal::USR1)).join();
-    event_loop.block_on(asyncio::timeout(A_WHILE, infos.recv())).unwrap().unwrap_err();
+    expect_none(&mut event_loop, &mut infos);
     assert_eq!(infos.missed(), 0);
     raise(Signal::USR1);
-    let info = event_loop.block_on(asyncio::timeout(SURELY, infos.recv()));
-    assert_eq!(info.unwrap().unwrap().unwrap().pid(), Some(std::process::id()));
+    assert_eq!(next(&mut event_loop, &mut infos).pid(), Some(std::process::id()));
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use polyselect::{Backend, EventLoop};
 use rustix::process::{WaitOptions, wait};
 
-use super::open;
+use super::{kill_and_take_back, open};
 use crate::case;
 use crate::support::harness::Case;
 use crate::support::*;
@@ -86,22 +86,7 @@ fn a_child_that_somebody_else_reaped_is_an_error(backend: Backend) {
 }
 
 fn a_child_can_be_killed_and_taken_back(backend: Backend) {
-    let mut event_loop = open(backend, 0);
-    let killed = event_loop
-        .watch_child(child("exec sleep 1000"), |event_loop, status| {
-            assert!(!status.unwrap().success());
-            event_loop.state += 1;
-        })
-        .unwrap();
-    let taken = event_loop.watch_child(child("exit 0"), |_, _| unreachable!()).unwrap();
-    event_loop.child_mut(killed).expect("runs").kill().unwrap();
-    let mut taken = event_loop.take_child(taken).unwrap();
-    event_loop.run().unwrap();
-    assert_eq!(event_loop.state, 1);
-    assert!(event_loop.child_mut(killed).is_none());
-    let error = event_loop.take_child(killed).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-    assert!(taken.wait().unwrap().success());
+    kill_and_take_back(backend, child("exec sleep 1000"), child("exit 0"));
 }
 
 fn removing_all_sources_leaves_the_children(backend: Backend) {

@@ -22,6 +22,7 @@ pub mod turns;
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
+use std::process::Child;
 
 use polyselect::{Backend, EventLoop, Interest, Next, WriteQueue};
 
@@ -54,4 +55,24 @@ pub fn echo_until_the_end<const PART: usize>(event_loop: &mut EventLoop) -> Sock
     });
     accepting.expect("is a listener");
     address
+}
+
+/// Kills the child that is `running`, and takes back the one that is `ending` with success.
+fn kill_and_take_back(backend: Backend, running: Child, ending: Child) {
+    let mut event_loop = open(backend, 0);
+    let killed = event_loop
+        .watch_child(running, |event_loop, status| {
+            assert!(!status.unwrap().success());
+            event_loop.state += 1;
+        })
+        .unwrap();
+    let taken = event_loop.watch_child(ending, |_, _| unreachable!()).unwrap();
+    event_loop.child_mut(killed).expect("runs").kill().unwrap();
+    let mut taken = event_loop.take_child(taken).unwrap();
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, 1);
+    assert!(event_loop.child_mut(killed).is_none());
+    let error = event_loop.take_child(killed).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    assert!(taken.wait().unwrap().success());
 }
