@@ -6,50 +6,8 @@ use std::path::Path;
 
 use polyselect_benches::CSV_HEADER;
 
-/// A table, or the course of a quantity over a setting.
-pub struct Chart {
-    pub title: String,
-    /// The label of the axis of figures.
-    pub quantity: String,
-    /// The setting along the other axis of a course; empty for a table.
-    pub along: String,
-    /// Where the first contestant is, or would be: 1 for ratios, 0 for differences.
-    pub base: Option<f64>,
-    pub series: Vec<Series>,
-}
-
-/// One contestant.
-pub struct Series {
-    pub name: String,
-    /// By the setting along the axis; a table has one.
-    pub points: Vec<(u64, Spread)>,
-}
-
-/// Lowest, median, highest.
-pub type Spread = [f64; 3];
-
-impl Chart {
-    /// The title, as a name that is good on every system.
-    pub fn file_name(&self) -> String {
-        let along =
-            if self.along.is_empty() { String::new() } else { format!(" by {}", self.along) };
-        let name = format!("{} {}{along}", self.title, self.quantity);
-        let mut plain = String::new();
-        for c in name.chars().filter(|c| c.is_ascii_alphanumeric() || " =-".contains(*c)) {
-            plain.push(if c == ' ' { '-' } else { c });
-        }
-        plain + ".svg"
-    }
-
-    /// The least that an axis has to reach down to, and the most that it has to reach up to.
-    pub fn range(&self) -> (f64, f64) {
-        let spreads =
-            self.series.iter().flat_map(|series| &series.points).map(|(_, spread)| spread);
-        spreads.fold((0.0, self.base.unwrap_or(0.0)), |(least, most), [min, _, max]| {
-            (f64::min(least, *min), f64::max(most, *max))
-        })
-    }
-}
+use crate::curves::Curves;
+use crate::dots::{Dots, Spread};
 
 type Settings = Vec<(String, u64)>;
 
@@ -103,20 +61,22 @@ impl Figures {
         Ok(())
     }
 
-    /// A chart for each table.
-    pub fn tables(&self, absolute: bool) -> Vec<Chart> {
+    /// Draws a chart of each table: the name of its file, and the SVG.
+    pub fn tables(&self, absolute: bool) -> Vec<(String, String)> {
         let chart = |table: &Table| {
-            let series = table.rows.iter().map(|row| Series {
-                name: row.0.clone(),
-                points: vec![(0, figure(row, absolute))],
-            });
-            Chart::new(table, &table.settings, String::new(), absolute, series.collect())
+            let (title, quantity, base) = table.names(&table.settings, absolute);
+            let figures = table.rows.iter();
+            let rows =
+                figures.map(|row| (row.0.clone(), vec![Some(figure(row, absolute))])).collect();
+            let file = file_name(&[&title, &quantity]);
+            let columns = vec![quantity.clone()];
+            (file, Dots { title, quantity, is_log: false, base, columns, rows }.draw())
         };
         self.0.iter().map(chart).collect()
     }
 
-    /// A chart for each setting of which there are several values while the others stay.
-    pub fn courses(&self, absolute: bool) -> Vec<Chart> {
+    /// Draws a chart of each setting of which there are several values while the others stay.
+    pub fn courses(&self, absolute: bool) -> Vec<(String, String)> {
         let mut courses = BTreeMap::<_, Vec<(u64, &Table)>>::new();
         for table in &self.0 {
             for (index, (along, value)) in table.settings.iter().enumerate() {
@@ -130,46 +90,51 @@ impl Figures {
         for ((_, rest, _, along), mut tables) in courses {
             tables.sort_by_key(|(value, _)| *value);
             if tables.len() > 1 {
-                let series = series(&tables, absolute);
-                charts.push(Chart::new(tables[0].1, &rest, along, absolute, series));
+                let (title, quantity, base) = tables[0].1.names(&rest, absolute);
+                let file = file_name(&[&title, &quantity, "by", &along]);
+                let curves = curves(&tables, absolute);
+                let is_log = false;
+                charts.push((file, Curves { title, quantity, along, is_log, base, curves }.draw()));
             }
         }
         charts
     }
 }
 
-impl Chart {
-    fn new(
-        table: &Table,
-        settings: &Settings,
-        along: String,
-        absolute: bool,
-        series: Vec<Series>,
-    ) -> Self {
+impl Table {
+    /// The title of a chart with these settings, the name of its axis of figures, and its base.
+    fn names(&self, settings: &Settings, absolute: bool) -> (String, String, Option<f64>) {
         let settings: Vec<_> =
             settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let title = format!("{} {}", table.benchmark, settings.join(" "));
-        let is_ratio = !absolute && table.rows.iter().any(|(.., ratio)| ratio.is_some());
-        let (quantity, base) = match is_ratio {
-            true => (format!("{}, ratio to {}", table.quantity, table.rows[0].0), Some(1.0)),
-            false => (format!("{}, {}", table.quantity, table.unit), None),
-        };
-        Self { title: title.trim().to_owned(), quantity, along, base, series }
+        let title = format!("{} {}", self.benchmark, settings.join(" ")).trim().to_owned();
+        if !absolute && self.rows.iter().any(|(.., ratio)| ratio.is_some()) {
+            let quantity = format!("{}, ratio to {}", self.quantity, self.rows[0].0);
+            return (title, quantity, Some(1.0));
+        }
+        (title, format!("{}, {}", self.quantity, self.unit), None)
     }
+}
+
+/// Joins the parts to a name that is good on every system.
+fn file_name(parts: &[&str]) -> String {
+    let name = parts.join(" ");
+    let allowed = name.chars().filter(|c| c.is_ascii_alphanumeric() || " =-".contains(*c));
+    allowed.map(|c| if c == ' ' { '-' } else { c }).chain(".svg".chars()).collect()
 }
 
 fn figure(row: &(String, Spread, Option<Spread>), absolute: bool) -> Spread {
     row.2.filter(|_| !absolute).unwrap_or(row.1)
 }
 
-fn series(tables: &[(u64, &Table)], absolute: bool) -> Vec<Series> {
-    let mut all: Vec<Series> = Vec::new();
+fn curves(tables: &[(u64, &Table)], absolute: bool) -> Vec<(String, Vec<(f64, f64)>)> {
+    let mut all: Vec<(String, Vec<_>)> = Vec::new();
     for (value, table) in tables {
         for row in &table.rows {
-            let point = (*value, figure(row, absolute));
-            match all.iter_mut().find(|series| series.name == row.0) {
-                Some(series) => series.points.push(point),
-                None => all.push(Series { name: row.0.clone(), points: vec![point] }),
+            // The axis is logarithmic.
+            let point = ((*value).max(1) as f64, figure(row, absolute)[1]);
+            match all.iter_mut().find(|(name, _)| *name == row.0) {
+                Some((_, points)) => points.push(point),
+                None => all.push((row.0.clone(), vec![point])),
             }
         }
     }
