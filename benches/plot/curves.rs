@@ -16,7 +16,7 @@ pub struct Curves {
 
 impl Curves {
     pub fn draw(&self) -> String {
-        let (left, right, top, bottom) = (60.0, WIDTH - 190.0, 70.0, 420.0);
+        let (left, right, top, bottom) = (60.0, WIDTH - 200.0, 70.0, 420.0);
         let mut picture = Picture::new(&self.title, bottom + 54.0);
         let points = || self.curves.iter().flat_map(|(_, points)| points);
         let mut places: Vec<_> = points().map(|point| point.0).collect();
