@@ -147,9 +147,9 @@ module [`asyncio`] has the rest, with the names of Python's:
 //!
 //! | page | for |
 //! |---|---|
-//! | [guide](_docs::guide) | from the first selector to what a server needs |
+//! | [guide](_docs::guide) | tasks of a program, each with its code, and the traps |
 //! | [tasks](_docs::coroutines) | tasks or callbacks, and how to combine them |
-//! | [10,000 clients](_docs::many_clients) | limits, admission, back-pressure, threads, testing |
+//! | [10,000 clients](_docs::many_clients) | limits, admission, back-pressure, threads |
 //! | [works with](_docs::works_with) | tested crates, each with its test |
 //! | [moving over](_docs::moving) | from mio, polling, calloop and Python's `selectors` |
 //! | [backends](_docs::backends) | how each works, and its surprises |

@@ -70,7 +70,10 @@ fn pictures_are_as_they_are_in_their_files() {
         fresh.push('\n');
     }
     if std::env::var_os("POLYSELECT_WRITE_LINKS").is_some() {
-        fs::write(&path, fresh).unwrap();
+        // The other tests may be reading the file.
+        let complete = tempfile::NamedTempFile::new_in(docs()).unwrap();
+        fs::write(complete.path(), fresh).unwrap();
+        complete.persist(path).unwrap();
     } else {
         let advice =
             "a picture has changed; run POLYSELECT_WRITE_LINKS=1 cargo test --test rustdoc_links";
@@ -100,6 +103,44 @@ fn what_pages_refer_to_is_there_in_both_forms() {
             .filter(|label| label.contains(".md") || label.contains(".svg"))
         {
             assert!(here.contains_key(label), "docs/{name} does not say where {label} is");
+        }
+    }
+}
+
+/// Returns the anchors of a page: its headings as GitHub and rustdoc name them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    });
+    headings.collect()
+}
+
+#[test]
+fn links_lead_to_files_and_headings_that_exist() {
+    let root = docs().join("..");
+    let mut files: Vec<_> =
+        fs::read_dir(docs()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    files.extend(
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "examples/README.md"]
+            .map(|name| root.join(name)),
+    );
+    for path in files {
+        let page = read(&path);
+        let inline = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in inline.filter(|target| !target.contains(':') && !target.contains(' ')) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file =
+                if file.is_empty() { path.clone() } else { path.with_file_name("").join(file) };
+            assert!(file.exists(), "{} links to {target}, which does not exist", path.display());
+            let leads_somewhere = anchor.is_empty() || anchors(&read(&file)).contains(anchor);
+            assert!(
+                leads_somewhere,
+                "{} links to {target}, which has no such heading",
+                path.display()
+            );
         }
     }
 }
