@@ -9,7 +9,7 @@ pub struct Curves {
     /// The name of the horizontal axis, which is logarithmic.
     pub along: String,
     pub is_log: bool,
-    /// What the figures are compared with: 1 for ratios, 0 for differences.
+    /// The figure that all others are compared with: 1 for ratios, 0 for differences.
     pub base: Option<f64>,
     pub curves: Vec<(String, Vec<(f64, f64)>)>,
 }

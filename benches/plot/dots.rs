@@ -10,7 +10,7 @@ pub struct Dots {
     /// The name of the axis of figures.
     pub quantity: String,
     pub is_log: bool,
-    /// What the figures are compared with: 1 for ratios, 0 for differences.
+    /// The figure that all others are compared with: 1 for ratios, 0 for differences.
     pub base: Option<f64>,
     pub columns: Vec<String>,
     /// The name of each row, and its figure in each column that has one.

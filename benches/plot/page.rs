@@ -68,7 +68,7 @@ const CHARTS: [Chart; 6] = [
     Chart {
         file: "performance/models.svg",
         title: "The same echo under each model",
-        quantity: "CPU time of the server for a request, ratio to the event loop’s with 100 clients",
+        quantity: "CPU time of the server for a request, µs",
         is_log: true,
         base: None,
         kind: Kind::Curves("clients"),
@@ -145,7 +145,7 @@ impl<'a> Table<'a> {
 
     fn column(&self, name: &str) -> Result<usize, String> {
         let found = self.header.iter().position(|column| *column == name);
-        found.ok_or_else(|| format!("there is no column {name:?}"))
+        found.ok_or_else(|| format!("it has no column {name:?}"))
     }
 }
 

@@ -41,7 +41,7 @@ impl Picture {
         self.add(&format!(r#"<path class="curve s{class}" d="M{}"/>"#, points.join("L")));
     }
 
-    /// Draws a mark. Its shape differs from series to series, so that the colour is not needed to tell them apart.
+    /// Draws a mark. Its shape differs from series to series, so that a reader needs no colour.
     pub fn mark(&mut self, series: usize, (x, y): (f64, f64)) {
         let shape = match series % 5 {
             0 => "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
