@@ -16,8 +16,9 @@ pub struct Curves {
 
 impl Curves {
     pub fn draw(&self) -> String {
-        let (left, right, top, bottom) = (60.0, WIDTH - 200.0, 70.0, 420.0);
-        let mut picture = Picture::new(&self.title, bottom + 54.0);
+        let (left, right, top, bottom) = (72.0, WIDTH - 200.0, 70.0, 420.0);
+        let legend = top + 24.0 * self.curves.len() as f64;
+        let mut picture = Picture::new(&self.title, f64::max(bottom + 54.0, legend + 10.0));
         let points = || self.curves.iter().flat_map(|(_, points)| points);
         let mut places: Vec<_> = points().map(|point| point.0).collect();
         places.sort_by(f64::total_cmp);

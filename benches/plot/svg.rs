@@ -43,7 +43,7 @@ impl Picture {
 
     /// Draws a mark. Its shape differs from series to series, so that a reader needs no colour.
     pub fn mark(&mut self, series: usize, (x, y): (f64, f64)) {
-        let shape = match series % 5 {
+        let shape = match (series + series / COLOURS.len()) % 5 {
             0 => "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
             1 => "m-3.5 -3.5h7v7h-7z",
             2 => "m0 -5l4.5 8h-9z",
