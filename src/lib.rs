@@ -1,5 +1,5 @@
-//! Python's `selectors` for Rust: a [`Selector`] that behaves the same on epoll, kqueue, io_uring, mio, poll and
-//! select, and an [`EventLoop`] for callbacks, timers, signals, child processes and tasks on top.
+//! Python's `selectors` for Rust: a [`Selector`] that behaves the same on epoll, kqueue, io_uring, AFD, mio, poll
+//! and select, and an [`EventLoop`] for callbacks, timers, signals, child processes and tasks on top.
 //!
 //! # What is readiness?
 //!
