@@ -4,33 +4,41 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const PAGE: &str = include_str!("../docs/reliability.md");
-const SUITES: &str = include_str!("conformance/main.rs");
 
 fn tests_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
-/// The files of modules: `faults::peers` is `faults/peers.rs`.
-fn suite_file(suite: &str) -> Result<PathBuf, String> {
-    let entry = format!("(\"{suite}\", ");
-    let (_, module) =
-        SUITES.split_once(&entry).ok_or_else(|| format!("suite {suite} does not exist"))?;
-    let (module, _) = module.split_once("::CASES").expect("each suite has its cases");
-    Ok(tests_folder().join("conformance").join(format!("{}.rs", module.replace("::", "/"))))
+/// The suite `faults_peers` is `faults/peers.rs`, and `wakers` is `wakers.rs`.
+fn suite_file(suite: &str) -> PathBuf {
+    let folder = tests_folder().join("conformance");
+    let below = ["asyncio", "event_loop", "faults", "shared"].into_iter().find_map(|below| {
+        let file = suite.strip_prefix(below)?.strip_prefix('_')?;
+        Some(folder.join(below).join(format!("{file}.rs")))
+    });
+    below.unwrap_or_else(|| folder.join(format!("{suite}.rs")))
+}
+
+/// The cases that a file lists in `cases!`.
+fn cases(source: &str) -> impl Iterator<Item = &str> {
+    let list = source.split_once("cases! {\n").and_then(|(_, list)| list.split_once("\n}\n"));
+    let lines = list.map_or("", |(list, _)| list).lines().map(str::trim);
+    lines.filter(|line| !line.starts_with("#[")).filter_map(|line| line.split([' ', ',']).next())
 }
 
 /// A test is `suite::case` of the conformance suite, or `tests/file.rs::name`.
 fn find(test: &str) -> Result<(), String> {
     let (place, name) = test.rsplit_once("::").ok_or("neither suite::case nor file::name")?;
-    let (path, entry) = match place.strip_prefix("tests/") {
-        Some(file) => (tests_folder().join(file), "#[test]\nfn "),
-        None => (suite_file(place)?, "case!("),
+    let path = match place.strip_prefix("tests/") {
+        Some(file) => tests_folder().join(file),
+        None => suite_file(place),
     };
     let source =
         fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let is_there = source.split(entry).skip(1).any(|after| {
-        after.strip_prefix(name).is_some_and(|after| after.starts_with(['(', ')', ' ']))
-    });
+    let is_there = match place.strip_prefix("tests/") {
+        Some(_) => source.contains(&format!("#[test]\nfn {name}(")),
+        None => cases(&source).any(|case| case == name),
+    };
     is_there.then_some(()).ok_or_else(|| format!("{} has no test {name}", path.display()))
 }
 
@@ -64,16 +72,12 @@ fn the_tests_of_every_fault_exist() {
 #[test]
 fn the_page_names_every_case_of_the_suites_of_faults() {
     let mut missing = Vec::new();
-    for suite in SUITES.split("(\"faults_").skip(1) {
-        let (suite, _) = suite.split_once('"').expect("a name in quotes");
-        let suite = format!("faults_{suite}");
-        let source = fs::read_to_string(suite_file(&suite).expect("is there")).expect("is UTF-8");
-        for case in source.split("case!(").skip(1) {
-            let name = case.split([')', ' ']).next().expect("a name");
-            if !PAGE.contains(&format!("`{suite}::{name}`")) {
-                missing.push(format!("{suite}::{name}"));
-            }
-        }
+    for file in fs::read_dir(tests_folder().join("conformance/faults")).expect("is there") {
+        let path = file.expect("is listed").path();
+        let suite = path.file_stem().expect("is a file").to_string_lossy();
+        let source = fs::read_to_string(&path).expect("is UTF-8");
+        let names = cases(&source).map(|case| format!("faults_{suite}::{case}"));
+        missing.extend(names.filter(|name| !PAGE.contains(&format!("`{name}`"))));
     }
     assert!(missing.is_empty(), "docs/reliability.md does not name {missing:?}");
 }

@@ -9,22 +9,20 @@ use polyselect::accept::REST;
 use polyselect::accept::{Acceptor, BATCH};
 use polyselect::{Backend, Events, Listener, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(an_event_accepts_a_bounded_batch_and_the_next_accepts_the_rest),
-    case!(listeners_may_be_borrowed_or_shared),
-    case!(a_listener_that_is_paused_or_unregistered_in_a_batch_ends_it),
-    case!(the_error_of_a_broken_listener_is_returned),
+cases! {
+    an_event_accepts_a_bounded_batch_and_the_next_accepts_the_rest,
+    listeners_may_be_borrowed_or_shared,
+    a_listener_that_is_paused_or_unregistered_in_a_batch_ends_it,
+    the_error_of_a_broken_listener_is_returned,
     #[cfg(unix)]
-    case!(exhausted_descriptors_pause_the_listener_for_a_rest),
+    exhausted_descriptors_pause_the_listener_for_a_rest,
     #[cfg(unix)]
-    case!(a_listener_paused_during_a_rest_stays_paused),
+    a_listener_paused_during_a_rest_stays_paused,
     #[cfg(unix)]
-    case!(a_listener_unregistered_during_a_rest_leaves_nothing),
-];
+    a_listener_unregistered_during_a_rest_leaves_nothing,
+}
 
 fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();

@@ -6,19 +6,17 @@ use std::os::fd::OwnedFd;
 
 use polyselect::{Backend, Events, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(what_was_asked_for_is_true_at_all_times),
-    case!(priority_never_comes needs priority),
-    case!(as_an_edge_it_is_told_once needs edge),
-    case!(as_a_one_shot_it_is_told_once needs oneshot),
-    case!(neither_they_nor_the_others_starve),
-    case!(a_redirected_standard_input),
-    case!(they_move_with_the_selector),
-];
+cases! {
+    what_was_asked_for_is_true_at_all_times,
+    priority_never_comes needs priority,
+    as_an_edge_it_is_told_once needs edge,
+    as_a_one_shot_it_is_told_once needs oneshot,
+    neither_they_nor_the_others_starve,
+    a_redirected_standard_input,
+    they_move_with_the_selector,
+}
 
 fn files() -> Vec<OwnedFd> {
     let mut regular = tempfile::tempfile().unwrap();

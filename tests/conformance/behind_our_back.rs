@@ -9,25 +9,23 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use polyselect::{Backend, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::process::close_behind_the_back;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_descriptor_that_is_not_open_is_refused),
-    case!(an_answer_that_changes_is_asked_for_once),
-    case!(closed_it_is_told_once_at_most),
-    case!(closed_a_change_is_told_as_invalid),
-    case!(closed_the_same_watch_is_tried_again needs oneshot),
-    case!(closed_without_a_change_it_stays_silent_after_rebuild),
-    case!(closed_it_can_be_unregistered),
-    case!(closed_while_a_duplicate_lives_on),
-    case!(closed_while_a_duplicate_lives_on_and_unregistered),
-    case!(a_number_reused_and_registered_again),
-    case!(a_number_reused_with_a_change_pending),
-    case!(a_duplicate_that_comes_back_to_its_number),
-];
+cases! {
+    a_descriptor_that_is_not_open_is_refused,
+    an_answer_that_changes_is_asked_for_once,
+    closed_it_is_told_once_at_most,
+    closed_a_change_is_told_as_invalid,
+    closed_the_same_watch_is_tried_again needs oneshot,
+    closed_without_a_change_it_stays_silent_after_rebuild,
+    closed_it_can_be_unregistered,
+    closed_while_a_duplicate_lives_on,
+    closed_while_a_duplicate_lives_on_and_unregistered,
+    a_number_reused_and_registered_again,
+    a_number_reused_with_a_change_pending,
+    a_duplicate_that_comes_back_to_its_number,
+}
 
 /// A source that is never closed by its owner.
 struct Unclosed(ManuallyDrop<TcpStream>);

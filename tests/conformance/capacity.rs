@@ -6,26 +6,24 @@ use std::net::TcpStream;
 
 use polyselect::{Backend, Events, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 #[cfg(unix)]
 use crate::support::harness::SKIPPED;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(none_starves_in_a_small_batch),
-    case!(sources_that_are_ready_again_soon_do_not_starve_the_others),
-    case!(one_shots_in_a_small_batch_all_fire_once needs oneshot),
-    case!(edges_in_a_small_batch_all_come needs edge),
-    case!(edges_after_a_large_batch_come_in_small_ones needs edge),
-    case!(both_directions_are_one_event_in_a_small_batch),
-    case!(zero_counts_as_one),
-    case!(the_waker_takes_no_place),
-    case!(a_wake_does_not_double_an_event),
-    case!(two_full_waves),
+cases! {
+    none_starves_in_a_small_batch,
+    sources_that_are_ready_again_soon_do_not_starve_the_others,
+    one_shots_in_a_small_batch_all_fire_once needs oneshot,
+    edges_in_a_small_batch_all_come needs edge,
+    edges_after_a_large_batch_come_in_small_ones needs edge,
+    both_directions_are_one_event_in_a_small_batch,
+    zero_counts_as_one,
+    the_waker_takes_no_place,
+    a_wake_does_not_double_an_event,
+    two_full_waves,
     #[cfg(unix)]
-    case!(one_wait_returns_as_many_events_as_the_capacity),
-];
+    one_wait_returns_as_many_events_as_the_capacity,
+}
 
 fn many_ready<D: From<u8>>(
     selector: &mut Selector<TcpStream, D>,

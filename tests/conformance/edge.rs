@@ -5,18 +5,16 @@ use std::io::Write;
 
 use polyselect::{Backend, Ready};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(is_told_once_and_again_when_more_comes needs edge),
-    case!(modify_reports_what_is_ready_again needs edge),
-    case!(rebuilding_reports_what_is_ready_again needs edge),
-    case!(both_directions_have_edges_of_their_own needs edge),
-    case!(what_was_ready_at_registration_is_told needs edge),
-    case!(an_end_of_stream_is_an_edge needs edge),
-];
+cases! {
+    is_told_once_and_again_when_more_comes needs edge,
+    modify_reports_what_is_ready_again needs edge,
+    rebuilding_reports_what_is_ready_again needs edge,
+    both_directions_have_edges_of_their_own needs edge,
+    what_was_ready_at_registration_is_told needs edge,
+    an_end_of_stream_is_an_edge needs edge,
+}
 
 /// Collects the pending events, and fails if they do not end.
 fn settle<S, D>(selector: &mut polyselect::Selector<S, D>) {

@@ -6,17 +6,15 @@ use std::sync::Arc;
 
 use polyselect::{Backend, Ready};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(what_the_kernel_refuses_to_combine_is_refused needs exclusive),
-    case!(modify_and_pause needs exclusive),
-    case!(a_half_closed_peer_is_readable needs exclusive),
-    case!(of_two_selectors_one_at_least_is_told needs exclusive),
-    case!(as_an_edge needs exclusive edge),
-];
+cases! {
+    what_the_kernel_refuses_to_combine_is_refused needs exclusive,
+    modify_and_pause needs exclusive,
+    a_half_closed_peer_is_readable needs exclusive,
+    of_two_selectors_one_at_least_is_told needs exclusive,
+    as_an_edge needs exclusive edge,
+}
 
 fn what_the_kernel_refuses_to_combine_is_refused(backend: Backend) {
     let mut selector = open(backend);

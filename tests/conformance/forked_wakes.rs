@@ -13,32 +13,30 @@ use polyselect::signal::SIGUSR1;
 use polyselect::{Backend, EventLoop, Events, Selector, Waker};
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::case;
 use crate::event_loop::open as open_loop;
-use crate::support::harness::Case;
 use crate::support::process::{before_exec, first_in_forked_children, fork};
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_waker_used_in_a_child_does_not_wake_the_parent),
-    case!(a_waker_used_in_a_child_takes_nothing_from_a_pending_wake_of_the_parent),
-    case!(a_wake_in_a_child_before_its_rebuild_ends_the_wait_after_it),
-    case!(a_wake_on_a_thread_of_a_child_that_rebuilds_is_not_lost),
-    case!(a_wake_in_a_child_of_a_rebuilt_child_wakes_neither_of_the_others),
-    case!(a_wake_before_a_fork_is_noticed_ends_at_most_one_wait_of_the_parent),
-    case!(a_signal_in_a_child_does_not_wake_the_loop_of_the_parent),
-    case!(a_signal_between_fork_and_exec_does_not_wake_the_loop),
-    case!(a_signal_in_a_child_before_its_rebuild_is_delivered_after_it),
-    case!(a_signal_before_a_fork_is_noticed_ends_at_most_one_wait_of_the_loop),
-    case!(a_child_that_drops_the_last_remote_does_not_wake_the_loop_of_the_parent),
-    case!(a_child_that_drops_the_loop_and_its_remote_does_not_wake_the_loop_of_the_parent),
-    case!(a_call_in_a_child_does_not_wake_the_loop_of_the_parent),
-    case!(a_call_in_a_child_before_its_rebuild_runs_after_it),
+cases! {
+    a_waker_used_in_a_child_does_not_wake_the_parent,
+    a_waker_used_in_a_child_takes_nothing_from_a_pending_wake_of_the_parent,
+    a_wake_in_a_child_before_its_rebuild_ends_the_wait_after_it,
+    a_wake_on_a_thread_of_a_child_that_rebuilds_is_not_lost,
+    a_wake_in_a_child_of_a_rebuilt_child_wakes_neither_of_the_others,
+    a_wake_before_a_fork_is_noticed_ends_at_most_one_wait_of_the_parent,
+    a_signal_in_a_child_does_not_wake_the_loop_of_the_parent,
+    a_signal_between_fork_and_exec_does_not_wake_the_loop,
+    a_signal_in_a_child_before_its_rebuild_is_delivered_after_it,
+    a_signal_before_a_fork_is_noticed_ends_at_most_one_wait_of_the_loop,
+    a_child_that_drops_the_last_remote_does_not_wake_the_loop_of_the_parent,
+    a_child_that_drops_the_loop_and_its_remote_does_not_wake_the_loop_of_the_parent,
+    a_call_in_a_child_does_not_wake_the_loop_of_the_parent,
+    a_call_in_a_child_before_its_rebuild_runs_after_it,
     #[cfg(feature = "async")]
-    case!(a_task_woken_on_a_thread_of_a_child_does_not_wake_the_loop_of_the_parent),
+    a_task_woken_on_a_thread_of_a_child_does_not_wake_the_loop_of_the_parent,
     #[cfg(feature = "async")]
-    case!(a_task_woken_on_a_thread_of_a_child_before_its_rebuild_is_polled_after_it),
-];
+    a_task_woken_on_a_thread_of_a_child_before_its_rebuild_is_polled_after_it,
+}
 
 /// How long the idle parent is watched.
 const IDLE: Duration = Duration::from_millis(300);

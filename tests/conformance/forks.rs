@@ -5,22 +5,20 @@ use std::net::TcpStream;
 
 use polyselect::{Backend, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::process::fork;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(in_a_child_only_rebuilding_and_dropping_work),
-    case!(a_child_that_rebuilds_and_a_parent_that_goes_on),
-    case!(a_child_that_drops_takes_nothing_along),
-    case!(a_child_that_just_ends_takes_nothing_along),
-    case!(wakers_belong_to_who_they_were_cloned_for),
-    case!(a_wake_pending_at_the_fork_is_pending_for_both),
-    case!(the_parent_drops_while_the_child_lives),
-    case!(the_child_of_a_child),
-    case!(a_child_with_nesting_asks_for_its_own needs nesting),
-];
+cases! {
+    in_a_child_only_rebuilding_and_dropping_work,
+    a_child_that_rebuilds_and_a_parent_that_goes_on,
+    a_child_that_drops_takes_nothing_along,
+    a_child_that_just_ends_takes_nothing_along,
+    wakers_belong_to_who_they_were_cloned_for,
+    a_wake_pending_at_the_fork_is_pending_for_both,
+    the_parent_drops_while_the_child_lives,
+    the_child_of_a_child,
+    a_child_with_nesting_asks_for_its_own needs nesting,
+}
 
 fn with_one(backend: Backend) -> (Selector<TcpStream>, polyselect::Key, TcpStream) {
     let (left, right) = pair();

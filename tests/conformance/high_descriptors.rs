@@ -5,12 +5,13 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use polyselect::{Backend, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::process::{close_behind_the_back, raise_descriptor_limit};
 use crate::support::*;
 
-pub const CASES: &[Case] = &[case!(around_and_above_1024), case!(one_that_is_not_open_among_many)];
+cases! {
+    around_and_above_1024,
+    one_that_is_not_open_among_many,
+}
 
 /// Duplicates a stream to this descriptor or a higher one.
 fn at(stream: &std::net::TcpStream, number: RawFd) -> OwnedFd {

@@ -14,11 +14,11 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[case!(mean_what_poll_means)];
+cases! {
+    mean_what_poll_means,
+}
 
 /// A descriptor in some state, and the files that keep it in that state.
 struct Subject {

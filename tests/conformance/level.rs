@@ -6,29 +6,27 @@ use std::thread;
 
 use polyselect::{Backend, Interest, Ready};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
+cases! {
     #[cfg(unix)]
-    case!(a_hang_up_makes_a_full_stream_writable),
-    case!(lasts_until_drained),
-    case!(is_true_at_the_end_of_the_wait),
-    case!(a_blocking_listener_is_ready_only_for_a_connection),
-    case!(writable_while_there_is_room),
-    case!(both_directions_are_one_event),
-    case!(end_of_stream_is_readable_and_told),
-    case!(a_half_closed_peer_can_still_be_written_to),
-    case!(a_reset_makes_what_was_asked_for_ready),
-    case!(a_connection_that_opens_becomes_writable),
-    case!(a_connection_that_is_refused_is_ready_with_an_error),
-    case!(urgent_data_has_priority needs priority),
-    case!(an_ended_stream_has_no_priority_data needs priority),
-    case!(a_reset_is_an_error),
-    case!(a_socket_that_listens_later_is_ready_for_a_connection),
-    case!(what_comes_during_the_wait_ends_it),
-];
+    a_hang_up_makes_a_full_stream_writable,
+    lasts_until_drained,
+    is_true_at_the_end_of_the_wait,
+    a_blocking_listener_is_ready_only_for_a_connection,
+    writable_while_there_is_room,
+    both_directions_are_one_event,
+    end_of_stream_is_readable_and_told,
+    a_half_closed_peer_can_still_be_written_to,
+    a_reset_makes_what_was_asked_for_ready,
+    a_connection_that_opens_becomes_writable,
+    a_connection_that_is_refused_is_ready_with_an_error,
+    urgent_data_has_priority needs priority,
+    an_ended_stream_has_no_priority_data needs priority,
+    a_reset_is_an_error,
+    a_socket_that_listens_later_is_ready_for_a_connection,
+    what_comes_during_the_wait_ends_it,
+}
 
 fn lasts_until_drained(backend: Backend) {
     let (left, mut right) = pair();

@@ -5,20 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use polyselect::{Backend, Ready};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(by_key_by_source_and_by_walking),
-    case!(several_at_once_only_if_all_are_different_and_live),
-    case!(indexing_with_a_dead_key_panics_with_its_name),
-    case!(retain_keeps_what_it_is_told_to),
-    case!(drain_gives_all_back_taken_or_not),
+cases! {
+    by_key_by_source_and_by_walking,
+    several_at_once_only_if_all_are_different_and_live,
+    indexing_with_a_dead_key_panics_with_its_name,
+    retain_keeps_what_it_is_told_to,
+    drain_gives_all_back_taken_or_not,
     #[cfg(unix)]
-    case!(drain_unregisters_all_when_the_drop_of_a_source_panics),
-    case!(debug_needs_nothing_of_source_and_data),
-];
+    drain_unregisters_all_when_the_drop_of_a_source_panics,
+    debug_needs_nothing_of_source_and_data,
+}
 
 fn by_key_by_source_and_by_walking(backend: Backend) {
     let (left, right) = pair();

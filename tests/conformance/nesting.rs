@@ -8,28 +8,26 @@ use std::thread;
 
 use polyselect::{Backend, Events, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::process::{close_behind_the_back, fork};
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_backend_without_nesting_returns_unsupported),
-    case!(an_event_before_the_outer_wait_is_shown needs nesting),
-    case!(an_event_during_the_outer_wait_is_shown needs nesting),
-    case!(unread_data_stay_shown needs nesting),
-    case!(data_left_by_one_of_many_sources_stay_shown needs nesting),
-    case!(changes_take_effect_immediately needs nesting),
-    case!(an_always_ready_file_is_reported_but_not_shown needs nesting),
-    case!(a_rejected_change_is_reported_by_the_next_select needs nesting),
-    case!(every_wake_is_shown needs nesting),
-    case!(every_write_to_an_eventfd_inside_is_shown needs nesting),
-    case!(a_rebuilt_selector_is_no_longer_shown_by_its_old_descriptor needs nesting),
-    case!(a_dropped_selector_is_no_longer_shown_by_its_descriptor needs nesting),
-    case!(edges_and_one_shots_are_not_consumed_by_the_outer_wait needs nesting edge oneshot),
-    case!(nesting_too_deeply_returns_an_error needs nesting),
-    case!(a_selector_cannot_be_registered_with_itself needs nesting),
-];
+cases! {
+    a_backend_without_nesting_returns_unsupported,
+    an_event_before_the_outer_wait_is_shown needs nesting,
+    an_event_during_the_outer_wait_is_shown needs nesting,
+    unread_data_stay_shown needs nesting,
+    data_left_by_one_of_many_sources_stay_shown needs nesting,
+    changes_take_effect_immediately needs nesting,
+    an_always_ready_file_is_reported_but_not_shown needs nesting,
+    a_rejected_change_is_reported_by_the_next_select needs nesting,
+    every_wake_is_shown needs nesting,
+    every_write_to_an_eventfd_inside_is_shown needs nesting,
+    a_rebuilt_selector_is_no_longer_shown_by_its_old_descriptor needs nesting,
+    a_dropped_selector_is_no_longer_shown_by_its_descriptor needs nesting,
+    edges_and_one_shots_are_not_consumed_by_the_outer_wait needs nesting edge oneshot,
+    nesting_too_deeply_returns_an_error needs nesting,
+    a_selector_cannot_be_registered_with_itself needs nesting,
+}
 
 fn a_backend_without_nesting_returns_unsupported(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);

@@ -5,19 +5,17 @@ use std::net::Shutdown;
 
 use polyselect::{Backend, Ready};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(fires_once_and_is_silent_even_when_the_peer_goes needs oneshot),
-    case!(modify_arms_it_again_also_to_the_same needs oneshot),
-    case!(an_unfired_one_waits needs oneshot),
-    case!(a_full_half_closed_socket_does_not_spin needs oneshot),
-    case!(stays_spent_when_the_selector_is_rebuilt needs oneshot),
-    case!(several_in_one_batch needs oneshot),
-    case!(edge_and_oneshot_together needs edge oneshot),
-];
+cases! {
+    fires_once_and_is_silent_even_when_the_peer_goes needs oneshot,
+    modify_arms_it_again_also_to_the_same needs oneshot,
+    an_unfired_one_waits needs oneshot,
+    a_full_half_closed_socket_does_not_spin needs oneshot,
+    stays_spent_when_the_selector_is_rebuilt needs oneshot,
+    several_in_one_batch needs oneshot,
+    edge_and_oneshot_together needs edge oneshot,
+}
 
 fn fires_once_and_is_silent_even_when_the_peer_goes(backend: Backend) {
     let (left, mut right) = pair();

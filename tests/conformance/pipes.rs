@@ -8,28 +8,26 @@ use std::os::fd::OwnedFd;
 use polyselect::Events;
 use polyselect::{Backend, Interest, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_pipe_without_a_reader_can_be_registered_and_is_writable),
-    case!(a_pipe_whose_reader_goes_becomes_writable),
-    case!(a_full_pipe_whose_reader_goes_becomes_writable),
-    case!(a_full_pipe_whose_reader_goes_is_an_edge needs edge),
-    case!(a_full_pipe_whose_reader_goes_fires_a_one_shot_once needs oneshot),
-    case!(a_full_pipe_whose_reader_goes_shows_in_an_outer_loop needs nesting),
-    case!(a_pipe_without_a_writer_satisfies_every_interest),
-    case!(data_in_a_pipe_do_not_make_it_writable),
-    case!(a_named_pipe_reports_its_last_writer),
-    case!(a_file_is_readable_at_its_end),
+cases! {
+    a_pipe_without_a_reader_can_be_registered_and_is_writable,
+    a_pipe_whose_reader_goes_becomes_writable,
+    a_full_pipe_whose_reader_goes_becomes_writable,
+    a_full_pipe_whose_reader_goes_is_an_edge needs edge,
+    a_full_pipe_whose_reader_goes_fires_a_one_shot_once needs oneshot,
+    a_full_pipe_whose_reader_goes_shows_in_an_outer_loop needs nesting,
+    a_pipe_without_a_writer_satisfies_every_interest,
+    data_in_a_pipe_do_not_make_it_writable,
+    a_named_pipe_reports_its_last_writer,
+    a_file_is_readable_at_its_end,
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-    case!(a_terminal_takes_an_edge needs edge),
+    a_terminal_takes_an_edge needs edge,
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-    case!(a_terminal_without_input_does_not_wake_an_outer_loop needs nesting),
+    a_terminal_without_input_does_not_wake_an_outer_loop needs nesting,
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-    case!(terminals_do_not_starve_sockets_in_a_small_batch),
-];
+    terminals_do_not_starve_sockets_in_a_small_batch,
+}
 
 fn nonblocking() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe().unwrap();

@@ -5,16 +5,14 @@ use std::net::TcpStream;
 
 use polyselect::{Backend, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(keys_data_and_readiness_stay),
-    case!(changes_that_were_pending_hold),
-    case!(what_the_other_cannot_do_leaves_everything_as_it_was needs edge),
-    case!(a_mechanism_that_is_missing_leaves_everything_as_it_was),
-];
+cases! {
+    keys_data_and_readiness_stay,
+    changes_that_were_pending_hold,
+    what_the_other_cannot_do_leaves_everything_as_it_was needs edge,
+    a_mechanism_that_is_missing_leaves_everything_as_it_was,
+}
 
 fn keys_data_and_readiness_stay(backend: Backend) {
     let mut selector = open(backend);

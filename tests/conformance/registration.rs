@@ -6,28 +6,26 @@ use std::rc::Rc;
 
 use polyselect::{Backend, Events, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
+cases! {
     #[cfg(unix)]
-    case!(a_negative_descriptor_is_invalid_input),
-    case!(set_watch_changes_interest_and_mode),
-    case!(twice_is_refused_and_everything_handed_back),
-    case!(a_key_that_is_gone_is_not_found),
-    case!(a_key_of_another_selector_is_not_found),
-    case!(unregister_gives_source_and_data_back),
-    case!(modify_changes_what_is_reported),
-    case!(what_cancels_out_changes_nothing),
-    case!(modes_that_are_missing_are_refused_by_name),
-    case!(an_empty_interest_is_silent_until_modified),
-    case!(a_paused_connection_costs_no_processor_time),
-    case!(an_error_becomes_an_io_error),
-    case!(sources_of_every_kind_of_owner),
-    case!(two_numbers_for_one_file_are_two_registrations),
-    case!(many_registrations_keep_their_data),
-];
+    a_negative_descriptor_is_invalid_input,
+    set_watch_changes_interest_and_mode,
+    twice_is_refused_and_everything_handed_back,
+    a_key_that_is_gone_is_not_found,
+    a_key_of_another_selector_is_not_found,
+    unregister_gives_source_and_data_back,
+    modify_changes_what_is_reported,
+    what_cancels_out_changes_nothing,
+    modes_that_are_missing_are_refused_by_name,
+    an_empty_interest_is_silent_until_modified,
+    a_paused_connection_costs_no_processor_time,
+    an_error_becomes_an_io_error,
+    sources_of_every_kind_of_owner,
+    two_numbers_for_one_file_are_two_registrations,
+    many_registrations_keep_their_data,
+}
 
 fn twice_is_refused_and_everything_handed_back(backend: Backend) {
     let (left, _right) = pair();

@@ -6,22 +6,20 @@ use std::thread;
 
 use polyselect::{Backend, Events, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(the_peer_sees_the_end_when_the_source_is_dropped),
-    case!(also_while_an_event_is_pending),
-    case!(also_while_many_events_are_pending),
-    case!(also_after_the_selector_has_moved),
-    case!(a_listener_lets_its_port_go),
-    case!(inside_a_batch_the_rest_finds_nothing),
-    case!(inside_a_batch_the_slot_may_be_taken_again),
-    case!(with_a_change_or_an_event_pending),
-    case!(slots_are_reused_while_events_are_under_way),
-    case!(dropping_the_selector_drops_the_sources),
-];
+cases! {
+    the_peer_sees_the_end_when_the_source_is_dropped,
+    also_while_an_event_is_pending,
+    also_while_many_events_are_pending,
+    also_after_the_selector_has_moved,
+    a_listener_lets_its_port_go,
+    inside_a_batch_the_rest_finds_nothing,
+    inside_a_batch_the_slot_may_be_taken_again,
+    with_a_change_or_an_event_pending,
+    slots_are_reused_while_events_are_under_way,
+    dropping_the_selector_drops_the_sources,
+}
 
 /// The peer reads the end of the stream without a wait of the selector.
 fn expect_end(mut peer: &TcpStream) {

@@ -7,18 +7,16 @@ use std::time::{Duration, Instant};
 
 use polyselect::{Backend, Events, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::process::Storm;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_wait_goes_on_with_the_time_left),
-    case!(a_wait_for_ever_goes_on),
-    case!(the_switch_makes_a_wait_return_early),
-    case!(events_come_through_a_storm),
-    case!(wakes_come_through_a_storm),
-];
+cases! {
+    a_wait_goes_on_with_the_time_left,
+    a_wait_for_ever_goes_on,
+    the_switch_makes_a_wait_return_early,
+    events_come_through_a_storm,
+    wakes_come_through_a_storm,
+}
 
 const PAUSE: Duration = Duration::from_micros(300);
 

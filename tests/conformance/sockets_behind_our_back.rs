@@ -12,19 +12,17 @@ use std::thread;
 
 use polyselect::{Backend, Key, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_socket_that_is_not_open_is_refused),
-    case!(a_closed_socket_is_invalid_once_and_the_others_are_not_affected),
-    case!(a_socket_that_is_closed_during_a_wait_is_invalid_once),
-    case!(each_change_of_a_closed_socket_is_invalid),
-    case!(a_closed_socket_can_be_unregistered),
-    case!(a_socket_with_a_second_handle_can_be_unregistered),
-    case!(a_reused_number_belongs_to_the_new_registration),
-];
+cases! {
+    a_socket_that_is_not_open_is_refused,
+    a_closed_socket_is_invalid_once_and_the_others_are_not_affected,
+    a_socket_that_is_closed_during_a_wait_is_invalid_once,
+    each_change_of_a_closed_socket_is_invalid,
+    a_closed_socket_can_be_unregistered,
+    a_socket_with_a_second_handle_can_be_unregistered,
+    a_reused_number_belongs_to_the_new_registration,
+}
 
 /// A source that is never closed by its owner.
 struct Unclosed<T>(ManuallyDrop<T>);

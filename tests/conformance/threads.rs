@@ -6,16 +6,14 @@ use std::thread;
 
 use polyselect::{Backend, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(works_after_its_thread_has_ended),
-    case!(works_while_its_thread_goes_on),
-    case!(there_and_back),
-    case!(to_a_thread_that_has_one_of_its_own),
-];
+cases! {
+    works_after_its_thread_has_ended,
+    works_while_its_thread_goes_on,
+    there_and_back,
+    to_a_thread_that_has_one_of_its_own,
+}
 
 fn check(selector: &mut Selector<TcpStream, TcpStream>) {
     let keys: Vec<_> = selector.iter().map(|(key, _)| key).collect();

@@ -6,18 +6,16 @@ use std::time::{Duration, Instant};
 
 use polyselect::{Backend, Events, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(zero_does_not_wait),
-    case!(is_never_early),
-    case!(is_exact_below_a_millisecond),
-    case!(however_long_it_is_a_wake_ends_it),
-    case!(is_kept_with_something_registered),
-    case!(busy_polling_changes_nothing_but_speed),
-];
+cases! {
+    zero_does_not_wait,
+    is_never_early,
+    is_exact_below_a_millisecond,
+    however_long_it_is_a_wake_ends_it,
+    is_kept_with_something_registered,
+    busy_polling_changes_nothing_but_speed,
+}
 
 const TIMEOUTS: [Duration; 6] = [
     Duration::ZERO,

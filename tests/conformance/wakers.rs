@@ -9,22 +9,20 @@ use std::time::Duration;
 
 use polyselect::{Backend, Events, Ready, Selector};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(before_the_wait_it_ends_at_once),
-    case!(many_are_one_to_the_next_wait),
-    case!(during_the_wait_it_ends),
-    case!(what_was_sent_before_a_wake_is_seen_after_the_wait),
-    case!(a_million_from_four_threads),
-    case!(it_comes_beside_events),
-    case!(it_survives_rebuilding),
-    case!(it_may_outlive_its_selector),
-    case!(it_is_no_registration),
-    case!(it_becomes_a_task_waker),
-];
+cases! {
+    before_the_wait_it_ends_at_once,
+    many_are_one_to_the_next_wait,
+    during_the_wait_it_ends,
+    what_was_sent_before_a_wake_is_seen_after_the_wait,
+    a_million_from_four_threads,
+    it_comes_beside_events,
+    it_survives_rebuilding,
+    it_may_outlive_its_selector,
+    it_is_no_registration,
+    it_becomes_a_task_waker,
+}
 
 fn returned_at_once<S, D>(selector: &mut Selector<S, D>) -> bool {
     let mut events = Events::with_capacity(8);

@@ -9,18 +9,16 @@ use std::time::Duration;
 use polyselect::Backend;
 use polyselect::asyncio::{self, Async};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_connection_that_is_refused_is_an_error),
+cases! {
+    a_connection_that_is_refused_is_an_error,
     #[cfg(target_os = "linux")]
-    case!(a_spurious_edge_does_not_end_a_connect),
+    a_spurious_edge_does_not_end_a_connect,
     #[cfg(target_os = "linux")]
-    case!(a_connect_under_way_ends_when_there_is_room),
-];
+    a_connect_under_way_ends_when_there_is_room,
+}
 
 #[cfg(target_os = "linux")]
 use under_way::{

@@ -16,35 +16,33 @@ use std::time::{Duration, Instant};
 use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop, Next};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(the_first_poll_is_in_the_next_turn),
-    case!(who_is_woken_in_a_turn_runs_in_it_and_once),
-    case!(a_task_that_wakes_itself_for_ever_starves_nobody),
-    case!(a_wake_from_another_thread_ends_the_wait),
-    case!(wakes_before_the_poll_are_one),
-    case!(state_that_cannot_be_sent_is_fine),
-    case!(a_handle_gives_the_result),
-    case!(a_dropped_handle_cancels),
-    case!(cancelling_drops_the_coroutine_where_it_waits),
-    case!(cancelling_what_has_ended_changes_nothing),
-    case!(a_detached_coroutine_goes_on),
-    case!(a_panic_is_its_handles_alone),
-    case!(a_panic_while_it_is_dropped_harms_nobody),
-    case!(coroutines_start_coroutines),
-    case!(the_loop_runs_until_the_last_has_ended),
-    case!(a_loop_that_is_dropped_drops_its_coroutines),
-    case!(block_on_lends_and_runs_everything_else),
-    case!(block_on_in_a_callback_is_an_error),
-    case!(block_on_ends_with_stop),
-    case!(a_panic_passes_through_block_on),
-    case!(outside_of_a_coroutine_is_an_error),
-    case!(one_loop_inside_a_callback_of_another),
-];
+cases! {
+    the_first_poll_is_in_the_next_turn,
+    who_is_woken_in_a_turn_runs_in_it_and_once,
+    a_task_that_wakes_itself_for_ever_starves_nobody,
+    a_wake_from_another_thread_ends_the_wait,
+    wakes_before_the_poll_are_one,
+    state_that_cannot_be_sent_is_fine,
+    a_handle_gives_the_result,
+    a_dropped_handle_cancels,
+    cancelling_drops_the_coroutine_where_it_waits,
+    cancelling_what_has_ended_changes_nothing,
+    a_detached_coroutine_goes_on,
+    a_panic_is_its_handles_alone,
+    a_panic_while_it_is_dropped_harms_nobody,
+    coroutines_start_coroutines,
+    the_loop_runs_until_the_last_has_ended,
+    a_loop_that_is_dropped_drops_its_coroutines,
+    block_on_lends_and_runs_everything_else,
+    block_on_in_a_callback_is_an_error,
+    block_on_ends_with_stop,
+    a_panic_passes_through_block_on,
+    outside_of_a_coroutine_is_an_error,
+    one_loop_inside_a_callback_of_another,
+}
 
 fn the_first_poll_is_in_the_next_turn(backend: Backend) {
     let mut event_loop = open(backend, ());

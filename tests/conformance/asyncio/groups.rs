@@ -8,25 +8,23 @@ use std::time::Duration;
 use polyselect::asyncio::{self, Async, TaskGroup};
 use polyselect::{Backend, EventLoop};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(join_returns_the_results_in_the_order_of_spawn),
-    case!(the_first_error_cancels_the_other_tasks_and_is_returned),
-    case!(a_panic_ends_the_group_as_an_error),
-    case!(no_task_outlives_join),
-    case!(a_dropped_group_cancels_its_tasks),
-    case!(a_group_without_tasks_joins_immediately),
-    case!(many_tasks_join),
-    case!(gather_returns_the_outputs_in_order),
-    case!(gather_may_borrow_and_be_cancelled),
-    case!(a_shielded_future_goes_on_when_the_wait_is_cancelled),
-    case!(a_shielded_future_returns_its_result_and_its_panic),
-    case!(tasks_lists_names_places_and_what_each_waits_for),
-];
+cases! {
+    join_returns_the_results_in_the_order_of_spawn,
+    the_first_error_cancels_the_other_tasks_and_is_returned,
+    a_panic_ends_the_group_as_an_error,
+    no_task_outlives_join,
+    a_dropped_group_cancels_its_tasks,
+    a_group_without_tasks_joins_immediately,
+    many_tasks_join,
+    gather_returns_the_outputs_in_order,
+    gather_may_borrow_and_be_cancelled,
+    a_shielded_future_goes_on_when_the_wait_is_cancelled,
+    a_shielded_future_returns_its_result_and_its_panic,
+    tasks_lists_names_places_and_what_each_waits_for,
+}
 
 const STEP: Duration = Duration::from_millis(2);
 

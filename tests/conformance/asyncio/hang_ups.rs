@@ -8,15 +8,13 @@ use std::time::Duration;
 use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_writer_without_room_learns_that_the_connection_was_shut_down),
-    case!(a_writer_learns_of_it_beside_a_reader),
-];
+cases! {
+    a_writer_without_room_learns_that_the_connection_was_shut_down,
+    a_writer_learns_of_it_beside_a_reader,
+}
 
 /// A connection whose buffer is full, and whose peer reads nothing.
 fn full() -> (Async<UnixStream>, UnixStream) {

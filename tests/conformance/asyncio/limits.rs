@@ -6,20 +6,18 @@ use std::time::Duration;
 use polyselect::Backend;
 use polyselect::asyncio::{self, Elapsed, Timeout};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(timeout_at_ends_at_its_moment in virtual time),
-    case!(a_timeout_that_is_put_off_in_time_does_not_elapse in virtual time),
-    case!(a_timeout_that_another_task_moves_elapses_then in virtual time),
-    case!(a_timeout_without_a_deadline_waits in virtual time),
-    case!(an_interval_ticks_at_whole_periods in virtual time),
-    case!(an_interval_does_not_make_up_for_missed_ticks in virtual time),
-    case!(a_tick_is_not_lost_when_waiting_for_it_is_cancelled in virtual time),
-];
+cases! {
+    timeout_at_ends_at_its_moment in virtual time,
+    a_timeout_that_is_put_off_in_time_does_not_elapse in virtual time,
+    a_timeout_that_another_task_moves_elapses_then in virtual time,
+    a_timeout_without_a_deadline_waits in virtual time,
+    an_interval_ticks_at_whole_periods in virtual time,
+    an_interval_does_not_make_up_for_missed_ticks in virtual time,
+    a_tick_is_not_lost_when_waiting_for_it_is_cancelled in virtual time,
+}
 
 const PERIOD: Duration = Duration::from_millis(5);
 

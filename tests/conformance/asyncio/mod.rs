@@ -1,30 +1,32 @@
 //! The `asyncio` module, on every backend.
 
-pub mod connecting;
-pub mod coroutines;
-pub mod groups;
-#[cfg(unix)]
-pub mod hang_ups;
-pub mod limits;
-#[cfg(unix)]
-pub mod processes;
-pub mod server_endings;
-pub mod servers;
-#[cfg(target_os = "linux")]
-pub mod short_reads;
-#[cfg(unix)]
-pub mod signals;
-pub mod sources;
-pub mod streams;
-pub mod task_faults;
-pub mod threads;
-pub mod time;
-pub mod two_loops;
-pub mod uninit_reads;
-#[cfg(target_os = "linux")]
-pub mod unread_errors;
-pub mod waiting;
-pub mod writers;
+suites! {
+    mod connecting;
+    mod coroutines;
+    mod groups;
+    #[cfg(unix)]
+    mod hang_ups;
+    mod limits;
+    #[cfg(unix)]
+    mod processes;
+    mod server_endings;
+    mod servers;
+    #[cfg(target_os = "linux")]
+    mod short_reads;
+    #[cfg(unix)]
+    mod signals;
+    mod sources;
+    mod streams;
+    mod task_faults;
+    mod threads;
+    mod time;
+    mod two_loops;
+    mod uninit_reads;
+    #[cfg(target_os = "linux")]
+    mod unread_errors;
+    mod waiting;
+    mod writers;
+}
 
 use std::io;
 

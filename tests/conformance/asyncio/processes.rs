@@ -11,29 +11,27 @@ use rustix::process::{Pid, test_kill_process};
 #[cfg(not(target_os = "openbsd"))]
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(wait_returns_the_exit_status_and_reaps),
-    case!(wait_can_be_cancelled_and_called_again),
-    case!(kill_ends_a_child_and_is_harmless_after_its_end),
-    case!(communicate_moves_more_than_the_pipes_hold),
-    case!(communicate_does_not_wait_for_a_grandchild_with_a_pipe),
-    case!(communicate_stops_a_child_that_writes_too_much),
-    case!(communicate_takes_a_child_that_does_not_read),
-    case!(writing_to_a_child_that_has_ended_is_a_broken_pipe),
-    case!(a_dropped_process_runs_on_and_is_reaped),
-    case!(kill_on_drop_kills_and_reaps),
+cases! {
+    wait_returns_the_exit_status_and_reaps,
+    wait_can_be_cancelled_and_called_again,
+    kill_ends_a_child_and_is_harmless_after_its_end,
+    communicate_moves_more_than_the_pipes_hold,
+    communicate_does_not_wait_for_a_grandchild_with_a_pipe,
+    communicate_stops_a_child_that_writes_too_much,
+    communicate_takes_a_child_that_does_not_read,
+    writing_to_a_child_that_has_ended_is_a_broken_pipe,
+    a_dropped_process_runs_on_and_is_reaped,
+    kill_on_drop_kills_and_reaps,
     #[cfg(not(target_os = "openbsd"))]
-    case!(another_child_of_the_program_is_not_touched),
-    case!(a_thread_waits_where_there_is_no_pidfd),
+    another_child_of_the_program_is_not_touched,
+    a_thread_waits_where_there_is_no_pidfd,
     #[cfg(not(target_os = "openbsd"))]
-    case!(many_processes_in_a_row_leave_nothing_behind),
-    case!(a_pipe_of_a_child_is_a_source_for_callbacks),
-];
+    many_processes_in_a_row_leave_nothing_behind,
+    a_pipe_of_a_child_is_a_source_for_callbacks,
+}
 
 fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");

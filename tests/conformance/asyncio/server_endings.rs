@@ -10,25 +10,23 @@ use polyselect::asyncio::{self, Async, Server};
 use polyselect::{Backend, EventLoop, Listener};
 
 use super::MORE_THAN_FITS;
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_handler_that_panics_costs_one_connection),
-    case!(a_listener_that_fails_costs_no_connection),
-    case!(a_listener_that_panics_costs_no_connection),
-    case!(the_address_is_free_when_wait_closed_returns),
-    case!(the_address_is_free_when_stop_returns),
-    case!(the_address_is_free_when_stop_has_cut_connections_off in virtual time),
-    case!(a_connection_counts_until_its_writer_has_sent_everything),
-    case!(stop_gives_up_what_a_writer_still_has_to_send in virtual time),
-    case!(dropping_a_server_gives_up_what_a_writer_still_has_to_send in virtual time),
-    case!(stop_shuts_down_connections_whose_handles_are_kept_elsewhere in virtual time),
-    case!(serve_knows_its_address),
-    case!(waiting_for_a_server_of_another_loop_is_refused in virtual time),
-];
+cases! {
+    a_handler_that_panics_costs_one_connection,
+    a_listener_that_fails_costs_no_connection,
+    a_listener_that_panics_costs_no_connection,
+    the_address_is_free_when_wait_closed_returns,
+    the_address_is_free_when_stop_returns,
+    the_address_is_free_when_stop_has_cut_connections_off in virtual time,
+    a_connection_counts_until_its_writer_has_sent_everything,
+    stop_gives_up_what_a_writer_still_has_to_send in virtual time,
+    dropping_a_server_gives_up_what_a_writer_still_has_to_send in virtual time,
+    stop_shuts_down_connections_whose_handles_are_kept_elsewhere in virtual time,
+    serve_knows_its_address,
+    waiting_for_a_server_of_another_loop_is_refused in virtual time,
+}
 
 async fn echo(stream: Async<TcpStream>) -> io::Result<()> {
     let mut buffer = [0; 64];

@@ -10,26 +10,24 @@ use std::time::{Duration, Instant};
 use polyselect::Backend;
 use polyselect::asyncio::{self, Async, Server};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(connections_are_a_stream),
-    case!(accepting_waits),
+cases! {
+    connections_are_a_stream,
+    accepting_waits,
     #[cfg(unix)]
-    case!(it_rests_when_descriptors_run_out),
-    case!(many_clients_at_once),
-    case!(a_graceful_stop_lets_those_at_work_finish),
-    case!(a_graceful_stop_ends_those_who_take_too_long in virtual time),
-    case!(nobody_gets_in_any_more_after_close in virtual time),
-    case!(an_error_or_a_panic_is_one_connections),
-    case!(dropping_ends_it_at_once),
-    case!(a_detached_server_goes_on),
+    it_rests_when_descriptors_run_out,
+    many_clients_at_once,
+    a_graceful_stop_lets_those_at_work_finish,
+    a_graceful_stop_ends_those_who_take_too_long in virtual time,
+    nobody_gets_in_any_more_after_close in virtual time,
+    an_error_or_a_panic_is_one_connections,
+    dropping_ends_it_at_once,
+    a_detached_server_goes_on,
     #[cfg(unix)]
-    case!(unix_listeners_too),
-];
+    unix_listeners_too,
+}
 
 async fn echo(stream: Async<TcpStream>) -> std::io::Result<()> {
     let mut buffer = [0; 1024];

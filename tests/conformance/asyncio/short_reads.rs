@@ -13,28 +13,26 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg,
 use socket2::SockRef;
 
 use super::wait_in_vain;
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::network::set_option;
 use crate::support::process::{Storm, fork};
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(tcp_reads_on_after_an_urgent_byte_in_a_line in virtual time),
-    case!(tcp_reads_on_after_several_urgent_bytes in virtual time),
-    case!(tcp_reads_on_after_an_urgent_byte_that_is_read_inline in virtual time),
-    case!(tcp_reads_on_after_an_urgent_byte_that_the_program_took in virtual time),
-    case!(tcp_reads_on_at_the_mark_through_a_storm_of_signals needs priority),
-    case!(tcp_reads_on_above_the_low_water_mark in virtual time),
-    case!(tcp_reads_to_the_end_when_data_and_end_come_at_once in virtual time),
-    case!(tcp_knows_after_a_short_read_that_it_is_empty in virtual time needs priority),
-    case!(a_tcp_stream_made_of_another_socket_reads_on in virtual time),
-    case!(a_unix_socket_reads_on_after_descriptors in virtual time),
-    case!(a_unix_socket_reads_on_after_other_credentials),
-    case!(a_unix_socket_reads_on_after_an_urgent_byte in virtual time),
-    case!(a_pipe_reads_on_after_a_packet in virtual time),
-];
+cases! {
+    tcp_reads_on_after_an_urgent_byte_in_a_line in virtual time,
+    tcp_reads_on_after_several_urgent_bytes in virtual time,
+    tcp_reads_on_after_an_urgent_byte_that_is_read_inline in virtual time,
+    tcp_reads_on_after_an_urgent_byte_that_the_program_took in virtual time,
+    tcp_reads_on_at_the_mark_through_a_storm_of_signals needs priority,
+    tcp_reads_on_above_the_low_water_mark in virtual time,
+    tcp_reads_to_the_end_when_data_and_end_come_at_once in virtual time,
+    tcp_knows_after_a_short_read_that_it_is_empty in virtual time needs priority,
+    a_tcp_stream_made_of_another_socket_reads_on in virtual time,
+    a_unix_socket_reads_on_after_descriptors in virtual time,
+    a_unix_socket_reads_on_after_other_credentials,
+    a_unix_socket_reads_on_after_an_urgent_byte in virtual time,
+    a_pipe_reads_on_after_a_packet in virtual time,
+}
 
 /// A registered reader, and the sockets of both ends.
 struct Conversation {

@@ -10,29 +10,27 @@ use polyselect::signal::{SIGKILL, SIGUSR1, SIGUSR2};
 use polyselect::{Backend, asyncio};
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 #[cfg(target_os = "linux")]
 use crate::support::process::fork;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_signal_wakes_the_task_that_waits_for_it),
-    case!(arrivals_before_the_wait_coalesce),
-    case!(several_streams_and_a_callback_see_the_same_signal),
-    case!(an_arrival_is_not_lost_when_waiting_is_cancelled),
-    case!(a_signal_that_cannot_be_handled_is_an_error),
-    case!(a_dropped_stream_leaves_no_handler_that_writes),
+cases! {
+    a_signal_wakes_the_task_that_waits_for_it,
+    arrivals_before_the_wait_coalesce,
+    several_streams_and_a_callback_see_the_same_signal,
+    an_arrival_is_not_lost_when_waiting_is_cancelled,
+    a_signal_that_cannot_be_handled_is_an_error,
+    a_dropped_stream_leaves_no_handler_that_writes,
     #[cfg(target_os = "linux")]
-    case!(each_arrival_names_its_sender),
+    each_arrival_names_its_sender,
     #[cfg(target_os = "linux")]
-    case!(a_child_that_ends_names_itself_and_its_status),
+    a_child_that_ends_names_itself_and_its_status,
     #[cfg(target_os = "linux")]
-    case!(arrivals_without_room_are_counted),
+    arrivals_without_room_are_counted,
     #[cfg(target_os = "linux")]
-    case!(a_signal_of_a_forked_child_is_no_arrival_of_the_parent),
-];
+    a_signal_of_a_forked_child_is_no_arrival_of_the_parent,
+}
 
 fn raise(signal: Signal) {
     kill_process(getpid(), signal).unwrap();

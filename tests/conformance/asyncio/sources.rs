@@ -11,37 +11,35 @@ use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop, Selector};
 
 use super::{MORE_THAN_FITS, wait_in_vain};
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(reading_waits_for_data_and_for_nothing_else in virtual time),
-    case!(readable_again_and_again_while_data_is_left),
-    case!(readable_after_data_was_taken_waits in virtual time),
-    case!(a_reader_and_a_writer_of_one_source_are_both_woken),
-    case!(all_who_wait_for_the_same_are_woken),
-    case!(megabytes_both_ways_at_once),
-    case!(data_and_end_at_once_are_both_seen),
-    case!(a_reset_ends_reading_and_writing),
-    case!(a_source_that_is_always_ready_starves_nobody),
-    case!(pending_data_that_nobody_wants_costs_no_time in virtual time),
-    case!(dropping_ends_the_registration),
-    case!(the_last_of_two_handles_ends_it in virtual time),
-    case!(a_source_can_be_taken_out_and_used_elsewhere in virtual time),
-    case!(another_loop_says_that_it_is_taken in virtual time),
-    case!(it_survives_its_loop in virtual time),
-    case!(a_cancelled_wait_loses_nothing),
-    case!(it_moves_with_its_loop_to_another_mechanism in virtual time),
-    case!(a_refused_registration_is_the_error_of_the_wait in virtual time),
-    case!(datagrams),
-    case!(connecting_succeeds_and_fails),
+cases! {
+    reading_waits_for_data_and_for_nothing_else in virtual time,
+    readable_again_and_again_while_data_is_left,
+    readable_after_data_was_taken_waits in virtual time,
+    a_reader_and_a_writer_of_one_source_are_both_woken,
+    all_who_wait_for_the_same_are_woken,
+    megabytes_both_ways_at_once,
+    data_and_end_at_once_are_both_seen,
+    a_reset_ends_reading_and_writing,
+    a_source_that_is_always_ready_starves_nobody,
+    pending_data_that_nobody_wants_costs_no_time in virtual time,
+    dropping_ends_the_registration,
+    the_last_of_two_handles_ends_it in virtual time,
+    a_source_can_be_taken_out_and_used_elsewhere in virtual time,
+    another_loop_says_that_it_is_taken in virtual time,
+    it_survives_its_loop in virtual time,
+    a_cancelled_wait_loses_nothing,
+    it_moves_with_its_loop_to_another_mechanism in virtual time,
+    a_refused_registration_is_the_error_of_the_wait in virtual time,
+    datagrams,
+    connecting_succeeds_and_fails,
     #[cfg(unix)]
-    case!(a_child_of_fork_goes_on),
+    a_child_of_fork_goes_on,
     #[cfg(unix)]
-    case!(a_storm_of_signals_ends_no_wait_for_readiness),
-];
+    a_storm_of_signals_ends_no_wait_for_readiness,
+}
 
 fn asynchronous_pair() -> (Async<TcpStream>, TcpStream) {
     let (left, right) = pair();

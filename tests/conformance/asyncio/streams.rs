@@ -11,24 +11,22 @@ use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop};
 
 use super::MORE_THAN_FITS;
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(lines_in_pieces_and_at_the_end),
-    case!(a_line_that_is_too_long_is_an_error_and_stays),
-    case!(exactly_so_many_or_an_error),
-    case!(a_cancelled_read_keeps_what_has_come in virtual time),
-    case!(drain_waits_above_the_high_water_mark_and_no_longer_than_needed),
-    case!(what_a_dropped_writer_holds_is_sent),
-    case!(flush_and_close_wait_for_the_last_byte),
-    case!(an_error_comes_out_of_the_next_call),
-    case!(what_is_written_outside_of_a_coroutine_is_sent_by_the_next),
-    case!(what_a_dropped_loop_has_left_is_sent_by_another),
-    case!(others_traits_work_on_it),
-];
+cases! {
+    lines_in_pieces_and_at_the_end,
+    a_line_that_is_too_long_is_an_error_and_stays,
+    exactly_so_many_or_an_error,
+    a_cancelled_read_keeps_what_has_come in virtual time,
+    drain_waits_above_the_high_water_mark_and_no_longer_than_needed,
+    what_a_dropped_writer_holds_is_sent,
+    flush_and_close_wait_for_the_last_byte,
+    an_error_comes_out_of_the_next_call,
+    what_is_written_outside_of_a_coroutine_is_sent_by_the_next,
+    what_a_dropped_loop_has_left_is_sent_by_another,
+    others_traits_work_on_it,
+}
 
 type Reader = asyncio::StreamReader<TcpStream>;
 type Writer = asyncio::StreamWriter<TcpStream>;

@@ -21,30 +21,28 @@ use std::time::Duration;
 use polyselect::asyncio::{self, Async, JoinError};
 use polyselect::{Backend, EventLoop, Next};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_waker_that_panics_loses_no_request_of_another_task),
-    case!(a_waker_that_panics_loses_no_event_of_another_task),
+cases! {
+    a_waker_that_panics_loses_no_request_of_another_task,
+    a_waker_that_panics_loses_no_event_of_another_task,
     #[cfg(unix)]
-    case!(a_source_whose_drop_panics_loses_no_request_of_another_task),
+    a_source_whose_drop_panics_loses_no_request_of_another_task,
     #[cfg(unix)]
-    case!(an_as_fd_that_panics_loses_no_request_of_another_task),
-    case!(a_waker_may_poll_and_spawn),
-    case!(a_logger_may_spawn),
-    case!(a_chain_of_successors_is_dropped_with_its_loop),
-    case!(dropping_a_loop_ends_though_each_task_spawns_its_successor),
+    an_as_fd_that_panics_loses_no_request_of_another_task,
+    a_waker_may_poll_and_spawn,
+    a_logger_may_spawn,
+    a_chain_of_successors_is_dropped_with_its_loop,
+    dropping_a_loop_ends_though_each_task_spawns_its_successor,
     #[cfg(unix)]
-    case!(a_source_that_polls_another_when_dropped_leaks_nothing_with_its_loop),
-    case!(a_loop_in_a_thread_local_is_dropped_cleanly),
-    case!(block_on_fails_when_nothing_could_wake_its_future),
-    case!(block_on_waits_for_a_waker_in_another_thread),
-    case!(a_join_error_is_an_error_of_any_thread),
-    case!(the_error_of_a_detached_task_is_logged_once_with_its_place),
-];
+    a_source_that_polls_another_when_dropped_leaks_nothing_with_its_loop,
+    a_loop_in_a_thread_local_is_dropped_cleanly,
+    block_on_fails_when_nothing_could_wake_its_future,
+    block_on_waits_for_a_waker_in_another_thread,
+    a_join_error_is_an_error_of_any_thread,
+    the_error_of_a_detached_task_is_logged_once_with_its_place,
+}
 
 /// Suppresses the message of a panic on standard error.
 fn panic_quietly() -> ! {

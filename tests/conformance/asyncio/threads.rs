@@ -11,26 +11,24 @@ use std::thread;
 use polyselect::Backend;
 use polyselect::asyncio::{self, Async};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(to_thread_returns_the_result_and_the_loop_goes_on),
-    case!(to_thread_returns_a_panic_as_a_join_error),
-    case!(a_dropped_future_of_to_thread_leaves_the_work_to_its_end),
-    case!(run_in_thread_calls_back_on_the_loop_with_what_cannot_be_sent),
-    case!(run_goes_on_while_work_is_in_hand_and_ends_after_it),
-    case!(much_work_at_once_is_done_completely),
-    case!(a_loop_that_is_dropped_drops_the_callback_and_not_the_work),
-    case!(an_address_as_text_takes_no_lookup),
-    case!(a_name_without_an_address_is_an_error),
-    case!(connect_host_reaches_a_listener_on_either_family),
-    case!(connect_host_lists_the_errors_of_all_addresses),
-    case!(a_server_on_a_host_listens_on_all_its_addresses_and_closes_all),
-    case!(a_server_on_a_host_fails_completely_if_one_address_fails),
-];
+cases! {
+    to_thread_returns_the_result_and_the_loop_goes_on,
+    to_thread_returns_a_panic_as_a_join_error,
+    a_dropped_future_of_to_thread_leaves_the_work_to_its_end,
+    run_in_thread_calls_back_on_the_loop_with_what_cannot_be_sent,
+    run_goes_on_while_work_is_in_hand_and_ends_after_it,
+    much_work_at_once_is_done_completely,
+    a_loop_that_is_dropped_drops_the_callback_and_not_the_work,
+    an_address_as_text_takes_no_lookup,
+    a_name_without_an_address_is_an_error,
+    connect_host_reaches_a_listener_on_either_family,
+    connect_host_lists_the_errors_of_all_addresses,
+    a_server_on_a_host_listens_on_all_its_addresses_and_closes_all,
+    a_server_on_a_host_fails_completely_if_one_address_fails,
+}
 
 fn to_thread_returns_the_result_and_the_loop_goes_on(backend: Backend) {
     let mut event_loop = open(backend, ());

@@ -8,20 +8,18 @@ use std::time::Duration;
 use polyselect::Backend;
 use polyselect::asyncio::{self, Elapsed};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(sleeping_is_never_too_short_and_ends_in_order in virtual time),
-    case!(a_moment_that_has_passed_ends_at_once in virtual time),
-    case!(for_ever_is_no_error in virtual time),
-    case!(who_no_longer_sleeps_leaves_no_timer in virtual time),
-    case!(a_timeout_lets_pass_what_is_in_time in virtual time),
-    case!(a_timeout_drops_what_is_late in virtual time),
-    case!(yielding_lets_the_others_have_a_turn),
-];
+cases! {
+    sleeping_is_never_too_short_and_ends_in_order in virtual time,
+    a_moment_that_has_passed_ends_at_once in virtual time,
+    for_ever_is_no_error in virtual time,
+    who_no_longer_sleeps_leaves_no_timer in virtual time,
+    a_timeout_lets_pass_what_is_in_time in virtual time,
+    a_timeout_drops_what_is_late in virtual time,
+    yielding_lets_the_others_have_a_turn,
+}
 
 fn sleeping_is_never_too_short_and_ends_in_order(backend: Backend) {
     let mut event_loop = open(backend, ());

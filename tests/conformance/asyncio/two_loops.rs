@@ -13,23 +13,21 @@ use polyselect::asyncio::{self, Async, Elapsed};
 use polyselect::{Backend, EventLoop};
 
 use super::wait_in_vain;
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_source_of_a_living_loop_is_refused_by_another in virtual time),
-    case!(a_listener_and_a_datagram_socket_of_a_living_loop_are_refused_too in virtual time),
-    case!(a_refused_source_goes_on_in_its_own_loop in virtual time),
-    case!(into_inner_of_a_source_of_another_loop_is_refused in virtual time),
-    case!(into_inner_is_woken_when_the_registration_has_ended in virtual time),
-    case!(into_inner_ends_although_the_loop_never_registered_the_source),
-    case!(a_source_whose_loop_is_gone_is_taken_out_by_another in virtual time),
-    case!(a_sleep_that_began_in_a_loop_that_is_gone_ends_in_the_next),
-    case!(a_timeout_that_began_in_a_loop_that_is_gone_ends_in_the_next),
-    case!(a_sleep_moves_between_living_loops),
-];
+cases! {
+    a_source_of_a_living_loop_is_refused_by_another in virtual time,
+    a_listener_and_a_datagram_socket_of_a_living_loop_are_refused_too in virtual time,
+    a_refused_source_goes_on_in_its_own_loop in virtual time,
+    into_inner_of_a_source_of_another_loop_is_refused in virtual time,
+    into_inner_is_woken_when_the_registration_has_ended in virtual time,
+    into_inner_ends_although_the_loop_never_registered_the_source,
+    a_source_whose_loop_is_gone_is_taken_out_by_another in virtual time,
+    a_sleep_that_began_in_a_loop_that_is_gone_ends_in_the_next,
+    a_timeout_that_began_in_a_loop_that_is_gone_ends_in_the_next,
+    a_sleep_moves_between_living_loops,
+}
 
 fn registered_in(event_loop: &mut EventLoop) -> (Async<TcpStream>, TcpStream) {
     let (left, right) = pair();

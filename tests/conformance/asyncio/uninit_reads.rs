@@ -13,26 +13,24 @@ use rustix::fd::{AsFd, BorrowedFd};
 use socket2::SockRef;
 
 use super::{MORE_THAN_FITS, wait_in_vain};
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_read_waits_and_appends_to_the_vector in virtual time),
-    case!(a_vector_without_room_is_given_some in virtual time),
-    case!(a_slice_is_written_as_far_as_the_count_says in virtual time),
-    case!(the_end_of_the_stream_is_zero_bytes in virtual time),
-    case!(a_failed_read_leaves_the_vector_as_it_was in virtual time),
-    case!(a_cancelled_read_has_read_nothing in virtual time),
-    case!(megabytes_arrive_whole_in_small_rooms),
-    case!(a_source_with_a_read_of_its_own_is_read_by_that in virtual time),
-    case!(a_short_read_of_tcp_needs_no_second_one in virtual time needs priority),
+cases! {
+    a_read_waits_and_appends_to_the_vector in virtual time,
+    a_vector_without_room_is_given_some in virtual time,
+    a_slice_is_written_as_far_as_the_count_says in virtual time,
+    the_end_of_the_stream_is_zero_bytes in virtual time,
+    a_failed_read_leaves_the_vector_as_it_was in virtual time,
+    a_cancelled_read_has_read_nothing in virtual time,
+    megabytes_arrive_whole_in_small_rooms,
+    a_source_with_a_read_of_its_own_is_read_by_that in virtual time,
+    a_short_read_of_tcp_needs_no_second_one in virtual time needs priority,
     #[cfg(target_os = "linux")]
-    case!(tcp_reads_on_after_an_urgent_byte in virtual time),
+    tcp_reads_on_after_an_urgent_byte in virtual time,
     #[cfg(unix)]
-    case!(a_unix_socket_reads_on_after_a_short_read in virtual time),
-];
+    a_unix_socket_reads_on_after_a_short_read in virtual time,
+}
 
 fn connection() -> (Async<TcpStream>, TcpStream) {
     let (left, right) = pair();

@@ -7,17 +7,15 @@ use std::time::Duration;
 use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop};
 
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::network::set_option;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_task_that_receives_sleeps in virtual time),
-    case!(a_task_that_waits_for_readiness_sleeps in virtual time),
-    case!(datagrams_still_arrive),
-];
+cases! {
+    a_task_that_receives_sleeps in virtual time,
+    a_task_that_waits_for_readiness_sleeps in virtual time,
+    datagrams_still_arrive,
+}
 
 /// A socket whose error queue holds the ICMP error of a datagram without a receiver.
 fn with_an_unread_error(event_loop: &mut EventLoop) -> Async<UdpSocket> {

@@ -18,22 +18,20 @@ use polyselect::Backend;
 use polyselect::asyncio::{self, Async};
 
 use super::{MORE_THAN_FITS, wait_in_vain};
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(waiters_of_a_quiet_source_that_gave_up_leave_nothing_behind in virtual time),
-    case!(waiters_of_a_server_that_gave_up_leave_nothing_behind in virtual time),
-    case!(waiters_of_a_writer_that_gave_up_leave_nothing_behind in virtual time),
-    case!(a_waiter_that_gives_up_takes_no_wake_from_the_others),
-    case!(a_waker_that_polls_inside_wake_sees_the_data in virtual time),
+cases! {
+    waiters_of_a_quiet_source_that_gave_up_leave_nothing_behind in virtual time,
+    waiters_of_a_server_that_gave_up_leave_nothing_behind in virtual time,
+    waiters_of_a_writer_that_gave_up_leave_nothing_behind in virtual time,
+    a_waiter_that_gives_up_takes_no_wake_from_the_others,
+    a_waker_that_polls_inside_wake_sees_the_data in virtual time,
     #[cfg(target_os = "linux")]
-    case!(a_waker_that_polls_inside_wake_reads_on_after_an_urgent_byte in virtual time needs priority),
-    case!(a_future_that_moves_to_another_task_wakes_that_one),
-    case!(a_source_that_no_task_waits_for_any_more_costs_no_iterations in virtual time),
-];
+    a_waker_that_polls_inside_wake_reads_on_after_an_urgent_byte in virtual time needs priority,
+    a_future_that_moves_to_another_task_wakes_that_one,
+    a_source_that_no_task_waits_for_any_more_costs_no_iterations in virtual time,
+}
 
 /// A task that counts its wakes.
 #[derive(Default)]

@@ -9,20 +9,18 @@ use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop};
 
 use super::MORE_THAN_FITS;
-use crate::case;
 use crate::event_loop::open;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_dropped_writer_gives_up_when_its_time_is_up in virtual time),
-    case!(a_cancelled_task_that_holds_a_writer_is_bounded_too in virtual time),
-    case!(a_writer_without_time_gives_up_at_once in virtual time),
-    case!(a_dropped_writer_that_is_read_from_in_time_loses_nothing),
-    case!(abort_gives_up_what_is_queued in virtual time),
-    case!(abort_ends_the_waits_of_other_handles),
-    case!(an_aborted_writer_that_owes_nothing_resets_too),
-];
+cases! {
+    a_dropped_writer_gives_up_when_its_time_is_up in virtual time,
+    a_cancelled_task_that_holds_a_writer_is_bounded_too in virtual time,
+    a_writer_without_time_gives_up_at_once in virtual time,
+    a_dropped_writer_that_is_read_from_in_time_loses_nothing,
+    abort_gives_up_what_is_queued in virtual time,
+    abort_ends_the_waits_of_other_handles,
+    an_aborted_writer_that_owes_nothing_resets_too,
+}
 
 type Writer = asyncio::StreamWriter<TcpStream>;
 

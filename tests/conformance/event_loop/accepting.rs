@@ -7,23 +7,21 @@ use std::time::Duration;
 use polyselect::{Backend, EventLoop, Interest};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(connections_arrive_non_blocking_with_their_address),
-    case!(a_turn_accepts_a_bounded_batch),
-    case!(an_error_of_one_connection_does_not_end_the_accepting),
-    case!(the_callback_may_pause_and_close_the_listener),
-    case!(a_listener_can_be_taken_back),
+cases! {
+    connections_arrive_non_blocking_with_their_address,
+    a_turn_accepts_a_bounded_batch,
+    an_error_of_one_connection_does_not_end_the_accepting,
+    the_callback_may_pause_and_close_the_listener,
+    a_listener_can_be_taken_back,
     #[cfg(unix)]
-    case!(unix_listeners_too),
+    unix_listeners_too,
     #[cfg(unix)]
-    case!(it_rests_when_descriptors_run_out in virtual time),
+    it_rests_when_descriptors_run_out in virtual time,
     #[cfg(unix)]
-    case!(who_is_paused_while_it_rests_stays_paused in virtual time),
-];
+    who_is_paused_while_it_rests_stays_paused in virtual time,
+}
 
 fn listen() -> (TcpListener, std::net::SocketAddr) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();

@@ -5,20 +5,18 @@ use std::time::Duration;
 
 use polyselect::{Backend, EventLoop, Interest, Next};
 
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(the_backend_is_the_one_that_was_chosen),
-    case!(a_small_batch_delivers_everything_in_several_iterations),
-    case!(the_accept_budget_bounds_what_an_iteration_accepts),
+cases! {
+    the_backend_is_the_one_that_was_chosen,
+    a_small_batch_delivers_everything_in_several_iterations,
+    the_accept_budget_bounds_what_an_iteration_accepts,
     #[cfg(target_os = "linux")]
-    case!(a_listener_rests_for_as_long_as_it_was_told in virtual time),
-    case!(slow_callbacks_are_reported_from_the_start in virtual time),
+    a_listener_rests_for_as_long_as_it_was_told in virtual time,
+    slow_callbacks_are_reported_from_the_start in virtual time,
     #[cfg(feature = "async")]
-    case!(the_operation_budget_bounds_what_a_task_does_in_an_iteration),
-];
+    the_operation_budget_bounds_what_a_task_does_in_an_iteration,
+}
 
 fn the_backend_is_the_one_that_was_chosen(backend: Backend) {
     let event_loop = EventLoop::builder().backend(backend).build("state").unwrap();

@@ -10,24 +10,22 @@ use std::time::{Duration, Instant};
 use polyselect::{Backend, EventLoop, Remote};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(call_soon_runs_in_the_next_turn_in_order),
-    case!(a_remote_is_sent_also_where_the_state_cannot_be),
-    case!(a_call_ends_the_wait),
-    case!(calls_keep_the_order_of_each_thread),
-    case!(what_is_sent_before_the_loop_runs_or_after_it_stopped_is_kept),
-    case!(call_and_wait_returns_the_answer),
-    case!(call_and_wait_on_the_own_thread_is_an_error),
-    case!(call_and_wait_is_bounded_and_withdraws),
-    case!(an_answer_that_never_comes_is_an_error),
-    case!(a_dropped_loop_refuses_calls),
-    case!(a_queued_call_that_holds_a_remote_leaks_nothing),
-    case!(run_ends_with_the_last_remote),
-];
+cases! {
+    call_soon_runs_in_the_next_turn_in_order,
+    a_remote_is_sent_also_where_the_state_cannot_be,
+    a_call_ends_the_wait,
+    calls_keep_the_order_of_each_thread,
+    what_is_sent_before_the_loop_runs_or_after_it_stopped_is_kept,
+    call_and_wait_returns_the_answer,
+    call_and_wait_on_the_own_thread_is_an_error,
+    call_and_wait_is_bounded_and_withdraws,
+    an_answer_that_never_comes_is_an_error,
+    a_dropped_loop_refuses_calls,
+    a_queued_call_that_holds_a_remote_leaks_nothing,
+    run_ends_with_the_last_remote,
+}
 
 fn call_soon_runs_in_the_next_turn_in_order(backend: Backend) {
     let mut event_loop = open(backend, Vec::new());

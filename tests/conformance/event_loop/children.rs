@@ -6,26 +6,24 @@ use polyselect::{Backend, EventLoop};
 use rustix::process::{WaitOptions, wait};
 
 use super::{kill_and_take_back, open};
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(two_hundred_children_leave_neither_zombie_nor_descriptor),
-    case!(the_host_keeps_its_own_children),
-    case!(a_child_that_ended_before_it_was_watched),
-    case!(a_child_that_somebody_else_reaped_is_an_error),
-    case!(a_child_can_be_killed_and_taken_back),
-    case!(removing_all_sources_leaves_the_children),
+cases! {
+    two_hundred_children_leave_neither_zombie_nor_descriptor,
+    the_host_keeps_its_own_children,
+    a_child_that_ended_before_it_was_watched,
+    a_child_that_somebody_else_reaped_is_an_error,
+    a_child_can_be_killed_and_taken_back,
+    removing_all_sources_leaves_the_children,
     #[cfg(target_os = "linux")]
-    case!(with_pidfd_no_handler_of_sigchld_is_installed),
+    with_pidfd_no_handler_of_sigchld_is_installed,
     #[cfg(target_os = "linux")]
-    case!(without_pidfd_sigchld_does),
+    without_pidfd_sigchld_does,
     #[cfg(target_os = "linux")]
-    case!(without_pidfd_a_child_that_has_ended_is_noticed),
+    without_pidfd_a_child_that_has_ended_is_noticed,
     #[cfg(target_os = "linux")]
-    case!(without_pidfd_a_panic_of_one_child_leaves_the_others),
-];
+    without_pidfd_a_panic_of_one_child_leaves_the_others,
+}
 
 fn child(command: &str) -> Child {
     Command::new("sh").args(["-c", command]).spawn().expect("starts")

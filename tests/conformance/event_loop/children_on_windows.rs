@@ -5,17 +5,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use polyselect::{Backend, EventLoop};
 
 use super::{kill_and_take_back, open};
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(children_that_end_are_reported),
-    case!(a_child_that_ended_before_it_was_watched_is_reported),
-    case!(a_child_can_be_killed_and_taken_back),
-    case!(children_are_reported_after_a_change_of_the_backend),
-    case!(a_loop_that_is_dropped_leaves_its_children_alone),
-];
+cases! {
+    children_that_end_are_reported,
+    a_child_that_ended_before_it_was_watched_is_reported,
+    a_child_can_be_killed_and_taken_back,
+    children_are_reported_after_a_change_of_the_backend,
+    a_loop_that_is_dropped_leaves_its_children_alone,
+}
 
 fn child(command: &str) -> Child {
     Command::new("cmd").args(["/c", command]).spawn().expect("starts")

@@ -7,20 +7,18 @@ use std::time::Duration;
 use polyselect::{Backend, EventLoop, Interest, Next};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(an_error_removes_the_registration_and_goes_to_the_hook),
-    case!(would_block_and_interrupted_mean_nothing),
-    case!(without_a_hook_the_loop_runs_on),
-    case!(a_hook_may_replace_itself_and_use_the_loop),
-    case!(a_modification_that_is_refused_is_an_error_of_the_callback needs exclusive),
-    case!(a_panic_passes_through_and_the_rest_is_delivered),
-    case!(an_error_of_a_callback_that_ended_itself_is_reported_although_a_destructor_panics),
-    case!(a_panic_of_a_timer_or_call_leaves_the_others),
-];
+cases! {
+    an_error_removes_the_registration_and_goes_to_the_hook,
+    would_block_and_interrupted_mean_nothing,
+    without_a_hook_the_loop_runs_on,
+    a_hook_may_replace_itself_and_use_the_loop,
+    a_modification_that_is_refused_is_an_error_of_the_callback needs exclusive,
+    a_panic_passes_through_and_the_rest_is_delivered,
+    an_error_of_a_callback_that_ended_itself_is_reported_although_a_destructor_panics,
+    a_panic_of_a_timer_or_call_leaves_the_others,
+}
 
 fn an_error_removes_the_registration_and_goes_to_the_hook(backend: Backend) {
     let (left, right) = pair();

@@ -6,21 +6,19 @@ use std::net::{TcpListener, TcpStream};
 use polyselect::{Backend, EventLoop, Interest, Key, Next, Ready, Watch};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_paused_registration_gets_no_event_that_was_collected_before),
-    case!(a_narrowed_registration_gets_what_is_left_of_its_event),
-    case!(an_event_outside_a_narrowed_interest_is_not_delivered needs priority),
-    case!(a_registration_that_is_paused_and_resumed_gets_its_event),
-    case!(an_edge_that_was_withheld_is_reported_again_after_the_pause needs edge),
-    case!(a_oneshot_that_was_withheld_is_reported_again_after_the_pause in virtual time),
-    case!(listeners_that_are_paused_by_the_first_connection_accept_no_other in virtual time),
+cases! {
+    a_paused_registration_gets_no_event_that_was_collected_before,
+    a_narrowed_registration_gets_what_is_left_of_its_event,
+    an_event_outside_a_narrowed_interest_is_not_delivered needs priority,
+    a_registration_that_is_paused_and_resumed_gets_its_event,
+    an_edge_that_was_withheld_is_reported_again_after_the_pause needs edge,
+    a_oneshot_that_was_withheld_is_reported_again_after_the_pause in virtual time,
+    listeners_that_are_paused_by_the_first_connection_accept_no_other in virtual time,
     #[cfg(unix)]
-    case!(a_paused_registration_gets_no_hang_up),
-];
+    a_paused_registration_gets_no_hang_up,
+}
 
 struct State {
     keys: Vec<Key>,

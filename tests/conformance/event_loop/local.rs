@@ -10,24 +10,22 @@ use std::time::{Duration, Instant};
 use polyselect::{Backend, EventLoop, Interest, Local, Next};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_call_runs_at_the_end_of_the_iteration_in_which_it_was_queued),
-    case!(calls_run_in_order_after_everything_else),
-    case!(a_call_that_was_queued_between_iterations_runs_before_the_wait),
-    case!(a_call_that_queues_itself_starves_nothing_and_never_waits),
-    case!(a_handle_does_not_keep_run_from_ending_but_a_queued_call_does),
-    case!(a_dropped_loop_refuses_calls_and_drops_those_that_are_queued),
-    case!(a_destructor_may_call_while_the_loop_is_dropped),
-    case!(a_panic_of_a_call_leaves_the_others),
-    case!(a_call_may_end_the_registration_of_an_object_that_is_dropped),
-    case!(handles_move_with_their_loop),
+cases! {
+    a_call_runs_at_the_end_of_the_iteration_in_which_it_was_queued,
+    calls_run_in_order_after_everything_else,
+    a_call_that_was_queued_between_iterations_runs_before_the_wait,
+    a_call_that_queues_itself_starves_nothing_and_never_waits,
+    a_handle_does_not_keep_run_from_ending_but_a_queued_call_does,
+    a_dropped_loop_refuses_calls_and_drops_those_that_are_queued,
+    a_destructor_may_call_while_the_loop_is_dropped,
+    a_panic_of_a_call_leaves_the_others,
+    a_call_may_end_the_registration_of_an_object_that_is_dropped,
+    handles_move_with_their_loop,
     #[cfg(feature = "async")]
-    case!(a_task_reaches_the_loop_and_its_state),
-];
+    a_task_reaches_the_loop_and_its_state,
+}
 
 fn a_call_runs_at_the_end_of_the_iteration_in_which_it_was_queued(backend: Backend) {
     let mut event_loop = open(backend, Vec::new());

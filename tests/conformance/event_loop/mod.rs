@@ -1,24 +1,26 @@
 //! The event loop, on every backend.
 
-pub mod accepting;
-pub mod builder;
-pub mod calls;
-#[cfg(unix)]
-pub mod children;
-#[cfg(windows)]
-pub mod children_on_windows;
-pub mod errors;
-pub mod interests;
-pub mod local;
-#[cfg(unix)]
-pub mod nesting;
-pub mod reentrancy;
-pub mod replaced;
-#[cfg(unix)]
-pub mod signals;
-pub mod sources;
-pub mod timers;
-pub mod turns;
+suites! {
+    mod accepting;
+    mod builder;
+    mod calls;
+    #[cfg(unix)]
+    mod children;
+    #[cfg(windows)]
+    mod children_on_windows;
+    mod errors;
+    mod interests;
+    mod local;
+    #[cfg(unix)]
+    mod nesting;
+    mod reentrancy;
+    mod replaced;
+    #[cfg(unix)]
+    mod signals;
+    mod sources;
+    mod timers;
+    mod turns;
+}
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};

@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 use polyselect::{Backend, EventLoop, Events, Interest, Next, Selector};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(everything_that_happens_ends_the_outer_wait needs nesting),
-    case!(a_deadline_is_that_of_the_first_timer_or_has_passed),
-];
+cases! {
+    everything_that_happens_ends_the_outer_wait needs nesting,
+    a_deadline_is_that_of_the_first_timer_or_has_passed,
+}
 
 /// Waits as an outer loop does.
 fn run_inside<T: 'static>(outer: &mut Selector<OwnedFd>, inner: &mut EventLoop<T>) {

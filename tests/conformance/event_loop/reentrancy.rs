@@ -9,22 +9,20 @@ use std::time::Duration;
 use polyselect::{Backend, EventLoop, Interest, Key, Next};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_callback_removes_itself),
-    case!(a_callback_removes_its_neighbour_whose_event_has_been_collected),
-    case!(a_callback_removes_everything),
-    case!(a_callback_registers_while_its_own_slot_is_in_use),
-    case!(a_new_registration_gets_no_event_of_the_old_one_in_its_slot),
-    case!(a_turn_inside_a_turn_is_an_error),
-    case!(a_run_inside_a_turn_is_an_error_also_when_nothing_is_left),
-    case!(the_whole_loop_can_be_replaced_by_a_callback),
-    case!(a_loop_that_was_put_aside_runs_on),
-    case!(a_callback_moves_the_loop_to_another_mechanism),
-];
+cases! {
+    a_callback_removes_itself,
+    a_callback_removes_its_neighbour_whose_event_has_been_collected,
+    a_callback_removes_everything,
+    a_callback_registers_while_its_own_slot_is_in_use,
+    a_new_registration_gets_no_event_of_the_old_one_in_its_slot,
+    a_turn_inside_a_turn_is_an_error,
+    a_run_inside_a_turn_is_an_error_also_when_nothing_is_left,
+    the_whole_loop_can_be_replaced_by_a_callback,
+    a_loop_that_was_put_aside_runs_on,
+    a_callback_moves_the_loop_to_another_mechanism,
+}
 
 /// Registers `count` writable sources in a loop that counts the callbacks.
 fn writable(backend: Backend, count: usize) -> (EventLoop<Vec<Key>>, Vec<TcpStream>) {

@@ -12,25 +12,23 @@ use std::time::Duration;
 use polyselect::{Backend, EventLoop, Interest, Key, Next};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_repeating_timer_goes_on_in_the_loop_that_was_put_aside in virtual time),
-    case!(a_repeating_timer_may_cancel_itself_before_it_replaces_the_loop),
-    case!(a_timer_that_replaces_the_loop_leaves_the_other_timers_with_the_old_one),
-    case!(a_call_that_replaces_the_loop_leaves_the_other_calls_with_the_old_one),
+cases! {
+    a_repeating_timer_goes_on_in_the_loop_that_was_put_aside in virtual time,
+    a_repeating_timer_may_cancel_itself_before_it_replaces_the_loop,
+    a_timer_that_replaces_the_loop_leaves_the_other_timers_with_the_old_one,
+    a_call_that_replaces_the_loop_leaves_the_other_calls_with_the_old_one,
     #[cfg(unix)]
-    case!(a_signal_that_replaces_the_loop_leaves_the_other_callbacks_with_the_old_one),
-    case!(an_answer_reaches_the_loop_that_was_put_aside in virtual time),
-    case!(an_error_goes_to_the_hook_of_the_loop_that_was_put_aside),
-    case!(an_error_of_an_accept_callback_goes_to_the_hook_of_its_own_loop),
-    case!(a_panic_after_a_replacement_ends_the_registration_in_the_old_loop),
-    case!(run_goes_on_with_the_new_loop),
+    a_signal_that_replaces_the_loop_leaves_the_other_callbacks_with_the_old_one,
+    an_answer_reaches_the_loop_that_was_put_aside in virtual time,
+    an_error_goes_to_the_hook_of_the_loop_that_was_put_aside,
+    an_error_of_an_accept_callback_goes_to_the_hook_of_its_own_loop,
+    a_panic_after_a_replacement_ends_the_registration_in_the_old_loop,
+    run_goes_on_with_the_new_loop,
     #[cfg(feature = "async")]
-    case!(block_on_fails_when_its_loop_is_replaced in virtual time),
-];
+    block_on_fails_when_its_loop_is_replaced in virtual time,
+}
 
 /// The loop that was replaced.
 type Aside<T> = Rc<RefCell<Option<EventLoop<T>>>>;

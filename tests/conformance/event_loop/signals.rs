@@ -8,20 +8,18 @@ use polyselect::{Backend, EventLoop};
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(several_callbacks_for_one_signal_run_in_order),
-    case!(a_signal_of_another_process_ends_the_wait),
-    case!(a_callback_removes_itself_and_its_neighbour),
-    case!(two_loops_watch_the_same_signal),
-    case!(what_cannot_be_handled_is_an_error),
-    case!(a_storm_is_not_lost),
-    case!(a_signal_of_an_iteration_that_panicked_runs_in_the_next in virtual time),
-    case!(what_nobody_watches_any_more_wakes_nobody in virtual time),
-];
+cases! {
+    several_callbacks_for_one_signal_run_in_order,
+    a_signal_of_another_process_ends_the_wait,
+    a_callback_removes_itself_and_its_neighbour,
+    two_loops_watch_the_same_signal,
+    what_cannot_be_handled_is_an_error,
+    a_storm_is_not_lost,
+    a_signal_of_an_iteration_that_panicked_runs_in_the_next in virtual time,
+    what_nobody_watches_any_more_wakes_nobody in virtual time,
+}
 
 fn raise(signal: i32) {
     let signal = Signal::from_named_raw(signal).expect("has a name");

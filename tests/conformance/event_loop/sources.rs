@@ -7,22 +7,20 @@ use std::rc::Rc;
 use polyselect::{Backend, Interest, Next};
 
 use super::{echo_until_the_end, open};
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_source_is_dropped_with_its_registration),
-    case!(next_keeps_modifies_and_removes),
-    case!(register_with_tells_the_key),
-    case!(what_cannot_be_registered_is_given_back),
-    case!(take_gives_the_source_back),
-    case!(take_of_a_running_callback_is_refused),
-    case!(parts_lend_state_and_sources),
-    case!(clear_leaves_what_is_no_source in virtual time),
-    case!(the_mode_stays_when_the_interest_changes needs oneshot),
-    case!(an_echo_server_that_is_right_about_partial_writes),
-];
+cases! {
+    a_source_is_dropped_with_its_registration,
+    next_keeps_modifies_and_removes,
+    register_with_tells_the_key,
+    what_cannot_be_registered_is_given_back,
+    take_gives_the_source_back,
+    take_of_a_running_callback_is_refused,
+    parts_lend_state_and_sources,
+    clear_leaves_what_is_no_source in virtual time,
+    the_mode_stays_when_the_interest_changes needs oneshot,
+    an_echo_server_that_is_right_about_partial_writes,
+}
 
 fn a_source_is_dropped_with_its_registration(backend: Backend) {
     let (left, right) = pair();

@@ -6,24 +6,22 @@ use std::time::{Duration, Instant};
 use polyselect::{Backend, Interest, Next, TimerKey};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(they_run_in_the_order_of_their_deadlines_and_never_early in virtual time),
-    case!(equal_deadlines_run_in_the_order_of_setting in virtual time),
-    case!(a_turn_waits_no_longer_than_its_timeout in virtual time),
-    case!(a_moment_that_has_passed_is_due_in_the_next_turn in virtual time),
-    case!(a_callback_may_cancel_itself_and_what_is_due in virtual time),
-    case!(what_is_set_during_a_turn_runs_in_a_later_one),
-    case!(zero_set_by_an_event_is_for_the_timers_of_this_turn),
-    case!(a_repeating_timer_neither_drifts_nor_bursts in virtual time),
-    case!(a_key_of_another_loop_cancels_nothing),
-    case!(they_run_beside_sources_that_are_always_ready),
-    case!(far_deadlines_are_no_error in virtual time),
-    case!(moments_before_the_loop_was_made_keep_their_order),
-];
+cases! {
+    they_run_in_the_order_of_their_deadlines_and_never_early in virtual time,
+    equal_deadlines_run_in_the_order_of_setting in virtual time,
+    a_turn_waits_no_longer_than_its_timeout in virtual time,
+    a_moment_that_has_passed_is_due_in_the_next_turn in virtual time,
+    a_callback_may_cancel_itself_and_what_is_due in virtual time,
+    what_is_set_during_a_turn_runs_in_a_later_one,
+    zero_set_by_an_event_is_for_the_timers_of_this_turn,
+    a_repeating_timer_neither_drifts_nor_bursts in virtual time,
+    a_key_of_another_loop_cancels_nothing,
+    they_run_beside_sources_that_are_always_ready,
+    far_deadlines_are_no_error in virtual time,
+    moments_before_the_loop_was_made_keep_their_order,
+}
 
 fn they_run_in_the_order_of_their_deadlines_and_never_early(backend: Backend) {
     let mut event_loop = open(backend, Vec::new());

@@ -5,18 +5,16 @@ use std::time::{Duration, Instant};
 use polyselect::{Backend, Interest, Next};
 
 use super::open;
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(events_then_timers_then_calls),
-    case!(run_ends_when_nothing_is_left),
-    case!(stop_ends_the_run_after_the_turn),
-    case!(stop_before_the_run_allows_one_turn),
-    case!(slow_callbacks_are_reported in virtual time),
-    case!(stats_count),
-];
+cases! {
+    events_then_timers_then_calls,
+    run_ends_when_nothing_is_left,
+    stop_ends_the_run_after_the_turn,
+    stop_before_the_run_allows_one_turn,
+    slow_callbacks_are_reported in virtual time,
+    stats_count,
+}
 
 fn events_then_timers_then_calls(backend: Backend) {
     let (left, _right) = pair();

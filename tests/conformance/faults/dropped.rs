@@ -12,17 +12,15 @@ use polyselect::signal::SIGUSR1;
 use polyselect::{Backend, EventLoop, Next, Remote};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 
-use crate::case;
 use crate::event_loop::open as open_loop;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(everything_goes_with_it),
-    case!(in_the_middle_of_a_turn_that_panicked),
-    case!(in_its_own_callback),
-    case!(what_is_dropped_may_use_a_remote),
-];
+cases! {
+    everything_goes_with_it,
+    in_the_middle_of_a_turn_that_panicked,
+    in_its_own_callback,
+    what_is_dropped_may_use_a_remote,
+}
 
 type Share = Rc<()>;
 type Loop = EventLoop<Share>;

@@ -9,21 +9,19 @@ use polyselect::signal::SIGUSR1;
 use polyselect::{Backend, EventLoop, Ready, Selector};
 use rustix::io::Errno;
 
-use crate::case;
 use crate::event_loop::open as open_loop;
-use crate::support::harness::Case;
 use crate::support::process::{has_kernel_object, without_descriptors};
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(opening_a_selector_says_so),
-    case!(registering_changing_waiting_and_waking_need_none),
-    case!(the_first_waker_says_so),
-    case!(rebuilding_leaves_everything_as_it_was),
-    case!(a_wait_on_another_thread_loses_nothing),
-    case!(a_loop_says_so_and_goes_on),
-    case!(a_child_that_cannot_be_watched_is_given_back),
-];
+cases! {
+    opening_a_selector_says_so,
+    registering_changing_waiting_and_waking_need_none,
+    the_first_waker_says_so,
+    rebuilding_leaves_everything_as_it_was,
+    a_wait_on_another_thread_loses_nothing,
+    a_loop_says_so_and_goes_on,
+    a_child_that_cannot_be_watched_is_given_back,
+}
 
 #[track_caller]
 fn expect_too_many(error: &io::Error) {

@@ -6,17 +6,15 @@ use std::time::Duration;
 
 use polyselect::{Backend, EventLoop, Next};
 
-use crate::case;
 use crate::event_loop::open as open_loop;
-use crate::support::harness::Case;
 use crate::support::process::fork;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(in_a_callback_the_child_is_told_and_the_parent_goes_on),
-    case!(a_child_that_rebuilds_has_timers_calls_and_sources),
-    case!(a_child_that_drops_the_loop_in_a_callback_takes_nothing_along),
-];
+cases! {
+    in_a_callback_the_child_is_told_and_the_parent_goes_on,
+    a_child_that_rebuilds_has_timers_calls_and_sources,
+    a_child_that_drops_the_loop_in_a_callback_takes_nothing_along,
+}
 
 /// A loop that counts the bytes received, and the peer.
 fn counting(backend: Backend) -> (EventLoop<usize>, TcpStream) {

@@ -10,17 +10,16 @@ use std::time::Duration;
 use polyselect::{Backend, Events, Ready, Selector};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-use crate::case;
-use crate::support::harness::{CASE, Case};
+use crate::support::harness::CASE;
 use crate::support::process::has_kernel_object;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(opening_says_so),
-    case!(the_first_waker_says_so),
-    case!(what_cannot_be_registered_is_given_back),
-    case!(a_wait_that_fails_loses_nothing),
-];
+cases! {
+    opening_says_so,
+    the_first_waker_says_so,
+    what_cannot_be_registered_is_given_back,
+    a_wait_that_fails_loses_nothing,
+}
 
 /// Makes these calls of this thread fail for lack of memory from now on.
 pub fn refuse(calls: &[i64]) {

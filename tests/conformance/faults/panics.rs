@@ -17,24 +17,22 @@ use polyselect::signal::{SIGUSR1, SIGUSR2};
 use polyselect::{Backend, EventLoop, Next};
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::case;
 use crate::event_loop::open as open_loop;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(of_a_signal),
-    case!(of_a_connection_just_accepted),
-    case!(of_the_hook_for_errors),
-    case!(of_a_child),
-    case!(of_what_makes_a_callback),
-    case!(in_run),
-    case!(of_a_callback_and_of_its_source_when_dropped),
-    case!(of_a_timer_and_of_what_it_owns_when_dropped),
-    case!(of_a_source_that_is_dropped_for_its_callback),
-    case!(of_one_of_several_sources_that_are_cleared),
-    case!(of_a_logger_at_any_record),
-];
+cases! {
+    of_a_signal,
+    of_a_connection_just_accepted,
+    of_the_hook_for_errors,
+    of_a_child,
+    of_what_makes_a_callback,
+    in_run,
+    of_a_callback_and_of_its_source_when_dropped,
+    of_a_timer_and_of_what_it_owns_when_dropped,
+    of_a_source_that_is_dropped_for_its_callback,
+    of_one_of_several_sources_that_are_cleared,
+    of_a_logger_at_any_record,
+}
 
 const ON_PURPOSE: &str = "on purpose";
 

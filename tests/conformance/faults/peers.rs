@@ -8,18 +8,16 @@ use std::thread;
 
 use polyselect::{Backend, Event, EventLoop, Interest, Key, Next, Ready, Remote, WriteQueue};
 
-use crate::case;
 use crate::event_loop::open as open_loop;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(one_byte_at_a_time),
-    case!(a_half_close_gets_the_rest_of_the_answer),
-    case!(resets_are_errors_of_one_connection),
-    case!(who_stalls_holds_up_nobody),
-    case!(who_stalls_is_not_read_from_without_bound),
-];
+cases! {
+    one_byte_at_a_time,
+    a_half_close_gets_the_rest_of_the_answer,
+    resets_are_errors_of_one_connection,
+    who_stalls_holds_up_nobody,
+    who_stalls_is_not_read_from_without_bound,
+}
 
 #[derive(Default)]
 struct State {

@@ -12,20 +12,18 @@ use polyselect::{Backend, Events, Ready, Selector, Watch};
 use rustix::io::fcntl_dupfd_cloexec;
 
 use super::no_memory::{CHANGING, WAITING, refuse};
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::process::{close_behind_the_back, fork, without_descriptors};
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_change_rejected_twice_leaves_no_reference),
-    case!(a_failing_removal_leaves_no_reference_and_no_stale_count),
-    case!(a_removal_on_a_new_thread_without_descriptors_releases_the_file),
-    case!(an_error_of_the_wait_does_not_lose_an_invalid_event),
-    case!(moves_between_threads_leak_no_descriptor),
-    case!(moves_with_churn_release_every_file),
-    case!(a_forked_child_does_not_delay_unregister_rebuild_or_drop),
-];
+cases! {
+    a_change_rejected_twice_leaves_no_reference,
+    a_failing_removal_leaves_no_reference_and_no_stale_count,
+    a_removal_on_a_new_thread_without_descriptors_releases_the_file,
+    an_error_of_the_wait_does_not_lose_an_invalid_event,
+    moves_between_threads_leak_no_descriptor,
+    moves_with_churn_release_every_file,
+    a_forked_child_does_not_delay_unregister_rebuild_or_drop,
+}
 
 fn unix_pair() -> (UnixStream, UnixStream) {
     let (left, right) = UnixStream::pair().unwrap();

@@ -7,19 +7,17 @@ use std::time::{Duration, Instant};
 
 use polyselect::{Backend, Selector};
 
-use crate::case;
 use crate::event_loop::echo_until_the_end;
 use crate::event_loop::open as open_loop;
-use crate::support::harness::Case;
 use crate::support::process::Ticks;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_wait_and_a_turn_are_not_cut_short),
-    case!(timers_are_neither_early_nor_lost),
-    case!(an_echo_of_megabytes_is_whole),
-    case!(wakes_and_calls_of_other_threads_come),
-];
+cases! {
+    a_wait_and_a_turn_are_not_cut_short,
+    timers_are_neither_early_nor_lost,
+    an_echo_of_megabytes_is_whole,
+    wakes_and_calls_of_other_threads_come,
+}
 
 const TICK: Duration = Duration::from_millis(1);
 

@@ -5,18 +5,16 @@ use std::time::{Duration, Instant};
 
 use polyselect::Backend;
 
-use crate::case;
 use crate::event_loop::open as open_loop;
-use crate::support::harness::Case;
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(a_turn_of_no_time_and_of_a_nanosecond),
-    case!(a_turn_as_long_as_can_be_is_ended_by_a_call),
-    case!(a_turn_as_long_as_can_be_is_ended_by_a_timer),
-    case!(timers_of_no_time_and_of_a_nanosecond),
-    case!(moments_long_past_and_far_away),
-];
+cases! {
+    a_turn_of_no_time_and_of_a_nanosecond,
+    a_turn_as_long_as_can_be_is_ended_by_a_call,
+    a_turn_as_long_as_can_be_is_ended_by_a_timer,
+    timers_of_no_time_and_of_a_nanosecond,
+    moments_long_past_and_far_away,
+}
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 

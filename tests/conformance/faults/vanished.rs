@@ -10,22 +10,20 @@ use std::time::Duration;
 use polyselect::{Backend, EventLoop, Key, Next, Ready};
 use socket2::{SockFilter, SockRef, TcpKeepalive};
 
-use crate::case;
 use crate::event_loop::open as open_loop;
-use crate::support::harness::Case;
 use crate::support::network::{in_own_network, switch_loopback};
 use crate::support::*;
 
-pub const CASES: &[Case] = &[
-    case!(unanswered_bytes_end_in_an_error),
-    case!(keep_alive_ends_in_an_error),
-    case!(a_timer_ends_what_nothing_else_would),
-    case!(who_comes_back_has_lost_nothing),
-    case!(unanswered_bytes_on_a_dead_link_end_in_an_error),
-    case!(keep_alive_on_a_dead_link_ends_in_an_error),
-    case!(a_timer_ends_what_is_on_a_dead_link),
-    case!(nothing_is_lost_on_a_link_that_comes_back),
-];
+cases! {
+    unanswered_bytes_end_in_an_error,
+    keep_alive_ends_in_an_error,
+    a_timer_ends_what_nothing_else_would,
+    who_comes_back_has_lost_nothing,
+    unanswered_bytes_on_a_dead_link_end_in_an_error,
+    keep_alive_on_a_dead_link_ends_in_an_error,
+    a_timer_ends_what_is_on_a_dead_link,
+    nothing_is_lost_on_a_link_that_comes_back,
+}
 
 /// Makes a peer vanish, or return.
 type Switch = fn(peer: &TcpStream, reachable: bool);

@@ -10,29 +10,27 @@ use std::time::{Duration, Instant};
 use polyselect::{Backend, Ready, SharedSelector};
 
 use super::{beside_a_wait, beside_a_wait_of, open, select};
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::{A_WHILE, NOTHING, R, SURELY, W, drain, pair};
 
-pub const CASES: &[Case] = &[
-    case!(a_wait_reports_what_is_registered_meanwhile needs shared),
-    case!(a_wait_reports_what_becomes_ready_after_a_registration needs shared),
-    case!(a_wait_reports_what_is_modified_meanwhile needs shared),
-    case!(a_wait_does_not_report_what_is_paused_meanwhile needs shared),
-    case!(a_mode_set_meanwhile_is_in_effect needs shared oneshot),
-    case!(an_edge_that_is_modified_meanwhile_is_reported_again needs shared edge),
-    case!(a_oneshot_rearmed_meanwhile_fires_again needs shared oneshot),
-    case!(a_oneshot_rearmed_meanwhile_survives_rebuilding needs shared oneshot),
-    case!(a_oneshot_rearmed_before_its_event_is_returned_survives_rebuilding needs shared oneshot),
-    case!(unregister_releases_the_file_while_another_thread_waits needs shared),
-    case!(a_registration_that_never_was_in_the_set_can_be_unregistered needs shared),
-    case!(a_wait_goes_on_while_everything_is_unregistered needs shared),
-    case!(rebuilding_moves_a_wait_to_another_backend needs shared),
-    case!(changes_do_not_end_a_wait_or_extend_its_timeout needs shared),
-    case!(a_wake_ends_a_wait_beside_changes needs shared),
-    case!(changes_of_a_thread_between_two_waits_of_another_are_in_effect needs shared),
-    case!(changes_that_cancel_out_between_waits_are_not_seen needs shared),
-];
+cases! {
+    a_wait_reports_what_is_registered_meanwhile needs shared,
+    a_wait_reports_what_becomes_ready_after_a_registration needs shared,
+    a_wait_reports_what_is_modified_meanwhile needs shared,
+    a_wait_does_not_report_what_is_paused_meanwhile needs shared,
+    a_mode_set_meanwhile_is_in_effect needs shared oneshot,
+    an_edge_that_is_modified_meanwhile_is_reported_again needs shared edge,
+    a_oneshot_rearmed_meanwhile_fires_again needs shared oneshot,
+    a_oneshot_rearmed_meanwhile_survives_rebuilding needs shared oneshot,
+    a_oneshot_rearmed_before_its_event_is_returned_survives_rebuilding needs shared oneshot,
+    unregister_releases_the_file_while_another_thread_waits needs shared,
+    a_registration_that_never_was_in_the_set_can_be_unregistered needs shared,
+    a_wait_goes_on_while_everything_is_unregistered needs shared,
+    rebuilding_moves_a_wait_to_another_backend needs shared,
+    changes_do_not_end_a_wait_or_extend_its_timeout needs shared,
+    a_wake_ends_a_wait_beside_changes needs shared,
+    changes_of_a_thread_between_two_waits_of_another_are_in_effect needs shared,
+    changes_that_cancel_out_between_waits_are_not_seen needs shared,
+}
 
 fn a_wait_reports_what_is_registered_meanwhile(backend: Backend) {
     let selector = open(backend);

@@ -12,22 +12,20 @@ use log::{LevelFilter, Log, Metadata, Record};
 use polyselect::{Backend, Events, Interest, Key, Ready, SharedSelector, Source, Watch};
 
 use super::{beside_a_wait, beside_a_wait_of, open, select};
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::{A_WHILE, R, SURELY, W, drain, pair};
 
-pub const CASES: &[Case] = &[
-    case!(a_backend_that_cannot_be_shared_is_refused_with_the_reason),
-    case!(one_thread_waits_and_others_are_told needs shared),
-    case!(threads_take_turns_in_waiting needs shared),
-    case!(errors_of_changes_come_back_to_the_caller needs shared),
-    case!(a_closure_that_calls_the_selector_panics_with_the_reason needs shared),
-    case!(a_panic_of_a_closure_leaves_the_selector_usable needs shared),
-    case!(code_of_the_user_may_call_the_selector needs shared),
-    case!(a_logger_may_call_the_selector needs shared),
-    case!(sources_are_dropped_with_the_last_handle needs shared),
-    case!(handles_may_be_sent_and_shared_if_their_sources_may_be_sent needs shared),
-];
+cases! {
+    a_backend_that_cannot_be_shared_is_refused_with_the_reason,
+    one_thread_waits_and_others_are_told needs shared,
+    threads_take_turns_in_waiting needs shared,
+    errors_of_changes_come_back_to_the_caller needs shared,
+    a_closure_that_calls_the_selector_panics_with_the_reason needs shared,
+    a_panic_of_a_closure_leaves_the_selector_usable needs shared,
+    code_of_the_user_may_call_the_selector needs shared,
+    a_logger_may_call_the_selector needs shared,
+    sources_are_dropped_with_the_last_handle needs shared,
+    handles_may_be_sent_and_shared_if_their_sources_may_be_sent needs shared,
+}
 
 fn a_backend_that_cannot_be_shared_is_refused_with_the_reason(backend: Backend) {
     let others = Backend::available().filter(|other| other.capabilities().shared);

@@ -12,21 +12,19 @@ use log::{LevelFilter, Log, Metadata, Record};
 use polyselect::{Backend, Event, Events, ForkedError, Ready, SharedSelector};
 
 use super::{beside_a_wait, beside_a_wait_of, open, select};
-use crate::case;
-use crate::support::harness::Case;
 use crate::support::process::{close_behind_the_back, fork, without_descriptors};
 use crate::support::{A_WHILE, R, SURELY, W, drain, pair};
 
-pub const CASES: &[Case] = &[
-    case!(a_file_that_is_always_ready_ends_a_wait_when_it_is_registered needs shared),
-    case!(a_rejected_change_during_a_wait_is_reported needs shared),
-    case!(a_panic_of_the_logger_inside_a_wait_leaves_the_selector_usable needs shared),
-    case!(a_closed_descriptor_is_unregistered_during_a_wait needs shared),
-    case!(in_a_child_every_call_is_an_error_while_the_parent_waits needs shared),
-    case!(a_child_that_drops_leaves_the_wait_of_its_parent_alone needs shared),
-    case!(a_child_opens_a_selector_of_its_own needs shared),
-    case!(without_descriptors_opening_is_an_error_and_changes_are_not needs shared),
-];
+cases! {
+    a_file_that_is_always_ready_ends_a_wait_when_it_is_registered needs shared,
+    a_rejected_change_during_a_wait_is_reported needs shared,
+    a_panic_of_the_logger_inside_a_wait_leaves_the_selector_usable needs shared,
+    a_closed_descriptor_is_unregistered_during_a_wait needs shared,
+    in_a_child_every_call_is_an_error_while_the_parent_waits needs shared,
+    a_child_that_drops_leaves_the_wait_of_its_parent_alone needs shared,
+    a_child_opens_a_selector_of_its_own needs shared,
+    without_descriptors_opening_is_an_error_and_changes_are_not needs shared,
+}
 
 fn a_file_that_is_always_ready_ends_a_wait_when_it_is_registered(backend: Backend) {
     let selector = open(backend);

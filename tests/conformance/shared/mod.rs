@@ -1,9 +1,11 @@
 //! `SharedSelector`: changes by other threads while one waits.
 
-pub mod changes;
-pub mod contracts;
-#[cfg(unix)]
-pub mod faults;
+suites! {
+    mod changes;
+    mod contracts;
+    #[cfg(unix)]
+    mod faults;
+}
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;

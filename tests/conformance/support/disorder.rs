@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Completion, Failed, Trial};
 use polyselect::Backend;
 
-use super::harness::{Case, Suite, run_process};
+use super::harness::run_process;
+use super::suite::Case;
 
 /// A variable of the harness: the level, and the number of seeds.
 const SEEDS: &str = "POLYSELECT_DISORDER_SEEDS";
@@ -95,7 +96,7 @@ impl Seeds {
     }
 
     /// One trial per case.
-    pub fn trials(&self, suites: &'static [Suite]) -> Vec<Trial> {
+    pub fn trials(&self, suites: &[(String, &'static [Case])]) -> Vec<Trial> {
         let mut trials = Vec::new();
         for (suite, cases) in suites {
             for case in *cases {

@@ -6,54 +6,10 @@ use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use polyselect::{Backend, Capabilities};
+use polyselect::Backend;
 
+use super::suite::{Case, Suite};
 use super::{disorder, virtual_time};
-
-pub type Suite = (&'static str, &'static [Case]);
-
-/// A claim that must hold on every backend with the needed capabilities.
-pub struct Case {
-    pub name: &'static str,
-    pub needs: Needs,
-    /// Whether its loops run in a lab, if the crate is built with labs.
-    pub is_in_lab: bool,
-    pub run: fn(Backend),
-}
-
-/// The capabilities that a case needs, in words and as a predicate.
-pub struct Needs {
-    pub what: &'static str,
-    pub met: fn(Capabilities) -> bool,
-}
-
-/// A case by the name of its function, with the capabilities it needs. A case `in virtual time`
-/// waits for no real time, and must read the time from [`super::now`].
-#[macro_export]
-macro_rules! case {
-    ($name:ident in virtual time $($rest:tt)*) => {
-        $crate::support::harness::Case { is_in_lab: true, ..$crate::case!($name $($rest)*) }
-    };
-    ($name:ident) => {
-        $crate::support::harness::Case {
-            name: stringify!($name),
-            needs: $crate::support::harness::Needs { what: "", met: |_| true },
-            is_in_lab: false,
-            run: $name,
-        }
-    };
-    ($name:ident needs $($capability:ident)+) => {
-        $crate::support::harness::Case {
-            name: stringify!($name),
-            needs: $crate::support::harness::Needs {
-                what: stringify!($($capability)+),
-                met: |capabilities| $(capabilities.$capability)&&+,
-            },
-            is_in_lab: false,
-            run: $name,
-        }
-    };
-}
 
 /// A variable of the process that runs one case: its name.
 pub const CASE: &str = "POLYSELECT_CONFORMANCE_CASE";
@@ -103,15 +59,16 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// How long other threads may take to release values that they share with a case.
 const SETTLES: Duration = Duration::from_secs(20);
 
-pub fn run_all(suites: &'static [Suite]) -> ExitCode {
+pub fn run_all(suite: &'static Suite) -> ExitCode {
+    let suites = suite.flatten();
     if let Ok(case) = env::var(CASE) {
-        run_here(suites, &case);
+        run_here(&suites, &case);
         return ExitCode::SUCCESS;
     }
     let mut arguments = Arguments::from_args();
     // Miri starts no processes, so the case is an argument there.
     if let (true, true, Some(case)) = (cfg!(miri), arguments.exact, &arguments.filter) {
-        run_here(suites, case);
+        run_here(&suites, case);
         return ExitCode::SUCCESS;
     }
     // Cases that wait should not delay the others.
@@ -119,13 +76,13 @@ pub fn run_all(suites: &'static [Suite]) -> ExitCode {
         .test_threads
         .get_or_insert(2 * thread::available_parallelism().map_or(1, usize::from));
     let trials = match disorder::Seeds::of_environment() {
-        Some(seeds) => seeds.trials(suites),
-        None => trials(suites),
+        Some(seeds) => seeds.trials(&suites),
+        None => trials(&suites),
     };
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trials(suites: &'static [Suite]) -> Vec<Trial> {
+fn trials(suites: &[(String, &'static [Case])]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &backend in Backend::ALL {
         // Miri aborts at the first system call that it does not support.
@@ -193,7 +150,7 @@ pub fn run_process(
     Err(format!("on {backend}, {}\n{}", output.status, String::from_utf8_lossy(&text)).into())
 }
 
-fn run_here(suites: &[Suite], name: &str) {
+fn run_here(suites: &[(String, &'static [Case])], name: &str) {
     let (backend, path) = name.split_once("::").expect("backend::suite::case");
     let (suite, case) = path.split_once("::").expect("suite::case");
     let cases = suites.iter().find(|(name, _)| *name == suite).expect("a suite").1;

@@ -10,6 +10,8 @@ pub mod harness;
 pub mod network;
 #[cfg(unix)]
 pub mod process;
+#[macro_use]
+pub mod suite;
 mod virtual_time;
 
 use std::io::{self, Read, Write};
