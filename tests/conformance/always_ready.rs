@@ -9,13 +9,13 @@ use polyselect::{Backend, Events, Ready, Selector};
 use crate::support::*;
 
 cases! {
-    what_was_asked_for_is_true_at_all_times,
-    priority_never_comes needs priority,
-    as_an_edge_it_is_told_once needs edge,
-    as_a_one_shot_it_is_told_once needs oneshot,
-    neither_they_nor_the_others_starve,
-    a_redirected_standard_input,
-    they_move_with_the_selector,
+    a_file_is_always_ready_for_its_interest,
+    a_file_never_has_priority_data needs priority,
+    a_file_as_an_edge_is_reported_once needs edge,
+    a_file_as_a_oneshot_is_reported_once needs oneshot,
+    neither_files_nor_other_sources_starve,
+    a_standard_input_redirected_from_a_file_is_readable,
+    files_move_with_the_selector_to_another_backend,
 }
 
 fn files() -> Vec<OwnedFd> {
@@ -26,7 +26,7 @@ fn files() -> Vec<OwnedFd> {
     vec![regular.into(), null.into(), File::open("/").unwrap().into()]
 }
 
-fn what_was_asked_for_is_true_at_all_times(backend: Backend) {
+fn a_file_is_always_ready_for_its_interest(backend: Backend) {
     for file in files() {
         let mut selector = open(backend);
         let key = selector.register(&file, R, ()).unwrap();
@@ -50,7 +50,7 @@ fn what_was_asked_for_is_true_at_all_times(backend: Backend) {
     }
 }
 
-fn priority_never_comes(backend: Backend) {
+fn a_file_never_has_priority_data(backend: Backend) {
     for file in files() {
         let mut selector = open(backend);
         let key = selector.register(&file, P, ()).unwrap();
@@ -73,15 +73,15 @@ fn told_once(backend: Backend, watch: polyselect::Watch) {
     }
 }
 
-fn as_an_edge_it_is_told_once(backend: Backend) {
+fn a_file_as_an_edge_is_reported_once(backend: Backend) {
     told_once(backend, R.edge());
 }
 
-fn as_a_one_shot_it_is_told_once(backend: Backend) {
+fn a_file_as_a_oneshot_is_reported_once(backend: Backend) {
     told_once(backend, R.oneshot());
 }
 
-fn neither_they_nor_the_others_starve(backend: Backend) {
+fn neither_files_nor_other_sources_starve(backend: Backend) {
     for capacity in [1, 2, 3, 8] {
         let mut selector: Selector<OwnedFd, &str> = open(backend);
         for file in files() {
@@ -107,7 +107,7 @@ fn neither_they_nor_the_others_starve(backend: Backend) {
 }
 
 /// As with `program < file`: the descriptor is 0.
-fn a_redirected_standard_input(backend: Backend) {
+fn a_standard_input_redirected_from_a_file_is_readable(backend: Backend) {
     let before = rustix::io::dup(rustix::stdio::stdin()).unwrap();
     rustix::stdio::dup2_stdin(&files()[0]).unwrap();
     {
@@ -119,7 +119,7 @@ fn a_redirected_standard_input(backend: Backend) {
     rustix::stdio::dup2_stdin(&before).unwrap();
 }
 
-fn they_move_with_the_selector(backend: Backend) {
+fn files_move_with_the_selector_to_another_backend(backend: Backend) {
     let mut selector = open(backend);
     let keys: Vec<_> =
         files().into_iter().map(|file| selector.register(file, R, ()).unwrap()).collect();

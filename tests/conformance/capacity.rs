@@ -11,16 +11,16 @@ use crate::support::harness::SKIPPED;
 use crate::support::*;
 
 cases! {
-    none_starves_in_a_small_batch,
+    no_source_starves_in_a_small_batch,
     sources_that_are_ready_again_soon_do_not_starve_the_others,
     one_shots_in_a_small_batch_all_fire_once needs oneshot,
     edges_in_a_small_batch_all_come needs edge,
     edges_after_a_large_batch_come_in_small_ones needs edge,
     both_directions_are_one_event_in_a_small_batch,
-    zero_counts_as_one,
-    the_waker_takes_no_place,
+    a_capacity_of_zero_counts_as_one,
+    the_waker_takes_no_place_of_an_event,
     a_wake_does_not_double_an_event,
-    two_full_waves,
+    thousands_of_sources_are_reported_twice,
     #[cfg(unix)]
     one_wait_returns_as_many_events_as_the_capacity,
 }
@@ -41,7 +41,7 @@ fn many_ready<D: From<u8>>(
     peers
 }
 
-fn none_starves_in_a_small_batch(backend: Backend) {
+fn no_source_starves_in_a_small_batch(backend: Backend) {
     for capacity in [1, 3, 7] {
         let mut selector: Selector<TcpStream, u8> = open(backend);
         let _peers = many_ready(&mut selector, 20, R);
@@ -139,14 +139,14 @@ fn both_directions_are_one_event_in_a_small_batch(backend: Backend) {
     }
 }
 
-fn zero_counts_as_one(backend: Backend) {
+fn a_capacity_of_zero_counts_as_one(backend: Backend) {
     let mut selector: Selector<TcpStream, u8> = open(backend);
     let _peers = many_ready(&mut selector, 2, R);
     let mut events = Events::with_capacity(0);
     assert!(selector.select(&mut events, SURELY).unwrap() >= 1);
 }
 
-fn the_waker_takes_no_place(backend: Backend) {
+fn the_waker_takes_no_place_of_an_event(backend: Backend) {
     for capacity in [1, 2, 3] {
         let mut selector: Selector<TcpStream, u8> = open(backend);
         let _peers = many_ready(&mut selector, 3, R);
@@ -177,7 +177,7 @@ fn a_wake_does_not_double_an_event(backend: Backend) {
 }
 
 /// More ready at once than any internal queue is likely to hold.
-fn two_full_waves(backend: Backend) {
+fn thousands_of_sources_are_reported_twice(backend: Backend) {
     #[cfg(unix)]
     let most = (process::raise_descriptor_limit() as usize - 64).min(18_000);
     #[cfg(not(unix))]

@@ -8,11 +8,11 @@ use polyselect::{Backend, Ready};
 use crate::support::*;
 
 cases! {
-    is_told_once_and_again_when_more_comes needs edge,
-    modify_reports_what_is_ready_again needs edge,
-    rebuilding_reports_what_is_ready_again needs edge,
-    both_directions_have_edges_of_their_own needs edge,
-    what_was_ready_at_registration_is_told needs edge,
+    an_edge_is_reported_once_and_again_when_more_arrives needs edge,
+    modify_reports_readiness_again needs edge,
+    rebuilding_reports_readiness_again needs edge,
+    each_direction_has_edges_of_its_own needs edge,
+    readiness_at_registration_is_reported needs edge,
     an_end_of_stream_is_an_edge needs edge,
 }
 
@@ -26,7 +26,7 @@ fn settle<S, D>(selector: &mut polyselect::Selector<S, D>) {
     panic!("edges without end");
 }
 
-fn is_told_once_and_again_when_more_comes(backend: Backend) {
+fn an_edge_is_reported_once_and_again_when_more_arrives(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R.edge(), ()).unwrap();
@@ -40,7 +40,7 @@ fn is_told_once_and_again_when_more_comes(backend: Backend) {
     }
 }
 
-fn modify_reports_what_is_ready_again(backend: Backend) {
+fn modify_reports_readiness_again(backend: Backend) {
     let (left, mut right) = pair();
     right.write_all(b"!").unwrap();
     wait_for_data(&left);
@@ -66,7 +66,7 @@ fn modify_reports_what_is_ready_again(backend: Backend) {
     wait_until(&mut selector, key, Ready::READABLE);
 }
 
-fn rebuilding_reports_what_is_ready_again(backend: Backend) {
+fn rebuilding_reports_readiness_again(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R.edge(), ()).unwrap();
@@ -80,7 +80,7 @@ fn rebuilding_reports_what_is_ready_again(backend: Backend) {
     }
 }
 
-fn both_directions_have_edges_of_their_own(backend: Backend) {
+fn each_direction_has_edges_of_its_own(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, (R | W).edge(), ()).unwrap();
@@ -96,7 +96,7 @@ fn both_directions_have_edges_of_their_own(backend: Backend) {
     wait_until(&mut selector, key, Ready::WRITABLE);
 }
 
-fn what_was_ready_at_registration_is_told(backend: Backend) {
+fn readiness_at_registration_is_reported(backend: Backend) {
     let (left, mut right) = pair();
     right.write_all(b"!").unwrap();
     wait_for_data(&left);

@@ -9,14 +9,14 @@ use polyselect::{Backend, Ready};
 use crate::support::*;
 
 cases! {
-    what_the_kernel_refuses_to_combine_is_refused needs exclusive,
-    modify_and_pause needs exclusive,
-    a_half_closed_peer_is_readable needs exclusive,
-    of_two_selectors_one_at_least_is_told needs exclusive,
-    as_an_edge needs exclusive edge,
+    combinations_that_the_kernel_rejects_are_rejected needs exclusive,
+    an_exclusive_registration_can_be_modified_and_paused needs exclusive,
+    a_half_closed_peer_is_readable_with_exclusive needs exclusive,
+    at_least_one_of_two_selectors_reports_an_event needs exclusive,
+    an_exclusive_edge_is_reported_for_each_arrival needs exclusive edge,
 }
 
-fn what_the_kernel_refuses_to_combine_is_refused(backend: Backend) {
+fn combinations_that_the_kernel_rejects_are_rejected(backend: Backend) {
     let mut selector = open(backend);
     for watch in [R.exclusive().oneshot(), (R | P).exclusive(), P.exclusive().edge()] {
         let (left, _right) = pair();
@@ -30,7 +30,7 @@ fn what_the_kernel_refuses_to_combine_is_refused(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
 }
 
-fn modify_and_pause(backend: Backend) {
+fn an_exclusive_registration_can_be_modified_and_paused(backend: Backend) {
     let (left, mut right) = pair();
     right.write_all(b"!").unwrap();
     wait_for_data(&left);
@@ -47,7 +47,7 @@ fn modify_and_pause(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE | Ready::WRITABLE);
 }
 
-fn a_half_closed_peer_is_readable(backend: Backend) {
+fn a_half_closed_peer_is_readable_with_exclusive(backend: Backend) {
     let (left, right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R.exclusive(), ()).unwrap();
@@ -56,7 +56,7 @@ fn a_half_closed_peer_is_readable(backend: Backend) {
     wait_until(&mut selector, key, Ready::READABLE);
 }
 
-fn of_two_selectors_one_at_least_is_told(backend: Backend) {
+fn at_least_one_of_two_selectors_reports_an_event(backend: Backend) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let listener = Arc::new(listener);
@@ -71,7 +71,7 @@ fn of_two_selectors_one_at_least_is_told(backend: Backend) {
     }
 }
 
-fn as_an_edge(backend: Backend) {
+fn an_exclusive_edge_is_reported_for_each_arrival(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R.exclusive().edge(), ()).unwrap();

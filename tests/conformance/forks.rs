@@ -10,14 +10,14 @@ use crate::support::*;
 
 cases! {
     in_a_child_only_rebuilding_and_dropping_work,
-    a_child_that_rebuilds_and_a_parent_that_goes_on,
+    a_child_that_rebuilds_leaves_its_parent_alone,
     a_child_that_drops_takes_nothing_along,
     a_child_that_just_ends_takes_nothing_along,
-    wakers_belong_to_who_they_were_cloned_for,
+    a_waker_used_in_a_child_belongs_to_its_rebuilt_selector,
     a_wake_pending_at_the_fork_is_pending_for_both,
-    the_parent_drops_while_the_child_lives,
-    the_child_of_a_child,
-    a_child_with_nesting_asks_for_its_own needs nesting,
+    a_parent_may_drop_its_selector_while_the_child_lives,
+    a_child_of_a_child_may_rebuild,
+    a_child_with_nesting_gets_a_descriptor_of_its_own needs nesting,
 }
 
 fn with_one(backend: Backend) -> (Selector<TcpStream>, polyselect::Key, TcpStream) {
@@ -62,7 +62,7 @@ fn in_a_child_only_rebuilding_and_dropping_work(backend: Backend) {
     check(&mut selector, key, &peer);
 }
 
-fn a_child_that_rebuilds_and_a_parent_that_goes_on(backend: Backend) {
+fn a_child_that_rebuilds_leaves_its_parent_alone(backend: Backend) {
     let (mut selector, key, peer) = with_one(backend);
     fork(|| {
         selector.rebuild().unwrap();
@@ -95,7 +95,7 @@ fn a_child_that_just_ends_takes_nothing_along(backend: Backend) {
     check(&mut selector, key, &peer);
 }
 
-fn wakers_belong_to_who_they_were_cloned_for(backend: Backend) {
+fn a_waker_used_in_a_child_belongs_to_its_rebuilt_selector(backend: Backend) {
     let (mut selector, _key, _peer) = with_one(backend);
     let waker = selector.waker().unwrap();
     fork(|| {
@@ -137,7 +137,7 @@ fn a_wake_pending_at_the_fork_is_pending_for_both(backend: Backend) {
     assert!(waited >= A_WHILE, "there was but one wake");
 }
 
-fn the_parent_drops_while_the_child_lives(backend: Backend) {
+fn a_parent_may_drop_its_selector_while_the_child_lives(backend: Backend) {
     let (selector, key, peer) = with_one(backend);
     let mut kept = Some(selector);
     let (mut go, ready) = std::io::pipe().map(|(reader, writer)| (writer, reader)).unwrap();
@@ -153,7 +153,7 @@ fn the_parent_drops_while_the_child_lives(backend: Backend) {
     child.join();
 }
 
-fn the_child_of_a_child(backend: Backend) {
+fn a_child_of_a_child_may_rebuild(backend: Backend) {
     let (mut selector, key, peer) = with_one(backend);
     fork(|| {
         selector.rebuild().unwrap();
@@ -169,7 +169,7 @@ fn the_child_of_a_child(backend: Backend) {
     check(&mut selector, key, &peer);
 }
 
-fn a_child_with_nesting_asks_for_its_own(backend: Backend) {
+fn a_child_with_nesting_gets_a_descriptor_of_its_own(backend: Backend) {
     let (mut selector, key, peer) = with_one(backend);
     selector.descriptor().unwrap();
     fork(|| {

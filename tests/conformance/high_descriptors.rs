@@ -9,8 +9,8 @@ use crate::support::process::{close_behind_the_back, raise_descriptor_limit};
 use crate::support::*;
 
 cases! {
-    around_and_above_1024,
-    one_that_is_not_open_among_many,
+    descriptors_around_and_above_1024_are_reported,
+    one_closed_descriptor_among_many_is_invalid_alone,
 }
 
 /// Duplicates a stream to this descriptor or a higher one.
@@ -18,7 +18,7 @@ fn at(stream: &std::net::TcpStream, number: RawFd) -> OwnedFd {
     rustix::io::fcntl_dupfd_cloexec(stream, number).unwrap()
 }
 
-fn around_and_above_1024(backend: Backend) {
+fn descriptors_around_and_above_1024_are_reported(backend: Backend) {
     let highest = RawFd::try_from(raise_descriptor_limit() - 1).unwrap_or(RawFd::MAX).min(19_999);
     let ((low, mut low_peer), (high, mut high_peer)) = (pair(), pair());
     for number in [1022, 1023, 1024, 1025, 1500, 4096, highest] {
@@ -48,7 +48,7 @@ fn around_and_above_1024(backend: Backend) {
     }
 }
 
-fn one_that_is_not_open_among_many(backend: Backend) {
+fn one_closed_descriptor_among_many_is_invalid_alone(backend: Backend) {
     use std::mem::ManuallyDrop;
 
     let (left, mut right) = pair();

@@ -17,7 +17,7 @@ use rustix::time::{
 use crate::support::*;
 
 cases! {
-    mean_what_poll_means,
+    every_kind_of_descriptor_reports_what_poll_reports,
 }
 
 /// A descriptor in some state, and the files that keep it in that state.
@@ -49,7 +49,7 @@ fn is_of_bsd(backend: Backend) -> bool {
     backend == Backend::Kqueue || backend == Backend::Poll && cfg!(kqueue_sim) && is_macos()
 }
 
-fn mean_what_poll_means(backend: Backend) {
+fn every_kind_of_descriptor_reports_what_poll_reports(backend: Backend) {
     let every = [NOTHING, R, W, P, R | W, R | W | P];
     for subject in subjects() {
         if is_of_bsd(backend) && ONLY_LINUX.contains(&subject.name) {

@@ -11,24 +11,24 @@ use crate::support::*;
 cases! {
     #[cfg(unix)]
     a_hang_up_makes_a_full_stream_writable,
-    lasts_until_drained,
-    is_true_at_the_end_of_the_wait,
+    a_level_lasts_until_drained,
+    a_level_is_true_at_the_end_of_the_wait,
     a_blocking_listener_is_ready_only_for_a_connection,
-    writable_while_there_is_room,
+    a_socket_is_writable_while_there_is_room,
     both_directions_are_one_event,
-    end_of_stream_is_readable_and_told,
+    an_end_of_stream_is_readable_and_read_closed,
     a_half_closed_peer_can_still_be_written_to,
-    a_reset_makes_what_was_asked_for_ready,
+    a_reset_makes_each_requested_direction_ready,
     a_connection_that_opens_becomes_writable,
     a_connection_that_is_refused_is_ready_with_an_error,
     urgent_data_has_priority needs priority,
     an_ended_stream_has_no_priority_data needs priority,
     a_reset_is_an_error,
     a_socket_that_listens_later_is_ready_for_a_connection,
-    what_comes_during_the_wait_ends_it,
+    data_that_arrive_during_the_wait_end_it,
 }
 
-fn lasts_until_drained(backend: Backend) {
+fn a_level_lasts_until_drained(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R, ()).unwrap();
@@ -44,7 +44,7 @@ fn lasts_until_drained(backend: Backend) {
 }
 
 /// A backend that queued its events would report the past.
-fn is_true_at_the_end_of_the_wait(backend: Backend) {
+fn a_level_is_true_at_the_end_of_the_wait(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R, ()).unwrap();
@@ -76,7 +76,7 @@ fn a_blocking_listener_is_ready_only_for_a_connection(backend: Backend) {
     expect_silence(&mut selector);
 }
 
-fn writable_while_there_is_room(backend: Backend) {
+fn a_socket_is_writable_while_there_is_room(backend: Backend) {
     let (left, right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, W, ()).unwrap();
@@ -96,7 +96,7 @@ fn both_directions_are_one_event(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE | Ready::WRITABLE);
 }
 
-fn end_of_stream_is_readable_and_told(backend: Backend) {
+fn an_end_of_stream_is_readable_and_read_closed(backend: Backend) {
     let (left, mut right) = pair();
     right.write_all(b"last words").unwrap();
     drop(right);
@@ -125,7 +125,7 @@ fn a_half_closed_peer_can_still_be_written_to(backend: Backend) {
     assert_eq!(drain(&right), 6);
 }
 
-fn a_reset_makes_what_was_asked_for_ready(backend: Backend) {
+fn a_reset_makes_each_requested_direction_ready(backend: Backend) {
     for interest in [R, W, R | W] {
         let (left, right) = pair();
         fill(&left);
@@ -188,7 +188,7 @@ fn urgent_data_has_priority(backend: Backend) {
     wait_until(&mut selector, key, Ready::READABLE | Ready::WRITABLE | Ready::PRIORITY);
 }
 
-fn what_comes_during_the_wait_ends_it(backend: Backend) {
+fn data_that_arrive_during_the_wait_end_it(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R, ()).unwrap();

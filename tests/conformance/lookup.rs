@@ -8,17 +8,17 @@ use polyselect::{Backend, Ready};
 use crate::support::*;
 
 cases! {
-    by_key_by_source_and_by_walking,
-    several_at_once_only_if_all_are_different_and_live,
+    registrations_are_found_by_key_by_source_and_by_iterating,
+    get_disjoint_mut_needs_keys_that_differ_and_live,
     indexing_with_a_dead_key_panics_with_its_name,
-    retain_keeps_what_it_is_told_to,
+    retain_keeps_what_the_closure_accepts,
     drain_gives_all_back_taken_or_not,
     #[cfg(unix)]
     drain_unregisters_all_when_the_drop_of_a_source_panics,
-    debug_needs_nothing_of_source_and_data,
+    debug_needs_no_bound_on_source_and_data,
 }
 
-fn by_key_by_source_and_by_walking(backend: Backend) {
+fn registrations_are_found_by_key_by_source_and_by_iterating(backend: Backend) {
     let (left, right) = pair();
     let mut selector = open(backend);
     let one = selector.register(&left, R, 1).unwrap();
@@ -41,7 +41,7 @@ fn by_key_by_source_and_by_walking(backend: Backend) {
     assert_eq!((selector.key_of(&left), selector.len()), (None, 1));
 }
 
-fn several_at_once_only_if_all_are_different_and_live(backend: Backend) {
+fn get_disjoint_mut_needs_keys_that_differ_and_live(backend: Backend) {
     let (left, right) = pair();
     let mut selector = open(backend);
     let one = selector.register(left, R, 1).unwrap();
@@ -64,7 +64,7 @@ fn indexing_with_a_dead_key_panics_with_its_name(backend: Backend) {
     assert!(message.contains(&format!("key {key} names no registration")), "{message}");
 }
 
-fn retain_keeps_what_it_is_told_to(backend: Backend) {
+fn retain_keeps_what_the_closure_accepts(backend: Backend) {
     let mut selector = open(backend);
     let mut peers = Vec::new();
     for number in 0..10 {
@@ -120,7 +120,7 @@ fn drain_gives_all_back_taken_or_not(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
 }
 
-fn debug_needs_nothing_of_source_and_data(backend: Backend) {
+fn debug_needs_no_bound_on_source_and_data(backend: Backend) {
     struct NoDebug;
 
     let (left, _right) = pair();

@@ -7,7 +7,7 @@
 //! ```text
 //! cargo test --test conformance
 //! cargo test --test conformance -- select::
-//! cargo test --test conformance -- --exact poll::level::is_true_at_the_end_of_the_wait
+//! cargo test --test conformance -- --exact poll::level::a_level_is_true_at_the_end_of_the_wait
 //! ```
 
 #[macro_use]

@@ -8,16 +8,16 @@ use polyselect::{Backend, Ready};
 use crate::support::*;
 
 cases! {
-    fires_once_and_is_silent_even_when_the_peer_goes needs oneshot,
-    modify_arms_it_again_also_to_the_same needs oneshot,
-    an_unfired_one_waits needs oneshot,
+    a_oneshot_fires_once_and_is_silent_even_when_the_peer_goes needs oneshot,
+    modify_to_the_same_interest_rearms_a_oneshot needs oneshot,
+    a_oneshot_waits_for_its_event needs oneshot,
     a_full_half_closed_socket_does_not_spin needs oneshot,
-    stays_spent_when_the_selector_is_rebuilt needs oneshot,
-    several_in_one_batch needs oneshot,
-    edge_and_oneshot_together needs edge oneshot,
+    a_oneshot_that_has_fired_stays_disarmed_when_the_selector_is_rebuilt needs oneshot,
+    several_oneshots_fire_in_one_batch needs oneshot,
+    an_edge_that_is_a_oneshot_fires_once needs edge oneshot,
 }
 
-fn fires_once_and_is_silent_even_when_the_peer_goes(backend: Backend) {
+fn a_oneshot_fires_once_and_is_silent_even_when_the_peer_goes(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R.oneshot(), ()).unwrap();
@@ -32,7 +32,7 @@ fn fires_once_and_is_silent_even_when_the_peer_goes(backend: Backend) {
     drop(selector.unregister(key).unwrap());
 }
 
-fn modify_arms_it_again_also_to_the_same(backend: Backend) {
+fn modify_to_the_same_interest_rearms_a_oneshot(backend: Backend) {
     let (left, mut right) = pair();
     right.write_all(b"!").unwrap();
     wait_for_data(&left);
@@ -55,7 +55,7 @@ fn modify_arms_it_again_also_to_the_same(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::READABLE);
 }
 
-fn an_unfired_one_waits(backend: Backend) {
+fn a_oneshot_waits_for_its_event(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R.oneshot(), ()).unwrap();
@@ -84,7 +84,7 @@ fn a_full_half_closed_socket_does_not_spin(backend: Backend) {
     expect_silence(&mut selector);
 }
 
-fn stays_spent_when_the_selector_is_rebuilt(backend: Backend) {
+fn a_oneshot_that_has_fired_stays_disarmed_when_the_selector_is_rebuilt(backend: Backend) {
     let (left, mut right) = pair();
     let (other, mut other_right) = pair();
     let mut selector = open(backend);
@@ -106,7 +106,7 @@ fn stays_spent_when_the_selector_is_rebuilt(backend: Backend) {
     expect_silence(&mut selector);
 }
 
-fn several_in_one_batch(backend: Backend) {
+fn several_oneshots_fire_in_one_batch(backend: Backend) {
     let mut selector = open(backend);
     let mut peers = Vec::new();
     for number in 0..40 {
@@ -126,7 +126,7 @@ fn several_in_one_batch(backend: Backend) {
     assert!(seen.iter().all(|&times| times == 1), "{seen:?}");
 }
 
-fn edge_and_oneshot_together(backend: Backend) {
+fn an_edge_that_is_a_oneshot_fires_once(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R.edge().oneshot(), ()).unwrap();

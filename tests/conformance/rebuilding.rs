@@ -8,13 +8,13 @@ use polyselect::{Backend, Ready, Selector};
 use crate::support::*;
 
 cases! {
-    keys_data_and_readiness_stay,
-    changes_that_were_pending_hold,
-    what_the_other_cannot_do_leaves_everything_as_it_was needs edge,
-    a_mechanism_that_is_missing_leaves_everything_as_it_was,
+    rebuilding_keeps_keys_data_and_readiness,
+    rebuilding_keeps_pending_changes,
+    a_backend_without_a_needed_capability_leaves_everything_as_it_was needs edge,
+    a_missing_backend_leaves_everything_as_it_was,
 }
 
-fn keys_data_and_readiness_stay(backend: Backend) {
+fn rebuilding_keeps_keys_data_and_readiness(backend: Backend) {
     let mut selector = open(backend);
     let (idle, _peer) = pair();
     let idle = selector.register(idle, R, "idle").unwrap();
@@ -38,7 +38,7 @@ fn keys_data_and_readiness_stay(backend: Backend) {
     expect_silence(&mut selector);
 }
 
-fn changes_that_were_pending_hold(backend: Backend) {
+fn rebuilding_keeps_pending_changes(backend: Backend) {
     let (left, _right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R, ()).unwrap();
@@ -53,7 +53,7 @@ fn changes_that_were_pending_hold(backend: Backend) {
     }
 }
 
-fn what_the_other_cannot_do_leaves_everything_as_it_was(backend: Backend) {
+fn a_backend_without_a_needed_capability_leaves_everything_as_it_was(backend: Backend) {
     let (edge, mut peer) = pair();
     let (level, mut level_peer) = pair();
     let mut selector = open(backend);
@@ -71,7 +71,7 @@ fn what_the_other_cannot_do_leaves_everything_as_it_was(backend: Backend) {
     }
 }
 
-fn a_mechanism_that_is_missing_leaves_everything_as_it_was(backend: Backend) {
+fn a_missing_backend_leaves_everything_as_it_was(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let (left, _right) = pair();
     let key = selector.register(left, W, ()).unwrap();

@@ -12,22 +12,22 @@ cases! {
     #[cfg(unix)]
     a_negative_descriptor_is_invalid_input,
     set_watch_changes_interest_and_mode,
-    twice_is_refused_and_everything_handed_back,
+    registering_twice_is_an_error_that_hands_everything_back,
     a_key_that_is_gone_is_not_found,
     a_key_of_another_selector_is_not_found,
     unregister_gives_source_and_data_back,
     modify_changes_what_is_reported,
-    what_cancels_out_changes_nothing,
-    modes_that_are_missing_are_refused_by_name,
+    changes_that_cancel_out_change_nothing,
+    modes_without_a_capability_are_rejected_by_name,
     an_empty_interest_is_silent_until_modified,
     a_paused_connection_costs_no_processor_time,
     an_error_becomes_an_io_error,
-    sources_of_every_kind_of_owner,
-    two_numbers_for_one_file_are_two_registrations,
+    sources_may_be_owned_borrowed_and_shared,
+    two_descriptors_of_one_file_are_two_registrations,
     many_registrations_keep_their_data,
 }
 
-fn twice_is_refused_and_everything_handed_back(backend: Backend) {
+fn registering_twice_is_an_error_that_hands_everything_back(backend: Backend) {
     let (left, _right) = pair();
     let left = Rc::new(left);
     let mut selector = open(backend);
@@ -102,7 +102,7 @@ fn modify_changes_what_is_reported(backend: Backend) {
     expect_silence(&mut selector);
 }
 
-fn what_cancels_out_changes_nothing(backend: Backend) {
+fn changes_that_cancel_out_change_nothing(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R, ()).unwrap();
@@ -121,7 +121,7 @@ fn what_cancels_out_changes_nothing(backend: Backend) {
     assert_eq!(selector[key].interest(), R);
 }
 
-fn modes_that_are_missing_are_refused_by_name(backend: Backend) {
+fn modes_without_a_capability_are_rejected_by_name(backend: Backend) {
     let capabilities = backend.capabilities();
     let mut selector = open(backend);
     for (watch, able) in [
@@ -211,7 +211,7 @@ fn an_error_becomes_an_io_error(backend: Backend) {
     assert_eq!(Rc::strong_count(&left), 1);
 }
 
-fn sources_of_every_kind_of_owner(backend: Backend) {
+fn sources_may_be_owned_borrowed_and_shared(backend: Backend) {
     let (left, right) = pair();
     {
         let mut borrowed: Selector<&TcpStream> = open(backend);
@@ -234,7 +234,7 @@ fn sources_of_every_kind_of_owner(backend: Backend) {
     boxed[key].source().shutdown(Shutdown::Both).unwrap();
 }
 
-fn two_numbers_for_one_file_are_two_registrations(backend: Backend) {
+fn two_descriptors_of_one_file_are_two_registrations(backend: Backend) {
     let (left, mut right) = pair();
     let twin = left.try_clone().unwrap();
     let mut selector = open(backend);

@@ -10,13 +10,13 @@ use crate::support::*;
 
 cases! {
     the_peer_sees_the_end_when_the_source_is_dropped,
-    also_while_an_event_is_pending,
-    also_while_many_events_are_pending,
-    also_after_the_selector_has_moved,
-    a_listener_lets_its_port_go,
-    inside_a_batch_the_rest_finds_nothing,
-    inside_a_batch_the_slot_may_be_taken_again,
-    with_a_change_or_an_event_pending,
+    the_peer_sees_the_end_while_an_event_is_pending,
+    the_peer_sees_the_end_while_many_events_are_pending,
+    the_peer_sees_the_end_after_the_selector_has_moved,
+    an_unregistered_listener_releases_its_port,
+    an_event_of_a_source_unregistered_in_its_batch_finds_nothing,
+    a_slot_that_is_reused_inside_a_batch_gets_no_stale_event,
+    a_source_with_a_change_or_an_event_pending_can_be_unregistered,
     slots_are_reused_while_events_are_under_way,
     dropping_the_selector_drops_the_sources,
 }
@@ -48,7 +48,7 @@ fn the_peer_sees_the_end_when_the_source_is_dropped(backend: Backend) {
     }
 }
 
-fn also_while_an_event_is_pending(backend: Backend) {
+fn the_peer_sees_the_end_while_an_event_is_pending(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R | W, ()).unwrap();
@@ -59,7 +59,7 @@ fn also_while_an_event_is_pending(backend: Backend) {
     expect_silence(&mut selector);
 }
 
-fn also_while_many_events_are_pending(backend: Backend) {
+fn the_peer_sees_the_end_while_many_events_are_pending(backend: Backend) {
     let mut selector = open(backend);
     let mut peers = Vec::new();
     for _ in 0..60 {
@@ -83,7 +83,7 @@ fn also_while_many_events_are_pending(backend: Backend) {
     assert!(!seen.contains(&key));
 }
 
-fn also_after_the_selector_has_moved(backend: Backend) {
+fn the_peer_sees_the_end_after_the_selector_has_moved(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector: Selector<TcpStream> = open(backend);
     let key = selector.register(left, R, ()).unwrap();
@@ -97,7 +97,7 @@ fn also_after_the_selector_has_moved(backend: Backend) {
     assert!(moved.join().unwrap().is_empty());
 }
 
-fn a_listener_lets_its_port_go(backend: Backend) {
+fn an_unregistered_listener_releases_its_port(backend: Backend) {
     let listener = TcpListener::bind((own_loopback(), 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let mut selector = open(backend);
@@ -127,7 +127,7 @@ fn ready(selector: &mut Selector<TcpStream, usize>, count: usize) -> (Events, Ve
     (events, peers)
 }
 
-fn inside_a_batch_the_rest_finds_nothing(backend: Backend) {
+fn an_event_of_a_source_unregistered_in_its_batch_finds_nothing(backend: Backend) {
     let mut selector = open(backend);
     let (events, _peers) = ready(&mut selector, 10);
     let mut seen = 0;
@@ -143,7 +143,7 @@ fn inside_a_batch_the_rest_finds_nothing(backend: Backend) {
     assert_eq!(look(&mut selector).len(), 1);
 }
 
-fn inside_a_batch_the_slot_may_be_taken_again(backend: Backend) {
+fn a_slot_that_is_reused_inside_a_batch_gets_no_stale_event(backend: Backend) {
     let mut selector = open(backend);
     let (events, _peers) = ready(&mut selector, 4);
     let keys: Vec<_> = selector.iter().map(|(key, _)| key).collect();
@@ -160,7 +160,7 @@ fn inside_a_batch_the_slot_may_be_taken_again(backend: Backend) {
     expect_silence(&mut selector);
 }
 
-fn with_a_change_or_an_event_pending(backend: Backend) {
+fn a_source_with_a_change_or_an_event_pending_can_be_unregistered(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R, ()).unwrap();

@@ -12,10 +12,10 @@ use crate::support::*;
 
 cases! {
     a_wait_goes_on_with_the_time_left,
-    a_wait_for_ever_goes_on,
-    the_switch_makes_a_wait_return_early,
-    events_come_through_a_storm,
-    wakes_come_through_a_storm,
+    a_wait_without_a_timeout_goes_on_after_signals,
+    set_interruptible_makes_a_wait_return_early,
+    events_arrive_during_a_storm_of_signals,
+    wakes_arrive_during_a_storm_of_signals,
 }
 
 const PAUSE: Duration = Duration::from_micros(300);
@@ -35,7 +35,7 @@ fn a_wait_goes_on_with_the_time_left(backend: Backend) {
     assert!(start.elapsed() >= Duration::from_nanos(1));
 }
 
-fn a_wait_for_ever_goes_on(backend: Backend) {
+fn a_wait_without_a_timeout_goes_on_after_signals(backend: Backend) {
     let _storm = Storm::every(PAUSE);
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();
@@ -53,7 +53,7 @@ fn a_wait_for_ever_goes_on(backend: Backend) {
     }
 }
 
-fn the_switch_makes_a_wait_return_early(backend: Backend) {
+fn set_interruptible_makes_a_wait_return_early(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     selector.set_interruptible(true);
     let mut events = Events::with_capacity(8);
@@ -71,7 +71,7 @@ fn the_switch_makes_a_wait_return_early(backend: Backend) {
     expect_silence(&mut selector);
 }
 
-fn events_come_through_a_storm(backend: Backend) {
+fn events_arrive_during_a_storm_of_signals(backend: Backend) {
     let _storm = Storm::every(PAUSE);
     let (left, mut right) = pair();
     let mut selector = open(backend);
@@ -88,7 +88,7 @@ fn events_come_through_a_storm(backend: Backend) {
     }
 }
 
-fn wakes_come_through_a_storm(backend: Backend) {
+fn wakes_arrive_during_a_storm_of_signals(backend: Backend) {
     let _storm = Storm::every(PAUSE);
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();

@@ -9,10 +9,10 @@ use polyselect::{Backend, Ready, Selector};
 use crate::support::*;
 
 cases! {
-    works_after_its_thread_has_ended,
-    works_while_its_thread_goes_on,
-    there_and_back,
-    to_a_thread_that_has_one_of_its_own,
+    a_selector_works_after_its_thread_has_ended,
+    a_selector_works_while_its_first_thread_goes_on,
+    a_selector_moves_to_a_thread_and_back,
+    a_selector_moves_to_a_thread_that_has_another,
 }
 
 fn check(selector: &mut Selector<TcpStream, TcpStream>) {
@@ -36,7 +36,7 @@ fn with_two(backend: Backend) -> Selector<TcpStream, TcpStream> {
     selector
 }
 
-fn works_after_its_thread_has_ended(backend: Backend) {
+fn a_selector_works_after_its_thread_has_ended(backend: Backend) {
     let mut selector = thread::spawn(move || with_two(backend)).join().unwrap();
     check(&mut selector);
     let (left, right) = pair();
@@ -46,7 +46,7 @@ fn works_after_its_thread_has_ended(backend: Backend) {
     check(&mut selector);
 }
 
-fn works_while_its_thread_goes_on(backend: Backend) {
+fn a_selector_works_while_its_first_thread_goes_on(backend: Backend) {
     let mut selector = with_two(backend);
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -59,7 +59,7 @@ fn works_while_its_thread_goes_on(backend: Backend) {
     });
 }
 
-fn there_and_back(backend: Backend) {
+fn a_selector_moves_to_a_thread_and_back(backend: Backend) {
     let mut selector = with_two(backend);
     for _ in 0..3 {
         selector = thread::spawn(move || {
@@ -72,7 +72,7 @@ fn there_and_back(backend: Backend) {
     }
 }
 
-fn to_a_thread_that_has_one_of_its_own(backend: Backend) {
+fn a_selector_moves_to_a_thread_that_has_another(backend: Backend) {
     let mut moved = with_two(backend);
     thread::spawn(move || {
         let mut own = with_two(backend);

@@ -9,11 +9,11 @@ use polyselect::{Backend, Events, Selector};
 use crate::support::*;
 
 cases! {
-    zero_does_not_wait,
-    is_never_early,
-    is_exact_below_a_millisecond,
-    however_long_it_is_a_wake_ends_it,
-    is_kept_with_something_registered,
+    a_timeout_of_zero_does_not_wait,
+    a_timeout_is_never_early,
+    a_timeout_is_exact_below_a_millisecond,
+    a_wake_ends_a_wait_of_any_timeout,
+    a_timeout_is_kept_with_something_registered,
     busy_polling_changes_nothing_but_speed,
 }
 
@@ -33,13 +33,13 @@ fn timed<S, D>(selector: &mut Selector<S, D>, timeout: Duration) -> Duration {
     start.elapsed()
 }
 
-fn zero_does_not_wait(backend: Backend) {
+fn a_timeout_of_zero_does_not_wait(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let least = (0..20).map(|_| timed(&mut selector, Duration::ZERO)).min().unwrap();
     assert!(least < Duration::from_millis(1), "{least:?}");
 }
 
-fn is_never_early(backend: Backend) {
+fn a_timeout_is_never_early(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     for timeout in TIMEOUTS {
         for _ in 0..5 {
@@ -50,7 +50,7 @@ fn is_never_early(backend: Backend) {
 }
 
 /// The machine may be busy, so the best of many tries counts.
-fn is_exact_below_a_millisecond(backend: Backend) {
+fn a_timeout_is_exact_below_a_millisecond(backend: Backend) {
     // `poll` of these systems has a resolution of milliseconds.
     let coarse =
         cfg!(any(windows, target_vendor = "apple", target_os = "openbsd", target_os = "netbsd"));
@@ -68,7 +68,7 @@ fn is_exact_below_a_millisecond(backend: Backend) {
     }
 }
 
-fn however_long_it_is_a_wake_ends_it(backend: Backend) {
+fn a_wake_ends_a_wait_of_any_timeout(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();
     let mut events = Events::with_capacity(8);
@@ -89,7 +89,7 @@ fn however_long_it_is_a_wake_ends_it(backend: Backend) {
     }
 }
 
-fn is_kept_with_something_registered(backend: Backend) {
+fn a_timeout_is_kept_with_something_registered(backend: Backend) {
     let (left, _right) = pair();
     let mut selector = open(backend);
     selector.register(left, R, ()).unwrap();

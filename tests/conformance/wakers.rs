@@ -12,16 +12,16 @@ use polyselect::{Backend, Events, Ready, Selector};
 use crate::support::*;
 
 cases! {
-    before_the_wait_it_ends_at_once,
-    many_are_one_to_the_next_wait,
-    during_the_wait_it_ends,
-    what_was_sent_before_a_wake_is_seen_after_the_wait,
-    a_million_from_four_threads,
-    it_comes_beside_events,
-    it_survives_rebuilding,
-    it_may_outlive_its_selector,
-    it_is_no_registration,
-    it_becomes_a_task_waker,
+    a_wake_before_the_wait_ends_it_immediately,
+    many_wakes_end_one_wait,
+    a_wake_during_the_wait_ends_it,
+    data_sent_before_a_wake_are_seen_after_the_wait,
+    a_million_wakes_from_four_threads_are_not_lost,
+    a_wake_comes_beside_events,
+    a_waker_survives_rebuilding,
+    a_waker_may_outlive_its_selector,
+    a_waker_is_not_a_registration,
+    a_waker_becomes_a_task_waker,
 }
 
 fn returned_at_once<S, D>(selector: &mut Selector<S, D>) -> bool {
@@ -31,7 +31,7 @@ fn returned_at_once<S, D>(selector: &mut Selector<S, D>) -> bool {
     start.elapsed() < 10 * A_WHILE
 }
 
-fn before_the_wait_it_ends_at_once(backend: Backend) {
+fn a_wake_before_the_wait_ends_it_immediately(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();
     for _ in 0..3 {
@@ -45,7 +45,7 @@ fn before_the_wait_it_ends_at_once(backend: Backend) {
     assert!(!returned_at_once(&mut selector));
 }
 
-fn many_are_one_to_the_next_wait(backend: Backend) {
+fn many_wakes_end_one_wait(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();
     for _ in 0..100_000 {
@@ -56,7 +56,7 @@ fn many_are_one_to_the_next_wait(backend: Backend) {
     assert!(!returned_at_once(&mut selector));
 }
 
-fn during_the_wait_it_ends(backend: Backend) {
+fn a_wake_during_the_wait_ends_it(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();
     let mut events = Events::with_capacity(8);
@@ -71,7 +71,7 @@ fn during_the_wait_it_ends(backend: Backend) {
     }
 }
 
-fn what_was_sent_before_a_wake_is_seen_after_the_wait(backend: Backend) {
+fn data_sent_before_a_wake_are_seen_after_the_wait(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();
     let (sender, receiver) = mpsc::channel();
@@ -96,7 +96,7 @@ fn what_was_sent_before_a_wake_is_seen_after_the_wait(backend: Backend) {
     thread.join().unwrap();
 }
 
-fn a_million_from_four_threads(backend: Backend) {
+fn a_million_wakes_from_four_threads_are_not_lost(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let count = Arc::new(AtomicUsize::new(0));
     let threads: Vec<_> = (0..4)
@@ -122,7 +122,7 @@ fn a_million_from_four_threads(backend: Backend) {
     assert!(!returned_at_once(&mut selector));
 }
 
-fn it_comes_beside_events(backend: Backend) {
+fn a_wake_comes_beside_events(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R, ()).unwrap();
@@ -137,7 +137,7 @@ fn it_comes_beside_events(backend: Backend) {
     assert!(!returned_at_once(&mut selector), "the wake was taken with the event");
 }
 
-fn it_survives_rebuilding(backend: Backend) {
+fn a_waker_survives_rebuilding(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();
     for target in Backend::available() {
@@ -150,7 +150,7 @@ fn it_survives_rebuilding(backend: Backend) {
     }
 }
 
-fn it_may_outlive_its_selector(backend: Backend) {
+fn a_waker_may_outlive_its_selector(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();
     drop(selector);
@@ -159,7 +159,7 @@ fn it_may_outlive_its_selector(backend: Backend) {
     }
 }
 
-fn it_is_no_registration(backend: Backend) {
+fn a_waker_is_not_a_registration(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let waker = selector.waker().unwrap();
     assert!(selector.is_empty() && selector.iter().next().is_none());
@@ -169,7 +169,7 @@ fn it_is_no_registration(backend: Backend) {
     assert!(returned_at_once(&mut selector));
 }
 
-fn it_becomes_a_task_waker(backend: Backend) {
+fn a_waker_becomes_a_task_waker(backend: Backend) {
     let mut selector: Selector<TcpStream> = open(backend);
     let waker: std::task::Waker = selector.waker().unwrap().into();
     waker.wake_by_ref();

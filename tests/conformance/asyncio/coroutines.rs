@@ -20,31 +20,31 @@ use crate::event_loop::open;
 use crate::support::*;
 
 cases! {
-    the_first_poll_is_in_the_next_turn,
-    who_is_woken_in_a_turn_runs_in_it_and_once,
-    a_task_that_wakes_itself_for_ever_starves_nobody,
+    a_spawned_task_is_first_polled_in_the_next_iteration,
+    a_task_woken_in_an_iteration_runs_in_it_once,
+    a_task_that_wakes_itself_forever_starves_no_other,
     a_wake_from_another_thread_ends_the_wait,
-    wakes_before_the_poll_are_one,
-    state_that_cannot_be_sent_is_fine,
-    a_handle_gives_the_result,
-    a_dropped_handle_cancels,
-    cancelling_drops_the_coroutine_where_it_waits,
-    cancelling_what_has_ended_changes_nothing,
-    a_detached_coroutine_goes_on,
-    a_panic_is_its_handles_alone,
-    a_panic_while_it_is_dropped_harms_nobody,
-    coroutines_start_coroutines,
-    the_loop_runs_until_the_last_has_ended,
-    a_loop_that_is_dropped_drops_its_coroutines,
-    block_on_lends_and_runs_everything_else,
+    wakes_before_a_poll_are_coalesced,
+    a_task_may_hold_state_that_is_not_send,
+    a_handle_returns_the_result,
+    a_dropped_handle_cancels_its_task,
+    cancelling_drops_a_task_where_it_waits,
+    cancelling_a_task_that_has_ended_changes_nothing,
+    a_detached_task_goes_on,
+    a_panic_reaches_only_the_handle_of_its_task,
+    a_panic_while_a_task_is_dropped_leaves_the_others,
+    tasks_spawn_tasks,
+    run_returns_when_the_last_task_has_ended,
+    a_loop_that_is_dropped_drops_its_tasks,
+    block_on_may_borrow_and_runs_everything_else,
     block_on_in_a_callback_is_an_error,
     block_on_ends_with_stop,
     a_panic_passes_through_block_on,
-    outside_of_a_coroutine_is_an_error,
-    one_loop_inside_a_callback_of_another,
+    awaiting_or_spawning_outside_a_task_is_an_error,
+    a_loop_runs_inside_a_callback_of_another,
 }
 
-fn the_first_poll_is_in_the_next_turn(backend: Backend) {
+fn a_spawned_task_is_first_polled_in_the_next_iteration(backend: Backend) {
     let mut event_loop = open(backend, ());
     let polls = Rc::new(Cell::new(0));
     let handle = event_loop.spawn({
@@ -58,7 +58,7 @@ fn the_first_poll_is_in_the_next_turn(backend: Backend) {
     assert_eq!((polls.get(), stats.tasks, stats.polls), (1, 0, 1));
 }
 
-fn who_is_woken_in_a_turn_runs_in_it_and_once(backend: Backend) {
+fn a_task_woken_in_an_iteration_runs_in_it_once(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (order, waker) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(None)));
     event_loop
@@ -89,7 +89,7 @@ fn who_is_woken_in_a_turn_runs_in_it_and_once(backend: Backend) {
     assert_eq!(*order.borrow(), ["coroutine", "timer", "call", "coroutine"]);
 }
 
-fn a_task_that_wakes_itself_for_ever_starves_nobody(backend: Backend) {
+fn a_task_that_wakes_itself_forever_starves_no_other(backend: Backend) {
     let mut event_loop = open(backend, Vec::new());
     let selfish = event_loop.spawn(async {
         loop {
@@ -142,7 +142,7 @@ fn a_wake_from_another_thread_ends_the_wait(backend: Backend) {
     }
 }
 
-fn wakes_before_the_poll_are_one(backend: Backend) {
+fn wakes_before_a_poll_are_coalesced(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (polls, waker) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
     event_loop
@@ -168,7 +168,7 @@ fn wakes_before_the_poll_are_one(backend: Backend) {
     assert_eq!(polls.get(), 2);
 }
 
-fn state_that_cannot_be_sent_is_fine(backend: Backend) {
+fn a_task_may_hold_state_that_is_not_send(backend: Backend) {
     let mut event_loop = open(backend, ());
     let shared = Rc::new(RefCell::new(Vec::new()));
     for number in 0..3 {
@@ -185,7 +185,7 @@ fn state_that_cannot_be_sent_is_fine(backend: Backend) {
     assert_eq!(*shared.borrow(), [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]);
 }
 
-fn a_handle_gives_the_result(backend: Backend) {
+fn a_handle_returns_the_result(backend: Backend) {
     let mut event_loop = open(backend, ());
     let first = event_loop.spawn(async {
         asyncio::yield_now().await;
@@ -204,7 +204,7 @@ impl Drop for Dropped {
     }
 }
 
-fn a_dropped_handle_cancels(backend: Backend) {
+fn a_dropped_handle_cancels_its_task(backend: Backend) {
     let mut event_loop = open(backend, ());
     let is_dropped = Rc::new(Cell::new(false));
     let guard = Dropped(Rc::clone(&is_dropped));
@@ -220,7 +220,7 @@ fn a_dropped_handle_cancels(backend: Backend) {
     assert_eq!(event_loop.stats().tasks, 0);
 }
 
-fn cancelling_drops_the_coroutine_where_it_waits(backend: Backend) {
+fn cancelling_drops_a_task_where_it_waits(backend: Backend) {
     let mut event_loop = open(backend, ());
     let steps = Rc::new(Cell::new(0));
     let handle = event_loop.spawn({
@@ -238,7 +238,7 @@ fn cancelling_drops_the_coroutine_where_it_waits(backend: Backend) {
     assert_eq!((error.to_string().as_str(), steps.get()), ("the task was cancelled", 1));
 }
 
-fn cancelling_what_has_ended_changes_nothing(backend: Backend) {
+fn cancelling_a_task_that_has_ended_changes_nothing(backend: Backend) {
     let mut event_loop = open(backend, ());
     let handle = event_loop.spawn(async { 7 });
     event_loop.turn(SURELY).unwrap();
@@ -246,7 +246,7 @@ fn cancelling_what_has_ended_changes_nothing(backend: Backend) {
     assert_eq!(event_loop.block_on(handle).unwrap().unwrap(), 7);
 }
 
-fn a_detached_coroutine_goes_on(backend: Backend) {
+fn a_detached_task_goes_on(backend: Backend) {
     let mut event_loop = open(backend, ());
     let has_ended = Rc::new(Cell::new(false));
     let task = {
@@ -261,7 +261,7 @@ fn a_detached_coroutine_goes_on(backend: Backend) {
     assert!(has_ended.get());
 }
 
-fn a_panic_is_its_handles_alone(backend: Backend) {
+fn a_panic_reaches_only_the_handle_of_its_task(backend: Backend) {
     let mut event_loop = open(backend, ());
     let failing = event_loop.spawn(async {
         asyncio::yield_now().await;
@@ -287,7 +287,7 @@ impl Drop for PanicsWhenDropped {
     }
 }
 
-fn a_panic_while_it_is_dropped_harms_nobody(backend: Backend) {
+fn a_panic_while_a_task_is_dropped_leaves_the_others(backend: Backend) {
     let mut event_loop = open(backend, ());
     let cancelled = event_loop.spawn(async {
         let _guard = PanicsWhenDropped;
@@ -304,7 +304,7 @@ fn a_panic_while_it_is_dropped_harms_nobody(backend: Backend) {
     assert_eq!(event_loop.block_on(async { 5 }).unwrap(), 5);
 }
 
-fn coroutines_start_coroutines(backend: Backend) {
+fn tasks_spawn_tasks(backend: Backend) {
     async fn sum(from: u64, to: u64) -> u64 {
         if to - from == 1 {
             return from;
@@ -323,7 +323,7 @@ fn coroutines_start_coroutines(backend: Backend) {
     assert_eq!(event_loop.stats().tasks, 0);
 }
 
-fn the_loop_runs_until_the_last_has_ended(backend: Backend) {
+fn run_returns_when_the_last_task_has_ended(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, right) = pair();
     let kept = Rc::new(Async::new(right).unwrap());
@@ -336,7 +336,7 @@ fn the_loop_runs_until_the_last_has_ended(backend: Backend) {
     event_loop.run().unwrap();
 }
 
-fn a_loop_that_is_dropped_drops_its_coroutines(backend: Backend) {
+fn a_loop_that_is_dropped_drops_its_tasks(backend: Backend) {
     /// Spawns another task when it is dropped, as careless clean-up might.
     struct Careless(Rc<Cell<bool>>);
 
@@ -380,7 +380,7 @@ fn a_loop_that_is_dropped_drops_its_coroutines(backend: Backend) {
     assert_eq!(drain(&left), 0);
 }
 
-fn block_on_lends_and_runs_everything_else(backend: Backend) {
+fn block_on_may_borrow_and_runs_everything_else(backend: Backend) {
     let mut event_loop = open(backend, 0);
     event_loop.call_soon(|event_loop| event_loop.state += 1);
     event_loop.call_later(Duration::ZERO, |event_loop| event_loop.state += 1);
@@ -419,7 +419,7 @@ fn a_panic_passes_through_block_on(backend: Backend) {
     assert_eq!(event_loop.block_on(other).unwrap().unwrap(), 2);
 }
 
-fn outside_of_a_coroutine_is_an_error(_backend: Backend) {
+fn awaiting_or_spawning_outside_a_task_is_an_error(_backend: Backend) {
     fn nobody() -> Context<'static> {
         Context::from_waker(Waker::noop())
     }
@@ -439,7 +439,7 @@ fn outside_of_a_coroutine_is_an_error(_backend: Backend) {
     }
 }
 
-fn one_loop_inside_a_callback_of_another(backend: Backend) {
+fn a_loop_runs_inside_a_callback_of_another(backend: Backend) {
     let mut outer = open(backend, 0);
     let mut inner = open(backend, ());
     outer.call_soon(move |outer| {

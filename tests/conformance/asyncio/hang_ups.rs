@@ -13,7 +13,7 @@ use crate::support::*;
 
 cases! {
     a_writer_without_room_learns_that_the_connection_was_shut_down,
-    a_writer_learns_of_it_beside_a_reader,
+    a_writer_beside_a_reader_learns_that_the_connection_was_shut_down,
 }
 
 /// A connection whose buffer is full, and whose peer reads nothing.
@@ -48,7 +48,7 @@ fn a_writer_without_room_learns_that_the_connection_was_shut_down(backend: Backe
     shut_down_while_it_writes(&mut event_loop, &left);
 }
 
-fn a_writer_learns_of_it_beside_a_reader(backend: Backend) {
+fn a_writer_beside_a_reader_learns_that_the_connection_was_shut_down(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, _right) = full();
     let reading = left.clone();

@@ -24,7 +24,7 @@ cases! {
     stop_gives_up_what_a_writer_still_has_to_send in virtual time,
     dropping_a_server_gives_up_what_a_writer_still_has_to_send in virtual time,
     stop_shuts_down_connections_whose_handles_are_kept_elsewhere in virtual time,
-    serve_knows_its_address,
+    a_server_returns_its_address,
     waiting_for_a_server_of_another_loop_is_refused in virtual time,
 }
 
@@ -324,7 +324,7 @@ fn stop_shuts_down_connections_whose_handles_are_kept_elsewhere(backend: Backend
         .unwrap();
 }
 
-fn serve_knows_its_address(backend: Backend) {
+fn a_server_returns_its_address(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {

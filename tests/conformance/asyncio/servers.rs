@@ -14,19 +14,19 @@ use crate::event_loop::open;
 use crate::support::*;
 
 cases! {
-    connections_are_a_stream,
-    accepting_waits,
+    a_listener_is_a_stream_of_connections,
+    accept_waits_for_a_connection,
     #[cfg(unix)]
-    it_rests_when_descriptors_run_out,
-    many_clients_at_once,
+    a_listener_rests_when_descriptors_run_out,
+    a_server_serves_many_clients_at_once,
     a_graceful_stop_lets_those_at_work_finish,
     a_graceful_stop_ends_those_who_take_too_long in virtual time,
-    nobody_gets_in_any_more_after_close in virtual time,
-    an_error_or_a_panic_is_one_connections,
-    dropping_ends_it_at_once,
+    no_connection_is_accepted_after_close in virtual time,
+    an_error_or_a_panic_ends_only_its_connection,
+    dropping_a_server_ends_it_immediately,
     a_detached_server_goes_on,
     #[cfg(unix)]
-    unix_listeners_too,
+    unix_listeners_can_be_served,
 }
 
 async fn echo(stream: Async<TcpStream>) -> std::io::Result<()> {
@@ -55,7 +55,7 @@ fn connect(server: &Server) -> TcpStream {
     conn
 }
 
-fn connections_are_a_stream(backend: Backend) {
+fn a_listener_is_a_stream_of_connections(backend: Backend) {
     let mut event_loop = open(backend, ());
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -74,7 +74,7 @@ fn connections_are_a_stream(backend: Backend) {
     assert!(clients.iter().map(|client| client.local_addr().unwrap()).eq(addresses));
 }
 
-fn accepting_waits(backend: Backend) {
+fn accept_waits_for_a_connection(backend: Backend) {
     let mut event_loop = open(backend, ());
     let listener = Async::new(TcpListener::bind(("127.0.0.1", 0)).unwrap()).unwrap();
     let address = listener.get_ref().local_addr().unwrap();
@@ -92,7 +92,7 @@ fn accepting_waits(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn it_rests_when_descriptors_run_out(backend: Backend) {
+fn a_listener_rests_when_descriptors_run_out(backend: Backend) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let mut event_loop = open(backend, ());
@@ -126,7 +126,7 @@ fn it_rests_when_descriptors_run_out(backend: Backend) {
     drop((first, conn));
 }
 
-fn many_clients_at_once(backend: Backend) {
+fn a_server_serves_many_clients_at_once(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {
@@ -201,7 +201,7 @@ fn a_graceful_stop_ends_those_who_take_too_long(backend: Backend) {
         .unwrap();
 }
 
-fn nobody_gets_in_any_more_after_close(backend: Backend) {
+fn no_connection_is_accepted_after_close(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {
@@ -224,7 +224,7 @@ fn nobody_gets_in_any_more_after_close(backend: Backend) {
         .unwrap();
 }
 
-fn an_error_or_a_panic_is_one_connections(backend: Backend) {
+fn an_error_or_a_panic_ends_only_its_connection(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {
@@ -260,7 +260,7 @@ fn an_error_or_a_panic_is_one_connections(backend: Backend) {
         .unwrap();
 }
 
-fn dropping_ends_it_at_once(backend: Backend) {
+fn dropping_a_server_ends_it_immediately(backend: Backend) {
     let mut event_loop = open(backend, ());
     event_loop
         .block_on(async {
@@ -299,7 +299,7 @@ fn a_detached_server_goes_on(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn unix_listeners_too(backend: Backend) {
+fn unix_listeners_can_be_served(backend: Backend) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();

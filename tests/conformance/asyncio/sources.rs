@@ -15,28 +15,28 @@ use crate::event_loop::open;
 use crate::support::*;
 
 cases! {
-    reading_waits_for_data_and_for_nothing_else in virtual time,
-    readable_again_and_again_while_data_is_left,
-    readable_after_data_was_taken_waits in virtual time,
+    a_read_waits_for_data_and_for_nothing_else in virtual time,
+    readable_returns_while_data_is_left,
+    readable_waits_after_the_data_was_read in virtual time,
     a_reader_and_a_writer_of_one_source_are_both_woken,
-    all_who_wait_for_the_same_are_woken,
-    megabytes_both_ways_at_once,
+    all_waiters_of_one_direction_are_woken,
+    megabytes_pass_both_ways_at_once,
     data_and_end_at_once_are_both_seen,
     a_reset_ends_reading_and_writing,
-    a_source_that_is_always_ready_starves_nobody,
-    pending_data_that_nobody_wants_costs_no_time in virtual time,
-    dropping_ends_the_registration,
-    the_last_of_two_handles_ends_it in virtual time,
+    a_source_that_is_always_ready_starves_no_task,
+    unread_data_without_a_reader_costs_no_time in virtual time,
+    dropping_a_source_ends_its_registration,
+    dropping_the_last_of_two_handles_ends_the_registration in virtual time,
     a_source_can_be_taken_out_and_used_elsewhere in virtual time,
-    another_loop_says_that_it_is_taken in virtual time,
-    it_survives_its_loop in virtual time,
+    another_loop_rejects_a_source_that_is_taken in virtual time,
+    a_source_survives_its_loop in virtual time,
     a_cancelled_wait_loses_nothing,
-    it_moves_with_its_loop_to_another_mechanism in virtual time,
-    a_refused_registration_is_the_error_of_the_wait in virtual time,
-    datagrams,
+    a_source_moves_with_its_loop_to_another_backend in virtual time,
+    a_rejected_registration_is_the_error_of_the_wait in virtual time,
+    datagrams_are_sent_and_received,
     connecting_succeeds_and_fails,
     #[cfg(unix)]
-    a_child_of_fork_goes_on,
+    a_forked_child_goes_on_after_rebuilding,
     #[cfg(unix)]
     a_storm_of_signals_ends_no_wait_for_readiness,
 }
@@ -53,7 +53,7 @@ async fn settle() {
     }
 }
 
-fn reading_waits_for_data_and_for_nothing_else(backend: Backend) {
+fn a_read_waits_for_data_and_for_nothing_else(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     let reader = event_loop.spawn(async move {
@@ -71,7 +71,7 @@ fn reading_waits_for_data_and_for_nothing_else(backend: Backend) {
     assert_eq!(&event_loop.block_on(reader).unwrap().unwrap(), b"hello");
 }
 
-fn readable_again_and_again_while_data_is_left(backend: Backend) {
+fn readable_returns_while_data_is_left(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     right.write_all(b"12345").unwrap();
@@ -88,7 +88,7 @@ fn readable_again_and_again_while_data_is_left(backend: Backend) {
     event_loop.block_on(asyncio::timeout(SURELY, reading)).unwrap().unwrap();
 }
 
-fn readable_after_data_was_taken_waits(backend: Backend) {
+fn readable_waits_after_the_data_was_read(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     for _ in 0..3 {
@@ -125,7 +125,7 @@ fn a_reader_and_a_writer_of_one_source_are_both_woken(backend: Backend) {
     assert!(draining.join().unwrap() > 4);
 }
 
-fn all_who_wait_for_the_same_are_woken(backend: Backend) {
+fn all_waiters_of_one_direction_are_woken(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     let readers: Vec<_> = (0..5)
@@ -141,7 +141,7 @@ fn all_who_wait_for_the_same_are_woken(backend: Backend) {
     }
 }
 
-fn megabytes_both_ways_at_once(backend: Backend) {
+fn megabytes_pass_both_ways_at_once(backend: Backend) {
     const SIZE: usize = 3_000_000;
     fn content(from: u8) -> impl Iterator<Item = u8> {
         (0..SIZE).map(move |place| (place % 251) as u8 ^ from)
@@ -210,7 +210,7 @@ fn a_reset_ends_reading_and_writing(backend: Backend) {
     assert!(!matches!(read, Ok(1..)) && written.is_err());
 }
 
-fn a_source_that_is_always_ready_starves_nobody(backend: Backend) {
+fn a_source_that_is_always_ready_starves_no_task(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     let (source, writer) = (
@@ -244,7 +244,7 @@ fn a_source_that_is_always_ready_starves_nobody(backend: Backend) {
     writer.join().unwrap();
 }
 
-fn pending_data_that_nobody_wants_costs_no_time(backend: Backend) {
+fn unread_data_without_a_reader_costs_no_time(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     right.write_all(b"123").unwrap();
@@ -263,7 +263,7 @@ fn pending_data_that_nobody_wants_costs_no_time(backend: Backend) {
     assert!(turns < 50, "{turns} iterations");
 }
 
-fn dropping_ends_the_registration(backend: Backend) {
+fn dropping_a_source_ends_its_registration(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, right) = asynchronous_pair();
     let waiting = event_loop.spawn(async move { left.read(&mut [0]).await.unwrap() });
@@ -279,7 +279,7 @@ fn dropping_ends_the_registration(backend: Backend) {
     assert_eq!(event_loop.block_on(read).unwrap(), Ok(1));
 }
 
-fn the_last_of_two_handles_ends_it(backend: Backend) {
+fn dropping_the_last_of_two_handles_ends_the_registration(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     let other = left.clone();
@@ -312,7 +312,7 @@ fn open_selector(backend: Backend) -> Selector<TcpStream> {
     crate::support::open(backend)
 }
 
-fn another_loop_says_that_it_is_taken(backend: Backend) {
+fn another_loop_rejects_a_source_that_is_taken(backend: Backend) {
     let (mut first, mut second) = (open(backend, ()), open(backend, ()));
     let (left, right) = asynchronous_pair();
     fill_up(left.get_ref());
@@ -322,7 +322,7 @@ fn another_loop_says_that_it_is_taken(backend: Backend) {
     drop(right);
 }
 
-fn it_survives_its_loop(backend: Backend) {
+fn a_source_survives_its_loop(backend: Backend) {
     let (left, mut right) = asynchronous_pair();
     for _ in 0..2 {
         let mut event_loop = open(backend, ());
@@ -347,7 +347,7 @@ fn a_cancelled_wait_loses_nothing(backend: Backend) {
     assert_eq!(&buffer, b"for another");
 }
 
-fn it_moves_with_its_loop_to_another_mechanism(backend: Backend) {
+fn a_source_moves_with_its_loop_to_another_backend(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = asynchronous_pair();
     let reader = event_loop.spawn(async move {
@@ -377,7 +377,7 @@ fn it_moves_with_its_loop_to_another_mechanism(backend: Backend) {
     assert_eq!(event_loop.block_on(reader).unwrap().unwrap(), expected);
 }
 
-fn a_refused_registration_is_the_error_of_the_wait(backend: Backend) {
+fn a_rejected_registration_is_the_error_of_the_wait(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, _right) = pair();
     let left = Rc::new(left);
@@ -391,7 +391,7 @@ fn a_refused_registration_is_the_error_of_the_wait(backend: Backend) {
     event_loop.block_on(wait_in_vain(&second)).unwrap();
 }
 
-fn datagrams(backend: Backend) {
+fn datagrams_are_sent_and_received(backend: Backend) {
     let mut event_loop = open(backend, ());
     let bind = || Async::new(UdpSocket::bind(("127.0.0.1", 0)).unwrap()).unwrap();
     let (server, client) = (bind(), bind());
@@ -433,7 +433,7 @@ fn connecting_succeeds_and_fails(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn a_child_of_fork_goes_on(backend: Backend) {
+fn a_forked_child_goes_on_after_rebuilding(backend: Backend) {
     use crate::support::process::fork;
 
     let mut event_loop = open(backend, ());

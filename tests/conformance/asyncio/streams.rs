@@ -15,17 +15,17 @@ use crate::event_loop::open;
 use crate::support::*;
 
 cases! {
-    lines_in_pieces_and_at_the_end,
+    lines_are_read_in_pieces_and_at_the_end,
     a_line_that_is_too_long_is_an_error_and_stays,
-    exactly_so_many_or_an_error,
+    read_exact_returns_all_bytes_or_an_error,
     a_cancelled_read_keeps_what_has_come in virtual time,
     drain_waits_above_the_high_water_mark_and_no_longer_than_needed,
-    what_a_dropped_writer_holds_is_sent,
+    bytes_of_a_dropped_writer_are_sent,
     flush_and_close_wait_for_the_last_byte,
-    an_error_comes_out_of_the_next_call,
-    what_is_written_outside_of_a_coroutine_is_sent_by_the_next,
-    what_a_dropped_loop_has_left_is_sent_by_another,
-    others_traits_work_on_it,
+    an_error_of_a_writer_is_returned_by_the_next_call,
+    bytes_written_outside_a_task_are_sent_by_the_next_task,
+    bytes_left_by_a_dropped_loop_are_sent_by_another,
+    the_traits_of_futures_io_work_on_streams,
 }
 
 type Reader = asyncio::StreamReader<TcpStream>;
@@ -52,7 +52,7 @@ fn content(size: usize) -> Vec<u8> {
     (0..size).map(|place| (place % 251) as u8).collect()
 }
 
-fn lines_in_pieces_and_at_the_end(backend: Backend) {
+fn lines_are_read_in_pieces_and_at_the_end(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (mut reader, _writer, peer) = streams();
     let mut reading = pin!(async {
@@ -104,7 +104,7 @@ fn a_line_that_is_too_long_is_an_error_and_stays(backend: Backend) {
     assert_eq!(error.kind(), ErrorKind::InvalidData);
 }
 
-fn exactly_so_many_or_an_error(backend: Backend) {
+fn read_exact_returns_all_bytes_or_an_error(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (mut reader, _writer, mut peer) = streams();
     let bytes = content(100_000);
@@ -179,7 +179,7 @@ fn drain_waits_above_the_high_water_mark_and_no_longer_than_needed(backend: Back
     assert!(reading.join().unwrap() > 3 << 19);
 }
 
-fn what_a_dropped_writer_holds_is_sent(backend: Backend) {
+fn bytes_of_a_dropped_writer_are_sent(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (reader, mut writer, peer) = streams();
     event_loop
@@ -217,7 +217,7 @@ fn flush_and_close_wait_for_the_last_byte(backend: Backend) {
         .unwrap();
 }
 
-fn an_error_comes_out_of_the_next_call(backend: Backend) {
+fn an_error_of_a_writer_is_returned_by_the_next_call(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (_reader, mut writer, peer) = streams();
     let failing = async {
@@ -231,14 +231,14 @@ fn an_error_comes_out_of_the_next_call(backend: Backend) {
     event_loop.block_on(asyncio::timeout(SURELY, failing)).unwrap().unwrap();
 }
 
-fn what_is_written_outside_of_a_coroutine_is_sent_by_the_next(backend: Backend) {
+fn bytes_written_outside_a_task_are_sent_by_the_next_task(backend: Backend) {
     let (reader, mut writer, peer) = streams();
     let error = writer.write(&content(MORE_THAN_FITS)).unwrap_err();
     assert!(error.to_string().contains("spawn or block_on"), "{error}");
     what_is_left_is_sent(open(backend, ()), reader, writer, peer);
 }
 
-fn what_a_dropped_loop_has_left_is_sent_by_another(backend: Backend) {
+fn bytes_left_by_a_dropped_loop_are_sent_by_another(backend: Backend) {
     let (reader, mut writer, peer) = streams();
     let mut first = open(backend, ());
     first.block_on(async { writer.write(&content(MORE_THAN_FITS)).unwrap() }).unwrap();
@@ -264,7 +264,7 @@ fn what_is_left_is_sent(
     assert_eq!(reading.join().unwrap(), MORE_THAN_FITS);
 }
 
-fn others_traits_work_on_it(backend: Backend) {
+fn the_traits_of_futures_io_work_on_streams(backend: Backend) {
     use futures_lite::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use futures_lite::stream::StreamExt;
 

@@ -18,9 +18,9 @@ cases! {
     to_thread_returns_the_result_and_the_loop_goes_on,
     to_thread_returns_a_panic_as_a_join_error,
     a_dropped_future_of_to_thread_leaves_the_work_to_its_end,
-    run_in_thread_calls_back_on_the_loop_with_what_cannot_be_sent,
-    run_goes_on_while_work_is_in_hand_and_ends_after_it,
-    much_work_at_once_is_done_completely,
+    run_in_thread_calls_back_on_the_loop_with_values_that_are_not_send,
+    run_returns_when_the_work_of_threads_has_ended,
+    all_of_much_work_at_once_is_done,
     a_loop_that_is_dropped_drops_the_callback_and_not_the_work,
     an_address_as_text_takes_no_lookup,
     a_name_without_an_address_is_an_error,
@@ -69,7 +69,7 @@ fn a_dropped_future_of_to_thread_leaves_the_work_to_its_end(backend: Backend) {
     event_loop.run().unwrap();
 }
 
-fn run_in_thread_calls_back_on_the_loop_with_what_cannot_be_sent(backend: Backend) {
+fn run_in_thread_calls_back_on_the_loop_with_values_that_are_not_send(backend: Backend) {
     let mut event_loop = open(backend, Vec::new());
     let not_send = Rc::new(Cell::new(0));
     let of_callback = Rc::clone(&not_send);
@@ -92,7 +92,7 @@ fn run_in_thread_calls_back_on_the_loop_with_what_cannot_be_sent(backend: Backen
     assert_eq!((event_loop.state.as_slice(), not_send.get()), (&["done", "panicked"][..], 42));
 }
 
-fn run_goes_on_while_work_is_in_hand_and_ends_after_it(backend: Backend) {
+fn run_returns_when_the_work_of_threads_has_ended(backend: Backend) {
     let mut event_loop = open(backend, 0);
     event_loop.run().unwrap();
     for _ in 0..3 {
@@ -103,7 +103,7 @@ fn run_goes_on_while_work_is_in_hand_and_ends_after_it(backend: Backend) {
     event_loop.run().unwrap();
 }
 
-fn much_work_at_once_is_done_completely(backend: Backend) {
+fn all_of_much_work_at_once_is_done(backend: Backend) {
     const WORKS: usize = 200;
 
     let mut event_loop = open(backend, ());

@@ -13,12 +13,12 @@ use crate::support::*;
 
 cases! {
     sleeping_is_never_too_short_and_ends_in_order in virtual time,
-    a_moment_that_has_passed_ends_at_once in virtual time,
-    for_ever_is_no_error in virtual time,
-    who_no_longer_sleeps_leaves_no_timer in virtual time,
-    a_timeout_lets_pass_what_is_in_time in virtual time,
-    a_timeout_drops_what_is_late in virtual time,
-    yielding_lets_the_others_have_a_turn,
+    sleeping_until_a_past_moment_ends_immediately in virtual time,
+    sleeping_forever_is_not_an_error in virtual time,
+    a_dropped_sleep_leaves_no_timer in virtual time,
+    a_timeout_returns_an_output_that_is_in_time in virtual time,
+    a_timeout_drops_a_future_that_is_late in virtual time,
+    yield_now_lets_other_tasks_run,
 }
 
 fn sleeping_is_never_too_short_and_ends_in_order(backend: Backend) {
@@ -45,7 +45,7 @@ fn sleeping_is_never_too_short_and_ends_in_order(backend: Backend) {
     assert!(now() - start >= A_WHILE);
 }
 
-fn a_moment_that_has_passed_ends_at_once(backend: Backend) {
+fn sleeping_until_a_past_moment_ends_immediately(backend: Backend) {
     let mut event_loop = open(backend, ());
     let start = now();
     event_loop.block_on(asyncio::sleep_until(start)).unwrap();
@@ -53,14 +53,14 @@ fn a_moment_that_has_passed_ends_at_once(backend: Backend) {
     assert!(now() - start < SURELY);
 }
 
-fn for_ever_is_no_error(backend: Backend) {
+fn sleeping_forever_is_not_an_error(backend: Backend) {
     let mut event_loop = open(backend, ());
     let endless = asyncio::timeout(Duration::MAX, asyncio::sleep(Duration::MAX));
     let result = event_loop.block_on(asyncio::timeout(A_WHILE, endless)).unwrap();
     assert_eq!(result, Err(Elapsed));
 }
 
-fn who_no_longer_sleeps_leaves_no_timer(backend: Backend) {
+fn a_dropped_sleep_leaves_no_timer(backend: Backend) {
     let mut event_loop = open(backend, ());
     let sleeping = event_loop.spawn(asyncio::sleep(SURELY));
     event_loop.turn(Duration::ZERO).unwrap();
@@ -83,7 +83,7 @@ fn who_no_longer_sleeps_leaves_no_timer(backend: Backend) {
     assert_eq!(event_loop.stats().pending_timers, 0);
 }
 
-fn a_timeout_lets_pass_what_is_in_time(backend: Backend) {
+fn a_timeout_returns_an_output_that_is_in_time(backend: Backend) {
     let mut event_loop = open(backend, ());
     let future = async {
         asyncio::yield_now().await;
@@ -95,7 +95,7 @@ fn a_timeout_lets_pass_what_is_in_time(backend: Backend) {
     assert_eq!(event_loop.block_on(ready).unwrap(), Ok(4));
 }
 
-fn a_timeout_drops_what_is_late(backend: Backend) {
+fn a_timeout_drops_a_future_that_is_late(backend: Backend) {
     let mut event_loop = open(backend, ());
     let kept = Rc::new(());
     let late = {
@@ -114,7 +114,7 @@ fn a_timeout_drops_what_is_late(backend: Backend) {
     assert!((A_WHILE..SURELY).contains(&(now() - start)));
 }
 
-fn yielding_lets_the_others_have_a_turn(backend: Backend) {
+fn yield_now_lets_other_tasks_run(backend: Backend) {
     let mut event_loop = open(backend, 0);
     event_loop.call_later(Duration::ZERO, |event_loop| event_loop.state += 1);
     event_loop.call_soon(|event_loop| event_loop.state += 1);

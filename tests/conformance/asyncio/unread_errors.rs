@@ -12,9 +12,9 @@ use crate::support::network::set_option;
 use crate::support::*;
 
 cases! {
-    a_task_that_receives_sleeps in virtual time,
-    a_task_that_waits_for_readiness_sleeps in virtual time,
-    datagrams_still_arrive,
+    a_task_that_receives_sleeps_while_an_error_is_unread in virtual time,
+    a_task_that_waits_for_readiness_sleeps_while_an_error_is_unread in virtual time,
+    datagrams_arrive_while_an_error_is_unread,
 }
 
 /// A socket whose error queue holds the ICMP error of a datagram without a receiver.
@@ -44,13 +44,13 @@ fn assert_it_sleeps(event_loop: &mut EventLoop, waiting: impl Future) {
     assert!(turns < 300, "{turns} iterations and {used:?} of {passed:?}");
 }
 
-fn a_task_that_receives_sleeps(backend: Backend) {
+fn a_task_that_receives_sleeps_while_an_error_is_unread(backend: Backend) {
     let mut event_loop = open(backend, ());
     let socket = with_an_unread_error(&mut event_loop);
     assert_it_sleeps(&mut event_loop, socket.recv_from(&mut [0; 64]));
 }
 
-fn a_task_that_waits_for_readiness_sleeps(backend: Backend) {
+fn a_task_that_waits_for_readiness_sleeps_while_an_error_is_unread(backend: Backend) {
     let mut event_loop = open(backend, ());
     let socket = with_an_unread_error(&mut event_loop);
     let waiting = async {
@@ -65,7 +65,7 @@ fn a_task_that_waits_for_readiness_sleeps(backend: Backend) {
     assert_it_sleeps(&mut event_loop, waiting);
 }
 
-fn datagrams_still_arrive(backend: Backend) {
+fn datagrams_arrive_while_an_error_is_unread(backend: Backend) {
     let mut event_loop = open(backend, ());
     let socket = with_an_unread_error(&mut event_loop);
     let (address, peer) =

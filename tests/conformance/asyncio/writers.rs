@@ -14,12 +14,12 @@ use crate::support::*;
 
 cases! {
     a_dropped_writer_gives_up_when_its_time_is_up in virtual time,
-    a_cancelled_task_that_holds_a_writer_is_bounded_too in virtual time,
-    a_writer_without_time_gives_up_at_once in virtual time,
+    a_writer_of_a_cancelled_task_gives_up_when_its_time_is_up in virtual time,
+    a_dropped_writer_without_time_gives_up_immediately in virtual time,
     a_dropped_writer_that_is_read_from_in_time_loses_nothing,
     abort_gives_up_what_is_queued in virtual time,
     abort_ends_the_waits_of_other_handles,
-    an_aborted_writer_that_owes_nothing_resets_too,
+    abort_resets_a_connection_without_queued_bytes,
 }
 
 type Writer = asyncio::StreamWriter<TcpStream>;
@@ -55,7 +55,7 @@ fn a_dropped_writer_gives_up_when_its_time_is_up(backend: Backend) {
     assert!((A_WHILE..SURELY).contains(&(now() - start)));
 }
 
-fn a_cancelled_task_that_holds_a_writer_is_bounded_too(backend: Backend) {
+fn a_writer_of_a_cancelled_task_gives_up_when_its_time_is_up(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (mut writer, peer) = owing(&mut event_loop, A_WHILE);
     let task = event_loop.spawn(async move { writer.flush().await });
@@ -64,7 +64,7 @@ fn a_cancelled_task_that_holds_a_writer_is_bounded_too(backend: Backend) {
     run_ends_with_a_reset(&mut event_loop, peer);
 }
 
-fn a_writer_without_time_gives_up_at_once(backend: Backend) {
+fn a_dropped_writer_without_time_gives_up_immediately(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (writer, peer) = owing(&mut event_loop, Duration::ZERO);
     drop(writer);
@@ -107,7 +107,7 @@ fn abort_ends_the_waits_of_other_handles(backend: Backend) {
     assert_eq!(later.expect("it ends").unwrap_err().kind(), ErrorKind::ConnectionAborted);
 }
 
-fn an_aborted_writer_that_owes_nothing_resets_too(backend: Backend) {
+fn abort_resets_a_connection_without_queued_bytes(backend: Backend) {
     let mut event_loop = open(backend, ());
     let (left, mut right) = pair();
     let (reader, mut writer) = Async::new(left).unwrap().split();

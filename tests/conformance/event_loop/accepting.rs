@@ -16,11 +16,11 @@ cases! {
     the_callback_may_pause_and_close_the_listener,
     a_listener_can_be_taken_back,
     #[cfg(unix)]
-    unix_listeners_too,
+    unix_listeners_accept,
     #[cfg(unix)]
-    it_rests_when_descriptors_run_out in virtual time,
+    a_listener_rests_when_descriptors_run_out in virtual time,
     #[cfg(unix)]
-    who_is_paused_while_it_rests_stays_paused in virtual time,
+    a_listener_paused_during_a_rest_stays_paused in virtual time,
 }
 
 fn listen() -> (TcpListener, std::net::SocketAddr) {
@@ -131,7 +131,7 @@ fn a_listener_can_be_taken_back(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn unix_listeners_too(backend: Backend) {
+fn unix_listeners_accept(backend: Backend) {
     use std::os::unix::net::{UnixListener, UnixStream};
 
     let folder = tempfile::tempdir().unwrap();
@@ -152,7 +152,7 @@ fn unix_listeners_too(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn it_rests_when_descriptors_run_out(backend: Backend) {
+fn a_listener_rests_when_descriptors_run_out(backend: Backend) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let (listener, address) = listen();
@@ -197,7 +197,7 @@ fn exhaust_descriptors(any: &TcpStream) {
 }
 
 #[cfg(unix)]
-fn who_is_paused_while_it_rests_stays_paused(backend: Backend) {
+fn a_listener_paused_during_a_rest_stays_paused(backend: Backend) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let (listener, address) = listen();

@@ -12,7 +12,7 @@ cases! {
     a_small_batch_delivers_everything_in_several_iterations,
     the_accept_budget_bounds_what_an_iteration_accepts,
     #[cfg(target_os = "linux")]
-    a_listener_rests_for_as_long_as_it_was_told in virtual time,
+    a_listener_rests_for_the_chosen_time in virtual time,
     slow_callbacks_are_reported_from_the_start in virtual time,
     #[cfg(feature = "async")]
     the_operation_budget_bounds_what_a_task_does_in_an_iteration,
@@ -62,7 +62,7 @@ fn the_accept_budget_bounds_what_an_iteration_accepts(backend: Backend) {
 }
 
 #[cfg(target_os = "linux")]
-fn a_listener_rests_for_as_long_as_it_was_told(backend: Backend) {
+fn a_listener_rests_for_the_chosen_time(backend: Backend) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let rest = Duration::from_millis(1);

@@ -14,13 +14,13 @@ use crate::support::*;
 
 cases! {
     call_soon_runs_in_the_next_turn_in_order,
-    a_remote_is_sent_also_where_the_state_cannot_be,
+    a_remote_is_send_although_the_state_is_not,
     a_call_ends_the_wait,
     calls_keep_the_order_of_each_thread,
-    what_is_sent_before_the_loop_runs_or_after_it_stopped_is_kept,
+    calls_before_run_and_after_stop_are_kept,
     call_and_wait_returns_the_answer,
-    call_and_wait_on_the_own_thread_is_an_error,
-    call_and_wait_is_bounded_and_withdraws,
+    call_and_wait_on_the_thread_of_the_loop_is_an_error,
+    call_and_wait_withdraws_its_call_at_the_timeout,
     an_answer_that_never_comes_is_an_error,
     a_dropped_loop_refuses_calls,
     a_queued_call_that_holds_a_remote_leaks_nothing,
@@ -40,7 +40,7 @@ fn call_soon_runs_in_the_next_turn_in_order(backend: Backend) {
     assert_eq!(event_loop.state, [1, 2, 3]);
 }
 
-fn a_remote_is_sent_also_where_the_state_cannot_be(backend: Backend) {
+fn a_remote_is_send_although_the_state_is_not(backend: Backend) {
     fn is_send_and_sync<T: Send + Sync + Clone>(_: &T) {}
     let mut event_loop: EventLoop<Rc<str>> = open(backend, "not Send".into());
     let remote = event_loop.remote().unwrap();
@@ -92,7 +92,7 @@ fn calls_keep_the_order_of_each_thread(backend: Backend) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-fn what_is_sent_before_the_loop_runs_or_after_it_stopped_is_kept(backend: Backend) {
+fn calls_before_run_and_after_stop_are_kept(backend: Backend) {
     let mut event_loop = open(backend, Vec::new());
     let remote = event_loop.remote().unwrap();
     remote.call(|event_loop| event_loop.state.push("before")).unwrap();
@@ -117,7 +117,7 @@ fn call_and_wait_returns_the_answer(backend: Backend) {
     assert_eq!(thread.join().unwrap(), 41);
 }
 
-fn call_and_wait_on_the_own_thread_is_an_error(backend: Backend) {
+fn call_and_wait_on_the_thread_of_the_loop_is_an_error(backend: Backend) {
     let mut event_loop = open(backend, 0);
     let remote = event_loop.remote().unwrap();
     let inside = remote.clone();
@@ -132,7 +132,7 @@ fn call_and_wait_on_the_own_thread_is_an_error(backend: Backend) {
     assert_eq!(event_loop.state, 0, "nothing was queued");
 }
 
-fn call_and_wait_is_bounded_and_withdraws(backend: Backend) {
+fn call_and_wait_withdraws_its_call_at_the_timeout(backend: Backend) {
     let mut event_loop = open(backend, 0);
     let remote = event_loop.remote().unwrap();
     let (begun, has_begun) = mpsc::channel();

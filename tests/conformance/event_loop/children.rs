@@ -10,15 +10,15 @@ use crate::support::*;
 
 cases! {
     two_hundred_children_leave_neither_zombie_nor_descriptor,
-    the_host_keeps_its_own_children,
-    a_child_that_ended_before_it_was_watched,
-    a_child_that_somebody_else_reaped_is_an_error,
+    children_that_are_not_watched_are_not_reaped,
+    a_child_that_ended_before_it_was_watched_is_reported,
+    a_child_that_was_reaped_elsewhere_is_an_error,
     a_child_can_be_killed_and_taken_back,
     removing_all_sources_leaves_the_children,
     #[cfg(target_os = "linux")]
     with_pidfd_no_handler_of_sigchld_is_installed,
     #[cfg(target_os = "linux")]
-    without_pidfd_sigchld_does,
+    without_pidfd_a_handler_of_sigchld_is_installed,
     #[cfg(target_os = "linux")]
     without_pidfd_a_child_that_has_ended_is_noticed,
     #[cfg(target_os = "linux")]
@@ -51,7 +51,7 @@ fn two_hundred_children_leave_neither_zombie_nor_descriptor(backend: Backend) {
     // The harness checks the descriptors after every case.
 }
 
-fn the_host_keeps_its_own_children(backend: Backend) {
+fn children_that_are_not_watched_are_not_reaped(backend: Backend) {
     let mut own = child("exit 5");
     let mut event_loop = open(backend, 0);
     for _ in 0..20 {
@@ -64,7 +64,7 @@ fn the_host_keeps_its_own_children(backend: Backend) {
     expect_no_children();
 }
 
-fn a_child_that_ended_before_it_was_watched(backend: Backend) {
+fn a_child_that_ended_before_it_was_watched_is_reported(backend: Backend) {
     let mut over = child("exit 4");
     let status = over.wait().unwrap();
     let mut event_loop = open(backend, None);
@@ -73,7 +73,7 @@ fn a_child_that_ended_before_it_was_watched(backend: Backend) {
     assert_eq!(event_loop.state, Some(status));
 }
 
-fn a_child_that_somebody_else_reaped_is_an_error(backend: Backend) {
+fn a_child_that_was_reaped_elsewhere_is_an_error(backend: Backend) {
     let mut event_loop = open(backend, None);
     let stolen = child("exit 0");
     event_loop.watch_child(stolen, |event_loop, status| event_loop.state = Some(status)).unwrap();
@@ -125,7 +125,7 @@ fn with_pidfd_no_handler_of_sigchld_is_installed(backend: Backend) {
 }
 
 #[cfg(target_os = "linux")]
-fn without_pidfd_sigchld_does(backend: Backend) {
+fn without_pidfd_a_handler_of_sigchld_is_installed(backend: Backend) {
     forbid_pidfd();
     let mut event_loop = open(backend, 0);
     let count = |event_loop: &mut EventLoop<i32>, status: std::io::Result<_>| {

@@ -11,7 +11,7 @@ use crate::support::*;
 
 cases! {
     an_error_removes_the_registration_and_goes_to_the_hook,
-    would_block_and_interrupted_mean_nothing,
+    would_block_and_interrupted_are_ignored,
     without_a_hook_the_loop_runs_on,
     a_hook_may_replace_itself_and_use_the_loop,
     a_modification_that_is_refused_is_an_error_of_the_callback needs exclusive,
@@ -38,7 +38,7 @@ fn an_error_removes_the_registration_and_goes_to_the_hook(backend: Backend) {
     assert_eq!(event_loop.stats().errors, 1);
 }
 
-fn would_block_and_interrupted_mean_nothing(backend: Backend) {
+fn would_block_and_interrupted_are_ignored(backend: Backend) {
     let (left, _right) = pair();
     let mut event_loop = open(backend, 0);
     event_loop.on_error(|_, _, error| panic!("{error} was reported"));

@@ -11,8 +11,8 @@ use super::open;
 use crate::support::*;
 
 cases! {
-    everything_that_happens_ends_the_outer_wait needs nesting,
-    a_deadline_is_that_of_the_first_timer_or_has_passed,
+    every_event_timer_and_call_ends_the_outer_wait needs nesting,
+    next_deadline_is_that_of_the_first_timer_or_has_passed,
 }
 
 /// Waits as an outer loop does.
@@ -24,7 +24,7 @@ fn run_inside<T: 'static>(outer: &mut Selector<OwnedFd>, inner: &mut EventLoop<T
     inner.turn(Duration::ZERO).unwrap();
 }
 
-fn everything_that_happens_ends_the_outer_wait(backend: Backend) {
+fn every_event_timer_and_call_ends_the_outer_wait(backend: Backend) {
     let mut inner = open(backend, Vec::new());
     let mut outer = Selector::with_backend(Backend::Poll).unwrap();
     outer.register(inner.descriptor().unwrap(), R, ()).unwrap();
@@ -70,7 +70,7 @@ fn everything_that_happens_ends_the_outer_wait(backend: Backend) {
     }
 }
 
-fn a_deadline_is_that_of_the_first_timer_or_has_passed(backend: Backend) {
+fn next_deadline_is_that_of_the_first_timer_or_has_passed(backend: Backend) {
     let mut event_loop = open(backend, ());
     assert_eq!(event_loop.next_deadline(), None);
     let deadline = Instant::now() + SURELY;

@@ -21,7 +21,7 @@ cases! {
     a_run_inside_a_turn_is_an_error_also_when_nothing_is_left,
     the_whole_loop_can_be_replaced_by_a_callback,
     a_loop_that_was_put_aside_runs_on,
-    a_callback_moves_the_loop_to_another_mechanism,
+    a_callback_moves_the_loop_to_another_backend,
 }
 
 /// Registers `count` writable sources in a loop that counts the callbacks.
@@ -238,7 +238,7 @@ fn a_loop_that_was_put_aside_runs_on(backend: Backend) {
     assert_eq!(old.len(), 3);
 }
 
-fn a_callback_moves_the_loop_to_another_mechanism(backend: Backend) {
+fn a_callback_moves_the_loop_to_another_backend(backend: Backend) {
     let (mut event_loop, _peers) = writable(backend, 3);
     for other in Backend::available() {
         event_loop.call_soon(move |event_loop| event_loop.rebuild_with(other).unwrap());

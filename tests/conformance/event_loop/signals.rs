@@ -15,10 +15,10 @@ cases! {
     a_signal_of_another_process_ends_the_wait,
     a_callback_removes_itself_and_its_neighbour,
     two_loops_watch_the_same_signal,
-    what_cannot_be_handled_is_an_error,
-    a_storm_is_not_lost,
+    a_signal_that_cannot_be_handled_is_an_error,
+    no_signal_of_a_storm_is_lost,
     a_signal_of_an_iteration_that_panicked_runs_in_the_next in virtual time,
-    what_nobody_watches_any_more_wakes_nobody in virtual time,
+    a_signal_that_is_no_longer_watched_wakes_no_loop in virtual time,
 }
 
 fn raise(signal: i32) {
@@ -87,7 +87,7 @@ fn two_loops_watch_the_same_signal(backend: Backend) {
     assert_eq!(stays.state, 2);
 }
 
-fn what_cannot_be_handled_is_an_error(backend: Backend) {
+fn a_signal_that_cannot_be_handled_is_an_error(backend: Backend) {
     let mut event_loop = open(backend, ());
     for signal in [SIGKILL, SIGSEGV, -1, 0, 1000] {
         let error = event_loop.on_signal(signal, |_| ()).unwrap_err();
@@ -97,7 +97,7 @@ fn what_cannot_be_handled_is_an_error(backend: Backend) {
     event_loop.run().unwrap();
 }
 
-fn a_storm_is_not_lost(backend: Backend) {
+fn no_signal_of_a_storm_is_lost(backend: Backend) {
     let mut event_loop = open(backend, 0);
     event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
     for round in 1..=500 {
@@ -126,7 +126,7 @@ fn a_signal_of_an_iteration_that_panicked_runs_in_the_next(backend: Backend) {
     event_loop.remove_signal(key).unwrap();
 }
 
-fn what_nobody_watches_any_more_wakes_nobody(backend: Backend) {
+fn a_signal_that_is_no_longer_watched_wakes_no_loop(backend: Backend) {
     let mut event_loop = open(backend, 0);
     let key = event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
     event_loop.remove_signal(key).unwrap();

@@ -12,14 +12,14 @@ use crate::support::*;
 cases! {
     a_source_is_dropped_with_its_registration,
     next_keeps_modifies_and_removes,
-    register_with_tells_the_key,
-    what_cannot_be_registered_is_given_back,
+    register_with_passes_the_key,
+    a_source_that_cannot_be_registered_is_given_back,
     take_gives_the_source_back,
     take_of_a_running_callback_is_refused,
     parts_lend_state_and_sources,
-    clear_leaves_what_is_no_source in virtual time,
+    clear_leaves_timers_and_calls in virtual time,
     the_mode_stays_when_the_interest_changes needs oneshot,
-    an_echo_server_that_is_right_about_partial_writes,
+    an_echo_server_handles_partial_writes,
 }
 
 fn a_source_is_dropped_with_its_registration(backend: Backend) {
@@ -70,7 +70,7 @@ fn next_keeps_modifies_and_removes(backend: Backend) {
     assert_eq!(right.read(&mut [0]).unwrap(), 0);
 }
 
-fn register_with_tells_the_key(backend: Backend) {
+fn register_with_passes_the_key(backend: Backend) {
     let (left, right) = pair();
     let mut event_loop = open(backend, None);
     let key = event_loop
@@ -86,7 +86,7 @@ fn register_with_tells_the_key(backend: Backend) {
     assert_eq!(event_loop.state, Some(key));
 }
 
-fn what_cannot_be_registered_is_given_back(backend: Backend) {
+fn a_source_that_cannot_be_registered_is_given_back(backend: Backend) {
     let (left, _right) = pair();
     let left = Rc::new(left);
     let mut event_loop = open(backend, ());
@@ -157,7 +157,7 @@ fn parts_lend_state_and_sources(backend: Backend) {
     assert!(event_loop.state.is_empty());
 }
 
-fn clear_leaves_what_is_no_source(backend: Backend) {
+fn clear_leaves_timers_and_calls(backend: Backend) {
     let (left, right) = pair();
     let mut event_loop = open(backend, 0);
     let remote = event_loop.remote().unwrap();
@@ -191,7 +191,7 @@ fn the_mode_stays_when_the_interest_changes(backend: Backend) {
     }
 }
 
-fn an_echo_server_that_is_right_about_partial_writes(backend: Backend) {
+fn an_echo_server_handles_partial_writes(backend: Backend) {
     const LENGTH: usize = 3_000_000;
 
     let mut event_loop = open(backend, ());

@@ -9,21 +9,21 @@ use super::open;
 use crate::support::*;
 
 cases! {
-    they_run_in_the_order_of_their_deadlines_and_never_early in virtual time,
-    equal_deadlines_run_in_the_order_of_setting in virtual time,
+    timers_run_in_the_order_of_their_deadlines_and_never_early in virtual time,
+    timers_with_equal_deadlines_run_in_the_order_of_setting in virtual time,
     a_turn_waits_no_longer_than_its_timeout in virtual time,
     a_moment_that_has_passed_is_due_in_the_next_turn in virtual time,
-    a_callback_may_cancel_itself_and_what_is_due in virtual time,
-    what_is_set_during_a_turn_runs_in_a_later_one,
-    zero_set_by_an_event_is_for_the_timers_of_this_turn,
+    a_timer_may_cancel_itself_and_others_that_are_due in virtual time,
+    a_timer_set_by_a_timer_runs_in_a_later_iteration,
+    a_timer_of_zero_set_by_an_event_runs_in_the_same_iteration,
     a_repeating_timer_neither_drifts_nor_bursts in virtual time,
     a_key_of_another_loop_cancels_nothing,
-    they_run_beside_sources_that_are_always_ready,
-    far_deadlines_are_no_error in virtual time,
-    moments_before_the_loop_was_made_keep_their_order,
+    timers_run_beside_sources_that_are_always_ready,
+    far_deadlines_are_not_an_error in virtual time,
+    deadlines_before_the_loop_was_made_keep_their_order,
 }
 
-fn they_run_in_the_order_of_their_deadlines_and_never_early(backend: Backend) {
+fn timers_run_in_the_order_of_their_deadlines_and_never_early(backend: Backend) {
     let mut event_loop = open(backend, Vec::new());
     let start = now();
     let mut expected = Vec::new();
@@ -41,7 +41,7 @@ fn they_run_in_the_order_of_their_deadlines_and_never_early(backend: Backend) {
     assert!(event_loop.state == expected);
 }
 
-fn equal_deadlines_run_in_the_order_of_setting(backend: Backend) {
+fn timers_with_equal_deadlines_run_in_the_order_of_setting(backend: Backend) {
     let mut event_loop = open(backend, Vec::new());
     let deadline = now() + Duration::from_millis(2);
     for number in 0..100 {
@@ -73,7 +73,7 @@ fn a_moment_that_has_passed_is_due_in_the_next_turn(backend: Backend) {
     assert_eq!(event_loop.state, 2);
 }
 
-fn a_callback_may_cancel_itself_and_what_is_due(backend: Backend) {
+fn a_timer_may_cancel_itself_and_others_that_are_due(backend: Backend) {
     let mut event_loop = open(backend, (0, Vec::<TimerKey>::new()));
     for _ in 0..3 {
         let key = event_loop.call_later(Duration::ZERO, |event_loop| {
@@ -97,7 +97,7 @@ fn a_callback_may_cancel_itself_and_what_is_due(backend: Backend) {
     assert_eq!(event_loop.state.0, 11);
 }
 
-fn what_is_set_during_a_turn_runs_in_a_later_one(backend: Backend) {
+fn a_timer_set_by_a_timer_runs_in_a_later_iteration(backend: Backend) {
     fn again(event_loop: &mut polyselect::EventLoop<u32>) {
         event_loop.state += 1;
         event_loop.call_later(Duration::ZERO, again);
@@ -148,7 +148,7 @@ fn a_key_of_another_loop_cancels_nothing(backend: Backend) {
     assert_eq!((one.state, other.state), (1, 1));
 }
 
-fn they_run_beside_sources_that_are_always_ready(backend: Backend) {
+fn timers_run_beside_sources_that_are_always_ready(backend: Backend) {
     let (left, _right) = pair();
     let mut event_loop = open(backend, 0_u64);
     event_loop
@@ -166,7 +166,7 @@ fn they_run_beside_sources_that_are_always_ready(backend: Backend) {
     assert!(event_loop.stats().timers > 0);
 }
 
-fn far_deadlines_are_no_error(backend: Backend) {
+fn far_deadlines_are_not_an_error(backend: Backend) {
     let mut event_loop = open(backend, ());
     for _ in 0..3 {
         event_loop.call_later(Duration::MAX, |_| unreachable!());
@@ -177,7 +177,7 @@ fn far_deadlines_are_no_error(backend: Backend) {
     assert_eq!(event_loop.stats().pending_timers, 7);
 }
 
-fn zero_set_by_an_event_is_for_the_timers_of_this_turn(backend: Backend) {
+fn a_timer_of_zero_set_by_an_event_runs_in_the_same_iteration(backend: Backend) {
     let (left, _right) = pair();
     let mut event_loop = open(backend, 0);
     event_loop
@@ -195,7 +195,7 @@ fn zero_set_by_an_event_is_for_the_timers_of_this_turn(backend: Backend) {
     assert_eq!(event_loop.state, 11);
 }
 
-fn moments_before_the_loop_was_made_keep_their_order(backend: Backend) {
+fn deadlines_before_the_loop_was_made_keep_their_order(backend: Backend) {
     let start = Instant::now();
     while start.elapsed() < Duration::from_micros(10) {}
     let mut event_loop = open(backend, Vec::new());

@@ -8,15 +8,15 @@ use super::open;
 use crate::support::*;
 
 cases! {
-    events_then_timers_then_calls,
+    an_iteration_runs_events_then_timers_then_calls,
     run_ends_when_nothing_is_left,
     stop_ends_the_run_after_the_turn,
     stop_before_the_run_allows_one_turn,
     slow_callbacks_are_reported in virtual time,
-    stats_count,
+    stats_count_what_has_run_and_what_is_pending,
 }
 
-fn events_then_timers_then_calls(backend: Backend) {
+fn an_iteration_runs_events_then_timers_then_calls(backend: Backend) {
     let (left, _right) = pair();
     let mut event_loop = open(backend, Vec::new());
     event_loop.call_soon(|event_loop| event_loop.state.push("call"));
@@ -90,7 +90,7 @@ fn slow_callbacks_are_reported(backend: Backend) {
     assert_eq!(event_loop.stats().slow_callbacks, 3);
 }
 
-fn stats_count(backend: Backend) {
+fn stats_count_what_has_run_and_what_is_pending(backend: Backend) {
     let (left, right) = pair();
     let mut event_loop = open(backend, ());
     for source in [left, right] {

@@ -16,10 +16,10 @@ use crate::event_loop::open as open_loop;
 use crate::support::*;
 
 cases! {
-    everything_goes_with_it,
-    in_the_middle_of_a_turn_that_panicked,
-    in_its_own_callback,
-    what_is_dropped_may_use_a_remote,
+    a_dropped_loop_drops_everything_it_holds,
+    a_loop_dropped_after_a_panic_drops_everything_it_holds,
+    a_loop_may_be_dropped_in_its_own_callback,
+    a_destructor_may_use_a_remote_while_the_loop_is_dropped,
 }
 
 type Share = Rc<()>;
@@ -51,7 +51,7 @@ fn with_everything(backend: Backend) -> (Loop, Vec<std::net::TcpStream>) {
     (event_loop, vec![right])
 }
 
-fn everything_goes_with_it(backend: Backend) {
+fn a_dropped_loop_drops_everything_it_holds(backend: Backend) {
     let (mut event_loop, _peers) = with_everything(backend);
     let state = Rc::clone(&event_loop.state);
     let remote = event_loop.remote().unwrap();
@@ -74,7 +74,7 @@ fn everything_goes_with_it(backend: Backend) {
     assert_eq!(status.exit_status(), Some(4));
 }
 
-fn in_the_middle_of_a_turn_that_panicked(backend: Backend) {
+fn a_loop_dropped_after_a_panic_drops_everything_it_holds(backend: Backend) {
     let (mut event_loop, mut peers) = with_everything(backend);
     for _ in 0..5 {
         let (left, right) = pair();
@@ -90,7 +90,7 @@ fn in_the_middle_of_a_turn_that_panicked(backend: Backend) {
 }
 
 /// A callback can replace its own loop, which drops it.
-fn in_its_own_callback(backend: Backend) {
+fn a_loop_may_be_dropped_in_its_own_callback(backend: Backend) {
     let (mut event_loop, _peers) = with_everything(backend);
     let state = Rc::clone(&event_loop.state);
     let seen = Rc::new(RefCell::new(0));
@@ -111,7 +111,7 @@ fn in_its_own_callback(backend: Backend) {
     assert!(event_loop.is_empty());
 }
 
-fn what_is_dropped_may_use_a_remote(backend: Backend) {
+fn a_destructor_may_use_a_remote_while_the_loop_is_dropped(backend: Backend) {
     struct CallsWhenDropped(Remote<Share>);
 
     impl Drop for CallsWhenDropped {

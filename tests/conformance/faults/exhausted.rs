@@ -14,12 +14,12 @@ use crate::support::process::{has_kernel_object, without_descriptors};
 use crate::support::*;
 
 cases! {
-    opening_a_selector_says_so,
-    registering_changing_waiting_and_waking_need_none,
-    the_first_waker_says_so,
-    rebuilding_leaves_everything_as_it_was,
-    a_wait_on_another_thread_loses_nothing,
-    a_loop_says_so_and_goes_on,
+    opening_a_selector_without_descriptors_is_an_error,
+    registering_changing_waiting_and_waking_need_no_descriptor,
+    the_first_waker_without_descriptors_is_an_error,
+    rebuilding_without_descriptors_leaves_everything_as_it_was,
+    a_wait_on_another_thread_without_descriptors_loses_nothing,
+    a_loop_without_descriptors_returns_errors_and_goes_on,
     a_child_that_cannot_be_watched_is_given_back,
 }
 
@@ -28,7 +28,7 @@ fn expect_too_many(error: &io::Error) {
     assert_eq!(error.raw_os_error(), Some(Errno::MFILE.raw_os_error()), "{error}");
 }
 
-fn opening_a_selector_says_so(backend: Backend) {
+fn opening_a_selector_without_descriptors_is_an_error(backend: Backend) {
     let opened = without_descriptors(|| Selector::<TcpStream>::with_backend(backend));
     match opened {
         Ok(_) => assert!(!has_kernel_object(backend)),
@@ -40,7 +40,7 @@ fn opening_a_selector_says_so(backend: Backend) {
     expect_silence(&mut open::<TcpStream, ()>(backend));
 }
 
-fn registering_changing_waiting_and_waking_need_none(backend: Backend) {
+fn registering_changing_waiting_and_waking_need_no_descriptor(backend: Backend) {
     let ((left, mut right), (other, _other_peer)) = (pair(), pair());
     let mut selector = open(backend);
     let waker = selector.waker().unwrap();
@@ -59,7 +59,7 @@ fn registering_changing_waiting_and_waking_need_none(backend: Backend) {
     });
 }
 
-fn the_first_waker_says_so(backend: Backend) {
+fn the_first_waker_without_descriptors_is_an_error(backend: Backend) {
     let (left, _right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, W, ()).unwrap();
@@ -71,7 +71,7 @@ fn the_first_waker_says_so(backend: Backend) {
     assert!(select(&mut selector, SURELY).is_empty());
 }
 
-fn rebuilding_leaves_everything_as_it_was(backend: Backend) {
+fn rebuilding_without_descriptors_leaves_everything_as_it_was(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R, "data").unwrap();
@@ -88,7 +88,7 @@ fn rebuilding_leaves_everything_as_it_was(backend: Backend) {
 }
 
 /// A ring belongs to a thread, so another thread needs another ring.
-fn a_wait_on_another_thread_loses_nothing(backend: Backend) {
+fn a_wait_on_another_thread_without_descriptors_loses_nothing(backend: Backend) {
     let (left, mut right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, R, ()).unwrap();
@@ -112,7 +112,7 @@ fn a_wait_on_another_thread_loses_nothing(backend: Backend) {
     });
 }
 
-fn a_loop_says_so_and_goes_on(backend: Backend) {
+fn a_loop_without_descriptors_returns_errors_and_goes_on(backend: Backend) {
     let mut event_loop = open_loop(backend, 0);
     without_descriptors(|| {
         expect_too_many(&event_loop.remote().unwrap_err());

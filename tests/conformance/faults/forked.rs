@@ -11,7 +11,7 @@ use crate::support::process::fork;
 use crate::support::*;
 
 cases! {
-    in_a_callback_the_child_is_told_and_the_parent_goes_on,
+    a_fork_in_a_callback_is_an_error_in_the_child_and_the_parent_goes_on,
     a_child_that_rebuilds_has_timers_calls_and_sources,
     a_child_that_drops_the_loop_in_a_callback_takes_nothing_along,
 }
@@ -39,7 +39,7 @@ fn expect_byte(event_loop: &mut EventLoop<usize>, mut peer: &TcpStream) {
     }
 }
 
-fn in_a_callback_the_child_is_told_and_the_parent_goes_on(backend: Backend) {
+fn a_fork_in_a_callback_is_an_error_in_the_child_and_the_parent_goes_on(backend: Backend) {
     let (mut event_loop, peer) = counting(backend);
     event_loop.call_soon(|event_loop| {
         fork(|| {

@@ -15,9 +15,9 @@ use crate::support::process::has_kernel_object;
 use crate::support::*;
 
 cases! {
-    opening_says_so,
-    the_first_waker_says_so,
-    what_cannot_be_registered_is_given_back,
+    opening_a_selector_without_memory_is_an_error,
+    the_first_waker_without_memory_is_an_error,
+    a_source_that_cannot_be_registered_is_given_back,
     a_wait_that_fails_loses_nothing,
 }
 
@@ -77,7 +77,7 @@ fn expect_no_memory(error: &io::Error) {
     assert_eq!(error.kind(), io::ErrorKind::OutOfMemory, "{error}");
 }
 
-fn opening_says_so(backend: Backend) {
+fn opening_a_selector_without_memory_is_an_error(backend: Backend) {
     let has_kernel_object = has_kernel_object(backend);
     refuse(OPENING);
     match Selector::<TcpStream>::with_backend(backend) {
@@ -89,7 +89,7 @@ fn opening_says_so(backend: Backend) {
     }
 }
 
-fn the_first_waker_says_so(backend: Backend) {
+fn the_first_waker_without_memory_is_an_error(backend: Backend) {
     let (left, _right) = pair();
     let mut selector = open(backend);
     let key = selector.register(left, W, ()).unwrap();
@@ -98,7 +98,7 @@ fn the_first_waker_says_so(backend: Backend) {
     assert_eq!(expect_one(&mut selector, key), Ready::WRITABLE);
 }
 
-fn what_cannot_be_registered_is_given_back(backend: Backend) {
+fn a_source_that_cannot_be_registered_is_given_back(backend: Backend) {
     let ((left, _right), (other, other_peer)) = (pair(), pair());
     let mut selector = open(backend);
     let key = selector.register(left, W, "data").unwrap();

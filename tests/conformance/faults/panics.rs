@@ -21,17 +21,17 @@ use crate::event_loop::open as open_loop;
 use crate::support::*;
 
 cases! {
-    of_a_signal,
-    of_a_connection_just_accepted,
-    of_the_hook_for_errors,
-    of_a_child,
-    of_what_makes_a_callback,
-    in_run,
-    of_a_callback_and_of_its_source_when_dropped,
-    of_a_timer_and_of_what_it_owns_when_dropped,
-    of_a_source_that_is_dropped_for_its_callback,
-    of_one_of_several_sources_that_are_cleared,
-    of_a_logger_at_any_record,
+    a_panic_of_a_signal_callback_leaves_the_others,
+    a_panic_of_an_accept_callback_leaves_the_others,
+    a_panic_of_the_error_hook_leaves_the_others,
+    a_panic_of_a_child_callback_leaves_the_others,
+    a_panic_of_the_function_that_makes_a_callback_registers_nothing,
+    a_panic_passes_through_run,
+    panics_of_a_callback_and_of_its_sources_destructor_leave_the_others,
+    panics_of_a_timer_and_of_its_destructor_leave_the_others,
+    a_panic_of_a_source_removed_by_its_callback_leaves_the_others,
+    a_panic_of_one_of_several_cleared_sources_leaves_none_behind,
+    a_panic_of_the_logger_at_any_record_loses_nothing,
 }
 
 const ON_PURPOSE: &str = "on purpose";
@@ -57,7 +57,7 @@ fn turn_until_it_panics<T: 'static>(event_loop: &mut EventLoop<T>) {
     });
 }
 
-fn of_a_signal(backend: Backend) {
+fn a_panic_of_a_signal_callback_leaves_the_others(backend: Backend) {
     let mut event_loop = open_loop(backend, 0);
     event_loop.on_signal(SIGUSR1, |_| panic_quietly()).unwrap();
     event_loop.on_signal(SIGUSR1, |event_loop| event_loop.state += 1).unwrap();
@@ -73,7 +73,7 @@ fn of_a_signal(backend: Backend) {
     assert_eq!(event_loop.state, 12, "the one that panicked is gone");
 }
 
-fn of_a_connection_just_accepted(backend: Backend) {
+fn a_panic_of_an_accept_callback_leaves_the_others(backend: Backend) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let mut event_loop = open_loop(backend, 0);
@@ -92,7 +92,7 @@ fn of_a_connection_just_accepted(backend: Backend) {
     assert_eq!(event_loop.state, 1);
 }
 
-fn of_the_hook_for_errors(backend: Backend) {
+fn a_panic_of_the_error_hook_leaves_the_others(backend: Backend) {
     let (left, _right) = pair();
     let mut event_loop = open_loop(backend, 0);
     event_loop.on_error(|event_loop, _, _| {
@@ -111,7 +111,7 @@ fn of_the_hook_for_errors(backend: Backend) {
     assert_eq!(event_loop.state, 2, "the hook stays");
 }
 
-fn of_a_child(backend: Backend) {
+fn a_panic_of_a_child_callback_leaves_the_others(backend: Backend) {
     let mut event_loop = open_loop(backend, 0);
     let child = || Command::new("sh").args(["-c", "exit 0"]).spawn().unwrap();
     event_loop.watch_child(child(), |_, _| panic_quietly()).unwrap();
@@ -121,7 +121,7 @@ fn of_a_child(backend: Backend) {
     assert_eq!(event_loop.state, 1);
 }
 
-fn of_what_makes_a_callback(backend: Backend) {
+fn a_panic_of_the_function_that_makes_a_callback_registers_nothing(backend: Backend) {
     type Callback = fn(&mut EventLoop<i32>, &TcpStream, polyselect::Event) -> io::Result<Next>;
 
     let ((left, mut right), (other, _other_peer)) = (pair(), pair());
@@ -140,7 +140,7 @@ fn of_what_makes_a_callback(backend: Backend) {
     assert_eq!((event_loop.state, event_loop.len()), (1, 0));
 }
 
-fn in_run(backend: Backend) {
+fn a_panic_passes_through_run(backend: Backend) {
     let mut event_loop = open_loop(backend, 0);
     event_loop.call_soon(|_| panic_quietly());
     event_loop.call_soon(|event_loop| event_loop.state += 1);
@@ -166,7 +166,7 @@ impl Drop for Fragile {
     }
 }
 
-fn of_a_callback_and_of_its_source_when_dropped(backend: Backend) {
+fn panics_of_a_callback_and_of_its_sources_destructor_leave_the_others(backend: Backend) {
     let ((left, mut right), (other, _other_peer)) = (pair(), pair());
     let mut event_loop = open_loop(backend, 0);
     let fragile = Fragile(left, Rc::new(Cell::new(true)));
@@ -185,7 +185,7 @@ fn of_a_callback_and_of_its_source_when_dropped(backend: Backend) {
     assert_eq!(right.read(&mut [0]).unwrap(), 0, "the socket is closed");
 }
 
-fn of_a_timer_and_of_what_it_owns_when_dropped(backend: Backend) {
+fn panics_of_a_timer_and_of_its_destructor_leave_the_others(backend: Backend) {
     let mut event_loop = open_loop(backend, 0);
     let fragile = || Fragile(pair().0, Rc::new(Cell::new(true)));
     let (by_timer, by_signal) = (fragile(), fragile());
@@ -207,7 +207,7 @@ fn of_a_timer_and_of_what_it_owns_when_dropped(backend: Backend) {
     assert_eq!(event_loop.state, 1);
 }
 
-fn of_a_source_that_is_dropped_for_its_callback(backend: Backend) {
+fn a_panic_of_a_source_removed_by_its_callback_leaves_the_others(backend: Backend) {
     type Callback = fn(&mut EventLoop<i32>, &Fragile, polyselect::Event) -> io::Result<Next>;
 
     let ends: [Callback; 3] = [
@@ -233,7 +233,7 @@ fn of_a_source_that_is_dropped_for_its_callback(backend: Backend) {
     }
 }
 
-fn of_one_of_several_sources_that_are_cleared(backend: Backend) {
+fn a_panic_of_one_of_several_cleared_sources_leaves_none_behind(backend: Backend) {
     let mut event_loop = open_loop(backend, ());
     let mut peers = Vec::new();
     for panics in [false, true, false] {
@@ -274,7 +274,7 @@ impl log::Log for PanickingLogger {
 }
 
 /// One program for each record that it logs: that record panics, and nothing is lost.
-fn of_a_logger_at_any_record(backend: Backend) {
+fn a_panic_of_the_logger_at_any_record_loses_nothing(backend: Backend) {
     log::set_logger(&PanickingLogger).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     for record in 0.. {

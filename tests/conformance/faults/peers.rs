@@ -12,11 +12,11 @@ use crate::event_loop::open as open_loop;
 use crate::support::*;
 
 cases! {
-    one_byte_at_a_time,
-    a_half_close_gets_the_rest_of_the_answer,
-    resets_are_errors_of_one_connection,
-    who_stalls_holds_up_nobody,
-    who_stalls_is_not_read_from_without_bound,
+    a_peer_that_sends_single_bytes_gets_a_reply_to_each,
+    a_half_closed_peer_gets_the_rest_of_the_answer,
+    a_reset_is_an_error_of_one_connection,
+    a_stalled_peer_delays_no_other,
+    a_stalled_peer_is_not_read_from_without_bound,
 }
 
 #[derive(Default)]
@@ -108,7 +108,7 @@ fn rest(mut client: &TcpStream) -> Vec<u8> {
     answer
 }
 
-fn one_byte_at_a_time(backend: Backend) {
+fn a_peer_that_sends_single_bytes_gets_a_reply_to_each(backend: Backend) {
     let event_loop = serve(backend, |address, _| {
         let (slow, quick) = (connect(address), connect(address));
         for byte in 0..200_u8 {
@@ -125,7 +125,7 @@ fn one_byte_at_a_time(backend: Backend) {
     assert_eq!((event_loop.state.errors.len(), event_loop.len()), (0, 1));
 }
 
-fn a_half_close_gets_the_rest_of_the_answer(backend: Backend) {
+fn a_half_closed_peer_gets_the_rest_of_the_answer(backend: Backend) {
     let event_loop = serve(backend, |address, _| {
         let clients: Vec<_> = (0..5_u8).map(|number| (number, connect(address))).collect();
         for (number, mut client) in clients.iter().map(|(number, client)| (*number, client)) {
@@ -139,7 +139,7 @@ fn a_half_close_gets_the_rest_of_the_answer(backend: Backend) {
     assert_eq!((event_loop.state.errors.len(), event_loop.len()), (0, 1));
 }
 
-fn resets_are_errors_of_one_connection(backend: Backend) {
+fn a_reset_is_an_error_of_one_connection(backend: Backend) {
     let event_loop = serve(backend, |address, remote| {
         let stays = connect(address);
         for round in 0..20_u8 {
@@ -165,7 +165,7 @@ fn resets_are_errors_of_one_connection(backend: Backend) {
 const KINDS_OF_A_RESET: [io::ErrorKind; 3] =
     [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionAborted];
 
-fn who_stalls_holds_up_nobody(backend: Backend) {
+fn a_stalled_peer_delays_no_other(backend: Backend) {
     serve(backend, |address, _| {
         let (stalls, silent, good) = (connect(address), connect(address), connect(address));
         stalls.set_nonblocking(true).unwrap();
@@ -178,7 +178,7 @@ fn who_stalls_holds_up_nobody(backend: Backend) {
     });
 }
 
-fn who_stalls_is_not_read_from_without_bound(backend: Backend) {
+fn a_stalled_peer_is_not_read_from_without_bound(backend: Backend) {
     serve(backend, |address, remote| {
         let stalls = connect(address);
         stalls.set_nonblocking(true).unwrap();

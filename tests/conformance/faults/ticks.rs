@@ -13,15 +13,15 @@ use crate::support::process::Ticks;
 use crate::support::*;
 
 cases! {
-    a_wait_and_a_turn_are_not_cut_short,
-    timers_are_neither_early_nor_lost,
-    an_echo_of_megabytes_is_whole,
-    wakes_and_calls_of_other_threads_come,
+    an_interval_timer_cuts_no_wait_or_turn_short,
+    an_interval_timer_makes_no_timer_early_or_lost,
+    an_interval_timer_loses_no_byte_of_an_echo,
+    an_interval_timer_loses_no_wake_or_call_of_a_thread,
 }
 
 const TICK: Duration = Duration::from_millis(1);
 
-fn a_wait_and_a_turn_are_not_cut_short(backend: Backend) {
+fn an_interval_timer_cuts_no_wait_or_turn_short(backend: Backend) {
     let ticks = Ticks::every(TICK);
     let mut selector: Selector<TcpStream> = open(backend);
     let mut event_loop = open_loop(backend, ());
@@ -38,7 +38,7 @@ fn a_wait_and_a_turn_are_not_cut_short(backend: Backend) {
     assert!(ticks.came());
 }
 
-fn timers_are_neither_early_nor_lost(backend: Backend) {
+fn an_interval_timer_makes_no_timer_early_or_lost(backend: Backend) {
     let ticks = Ticks::every(TICK);
     let mut event_loop = open_loop(backend, 0);
     for number in 0..50_u32 {
@@ -53,7 +53,7 @@ fn timers_are_neither_early_nor_lost(backend: Backend) {
     assert!(ticks.came());
 }
 
-fn an_echo_of_megabytes_is_whole(backend: Backend) {
+fn an_interval_timer_loses_no_byte_of_an_echo(backend: Backend) {
     const LENGTH: usize = 4_000_000;
 
     let mut event_loop = open_loop(backend, ());
@@ -83,7 +83,7 @@ fn an_echo_of_megabytes_is_whole(backend: Backend) {
     assert!(ticks.came());
 }
 
-fn wakes_and_calls_of_other_threads_come(backend: Backend) {
+fn an_interval_timer_loses_no_wake_or_call_of_a_thread(backend: Backend) {
     let ticks = Ticks::every(TICK);
     let mut event_loop = open_loop(backend, 0);
     let remote = event_loop.remote().unwrap();

@@ -9,16 +9,16 @@ use crate::event_loop::open as open_loop;
 use crate::support::*;
 
 cases! {
-    a_turn_of_no_time_and_of_a_nanosecond,
-    a_turn_as_long_as_can_be_is_ended_by_a_call,
-    a_turn_as_long_as_can_be_is_ended_by_a_timer,
-    timers_of_no_time_and_of_a_nanosecond,
-    moments_long_past_and_far_away,
+    turns_of_zero_and_of_a_nanosecond_return,
+    a_turn_of_the_longest_timeout_is_ended_by_a_call,
+    a_turn_of_the_longest_timeout_is_ended_by_a_timer,
+    timers_of_zero_and_of_a_nanosecond_run,
+    deadlines_long_past_run_and_far_ones_wait,
 }
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-fn a_turn_of_no_time_and_of_a_nanosecond(backend: Backend) {
+fn turns_of_zero_and_of_a_nanosecond_return(backend: Backend) {
     let mut event_loop = open_loop(backend, ());
     let start = Instant::now();
     for _ in 0..100 {
@@ -29,7 +29,7 @@ fn a_turn_of_no_time_and_of_a_nanosecond(backend: Backend) {
     assert_eq!(event_loop.stats().turns, 200);
 }
 
-fn a_turn_as_long_as_can_be_is_ended_by_a_call(backend: Backend) {
+fn a_turn_of_the_longest_timeout_is_ended_by_a_call(backend: Backend) {
     let mut event_loop = open_loop(backend, 0);
     for timeout in [None, Some(Duration::MAX), Some(Duration::from_secs(u64::from(u32::MAX)))] {
         let remote = event_loop.remote().unwrap();
@@ -46,7 +46,7 @@ fn a_turn_as_long_as_can_be_is_ended_by_a_call(backend: Backend) {
     }
 }
 
-fn a_turn_as_long_as_can_be_is_ended_by_a_timer(backend: Backend) {
+fn a_turn_of_the_longest_timeout_is_ended_by_a_timer(backend: Backend) {
     let mut event_loop = open_loop(backend, 0);
     for timeout in [None, Some(Duration::MAX)] {
         event_loop.call_later(Duration::MAX, |_| unreachable!());
@@ -58,7 +58,7 @@ fn a_turn_as_long_as_can_be_is_ended_by_a_timer(backend: Backend) {
     assert_eq!(event_loop.state, 2);
 }
 
-fn timers_of_no_time_and_of_a_nanosecond(backend: Backend) {
+fn timers_of_zero_and_of_a_nanosecond_run(backend: Backend) {
     let mut event_loop = open_loop(backend, Vec::new());
     for delay in [NANOSECOND, Duration::ZERO] {
         event_loop.call_later(delay, move |event_loop| event_loop.state.push(delay));
@@ -73,7 +73,7 @@ fn timers_of_no_time_and_of_a_nanosecond(backend: Backend) {
     assert!((11..=13).contains(&event_loop.state.len()), "{}", event_loop.state.len());
 }
 
-fn moments_long_past_and_far_away(backend: Backend) {
+fn deadlines_long_past_run_and_far_ones_wait(backend: Backend) {
     let now = Instant::now();
     let mut event_loop = open_loop(backend, 0);
     // Before the loop was created, and as long ago as the system's clock can represent.

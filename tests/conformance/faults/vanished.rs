@@ -15,13 +15,13 @@ use crate::support::network::{in_own_network, switch_loopback};
 use crate::support::*;
 
 cases! {
-    unanswered_bytes_end_in_an_error,
-    keep_alive_ends_in_an_error,
-    a_timer_ends_what_nothing_else_would,
-    who_comes_back_has_lost_nothing,
+    unanswered_bytes_to_a_vanished_peer_end_in_an_error,
+    keep_alive_to_a_vanished_peer_ends_in_an_error,
+    a_timer_ends_a_connection_to_a_vanished_peer,
+    a_peer_that_returns_has_lost_nothing,
     unanswered_bytes_on_a_dead_link_end_in_an_error,
     keep_alive_on_a_dead_link_ends_in_an_error,
-    a_timer_ends_what_is_on_a_dead_link,
+    a_timer_ends_a_connection_on_a_dead_link,
     nothing_is_lost_on_a_link_that_comes_back,
 }
 
@@ -182,19 +182,19 @@ fn back_again(backend: Backend, others: (TcpStream, TcpStream), switch: Switch) 
     assert_eq!((ready, read.unwrap()), (Ready::READABLE, 3));
 }
 
-fn unanswered_bytes_end_in_an_error(backend: Backend) {
+fn unanswered_bytes_to_a_vanished_peer_end_in_an_error(backend: Backend) {
     unanswered(backend, pair(), filter);
 }
 
-fn keep_alive_ends_in_an_error(backend: Backend) {
+fn keep_alive_to_a_vanished_peer_ends_in_an_error(backend: Backend) {
     kept_alive(backend, pair(), filter);
 }
 
-fn a_timer_ends_what_nothing_else_would(backend: Backend) {
+fn a_timer_ends_a_connection_to_a_vanished_peer(backend: Backend) {
     ended_by_a_timer(backend, pair(), filter);
 }
 
-fn who_comes_back_has_lost_nothing(backend: Backend) {
+fn a_peer_that_returns_has_lost_nothing(backend: Backend) {
     back_again(backend, pair(), filter);
 }
 
@@ -212,7 +212,7 @@ fn keep_alive_on_a_dead_link_ends_in_an_error(backend: Backend) {
     on_a_link(backend, kept_alive);
 }
 
-fn a_timer_ends_what_is_on_a_dead_link(backend: Backend) {
+fn a_timer_ends_a_connection_on_a_dead_link(backend: Backend) {
     on_a_link(backend, ended_by_a_timer);
 }
 

@@ -16,7 +16,7 @@ use crate::support::{A_WHILE, R, SURELY, W, drain, pair};
 
 cases! {
     a_backend_that_cannot_be_shared_is_refused_with_the_reason,
-    one_thread_waits_and_others_are_told needs shared,
+    a_second_wait_at_the_same_time_is_an_error needs shared,
     threads_take_turns_in_waiting needs shared,
     errors_of_changes_come_back_to_the_caller needs shared,
     a_closure_that_calls_the_selector_panics_with_the_reason needs shared,
@@ -47,7 +47,7 @@ fn a_backend_that_cannot_be_shared_is_refused_with_the_reason(backend: Backend) 
     }
 }
 
-fn one_thread_waits_and_others_are_told(backend: Backend) {
+fn a_second_wait_at_the_same_time_is_an_error(backend: Backend) {
     let selector: SharedSelector<TcpStream> = open(backend);
     beside_a_wait_of(&selector, SURELY, || {
         for timeout in [None, Some(Duration::ZERO), Some(SURELY)] {

@@ -26,23 +26,23 @@ const SHARE: Duration = Duration::from_millis(25);
 
 /// Cases that need an orderly backend, as `suite::case`, and the reason.
 const NEED_ORDER: &[(&str, &str)] = &[
-    ("always_ready::as_an_edge_it_is_told_once", TOLD_ONCE),
+    ("always_ready::a_file_as_an_edge_is_reported_once", TOLD_ONCE),
     ("asyncio_short_reads::a_pipe_reads_on_after_a_packet", PACKET),
-    ("exclusive::as_an_edge", TOLD_ONCE),
+    ("exclusive::an_exclusive_edge_is_reported_for_each_arrival", TOLD_ONCE),
     ("forks::a_wake_pending_at_the_fork_is_pending_for_both", WOKEN_ONCE),
-    ("forks::wakers_belong_to_who_they_were_cloned_for", WOKEN_ONCE),
+    ("forks::a_waker_used_in_a_child_belongs_to_its_rebuilt_selector", WOKEN_ONCE),
     ("nesting::edges_and_one_shots_are_not_consumed_by_the_outer_wait", TOLD_ONCE),
-    ("oneshot::edge_and_oneshot_together", TOLD_ONCE),
+    ("oneshot::an_edge_that_is_a_oneshot_fires_once", TOLD_ONCE),
     ("pipes::a_full_pipe_whose_reader_goes_is_an_edge", TOLD_ONCE),
     ("pipes::a_terminal_takes_an_edge", TOLD_ONCE),
     ("registration::set_watch_changes_interest_and_mode", TOLD_ONCE),
-    ("signals::a_wait_for_ever_goes_on", WOKEN_ONCE),
-    ("timeout::however_long_it_is_a_wake_ends_it", WOKEN_ONCE),
-    ("wakers::a_million_from_four_threads", WOKEN_ONCE),
-    ("wakers::before_the_wait_it_ends_at_once", WOKEN_ONCE),
-    ("wakers::it_comes_beside_events", WOKEN_ONCE),
-    ("wakers::it_survives_rebuilding", WOKEN_ONCE),
-    ("wakers::many_are_one_to_the_next_wait", WOKEN_ONCE),
+    ("signals::a_wait_without_a_timeout_goes_on_after_signals", WOKEN_ONCE),
+    ("timeout::a_wake_ends_a_wait_of_any_timeout", WOKEN_ONCE),
+    ("wakers::a_million_wakes_from_four_threads_are_not_lost", WOKEN_ONCE),
+    ("wakers::a_wake_before_the_wait_ends_it_immediately", WOKEN_ONCE),
+    ("wakers::a_wake_comes_beside_events", WOKEN_ONCE),
+    ("wakers::a_waker_survives_rebuilding", WOKEN_ONCE),
+    ("wakers::many_wakes_end_one_wait", WOKEN_ONCE),
 ];
 
 const TOLD_ONCE: &str = "it counts edges, and there may be more edges than changes";

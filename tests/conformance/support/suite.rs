@@ -42,8 +42,8 @@ impl Suite {
 ///
 /// ```text
 /// cases! {
-///     lasts_until_drained,
-///     is_never_early in virtual time,
+///     a_level_lasts_until_drained,
+///     a_timeout_is_never_early in virtual time,
 ///     #[cfg(unix)]
 ///     a_full_pipe_is_an_edge in virtual time needs edge oneshot,
 /// }
