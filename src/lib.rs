@@ -124,8 +124,10 @@ module [`asyncio`] has the rest, with the names of Python's:
 | reading, writing, accepting, connecting, datagrams | [`Async`](asyncio::Async), [`Incoming`](asyncio::Incoming) |
 | lines, queues and back-pressure | [`StreamReader`](asyncio::StreamReader), [`StreamWriter`](asyncio::StreamWriter) |
 | a server with a graceful end | [`start_server`](asyncio::start_server), [`serve`](asyncio::serve), [`Server`](asyncio::Server) |
-| time | [`sleep`](asyncio::sleep), [`sleep_until`](asyncio::sleep_until), [`timeout`](asyncio::timeout()), [`Elapsed`](asyncio::Elapsed), [`yield_now`](asyncio::yield_now) |
-| other tasks | [`spawn`](asyncio::spawn), [`JoinHandle`](asyncio::JoinHandle), [`JoinError`](asyncio::JoinError), [`DetachedOutput`](asyncio::DetachedOutput) |
+| connections by a host's name | [`open_connection`](asyncio::open_connection), [`getaddrinfo`](asyncio::getaddrinfo) |
+| time | [`sleep`](asyncio::sleep), [`sleep_until`](asyncio::sleep_until), [`interval`](asyncio::interval), [`timeout`](asyncio::timeout()), [`yield_now`](asyncio::yield_now) |
+| other tasks | [`spawn`](asyncio::spawn), [`JoinHandle`](asyncio::JoinHandle), [`gather`](asyncio::gather), [`TaskGroup`](asyncio::TaskGroup), [`shield`](asyncio::shield) |
+| threads, signals | [`to_thread`](asyncio::to_thread), [`signal`](asyncio::signal()) |
 "
 )]
 //!
@@ -142,6 +144,7 @@ module [`asyncio`] has the rest, with the names of Python's:
 //! | `io-uring` | yes | the backend of that name, on Linux |
 //! | `mio` | yes | the backend of that name, on Unix |
 //! | `async` | no | tasks: the module `asyncio` |
+//! | `testing` | no | virtual time, seeded disorder and injected faults: the module `testing` |
 //!
 //! # Pages
 //!
@@ -150,8 +153,9 @@ module [`asyncio`] has the rest, with the names of Python's:
 //! | [guide](_docs::guide) | tasks of a program, each with its code, and the traps |
 //! | [tasks](_docs::coroutines) | tasks or callbacks, and how to combine them |
 //! | [10,000 clients](_docs::many_clients) | limits, admission, back-pressure, threads |
+//! | [testing](_docs::testing) | virtual time, disorder and faults in your tests |
 //! | [works with](_docs::works_with) | tested crates, each with its test |
-//! | [moving over](_docs::moving) | from mio, polling, calloop and Python's `selectors` |
+//! | [moving over](_docs::moving) | from Python's `selectors`, mio, polling, calloop and tokio |
 //! | [backends](_docs::backends) | how each works, and its surprises |
 //! | [design questions](_docs::design) | the reasons behind the interface |
 //! | [performance](_docs::performance) | what was measured, and how |
