@@ -7,7 +7,7 @@
 //! |---|---|
 //! | sources: reading, writing, accepting, connecting, datagrams | [`Async`] |
 //! | time | [`now`], [`sleep`], [`sleep_until`], [`interval`], [`timeout`], [`timeout_at`], [`Timeout`], [`yield_now`] |
-//! | child processes and signals | `Process` (Unix), [`signal`], `signal_info` (Linux) |
+//! | child processes and signals | [`Process`], [`signal`], `signal_info` (Linux) |
 //! | blocking work, and names | [`to_thread`], [`getaddrinfo`], [`open_connection`] |
 //! | other tasks | [`spawn`], [`JoinHandle`], [`TaskGroup`], [`gather`], [`shield`] |
 //! | lines, queues and back-pressure | [`StreamReader`], [`StreamWriter`] |
@@ -27,7 +27,6 @@ mod listener;
 mod names;
 mod operations;
 mod orders;
-#[cfg(unix)]
 mod process;
 mod queue;
 mod read_write;
@@ -63,8 +62,7 @@ pub use listener::Incoming;
 #[cfg(unix)]
 pub use names::open_unix_connection;
 pub use names::{getaddrinfo, open_connection};
-#[cfg(unix)]
-pub use process::Process;
+pub use process::{PipeReader, PipeWriter, Process};
 pub(crate) use queue::{TaskId, TaskWaker};
 pub(crate) use requests::{Alarm, AlarmRequest, Order, Request, TaskSource};
 pub(crate) use runtime::{OPERATION_BUDGET, Runtime, Task};

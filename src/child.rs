@@ -2,12 +2,18 @@
 
 #![cfg_attr(unix, allow(unsafe_code))] // `pidfd_open` and `waitid`, which rustix has in a feature that doubles what is compiled of it.
 
+#[cfg(all(windows, feature = "async"))]
+mod pipe;
 #[cfg(windows)]
 mod windows;
 
 #[cfg(unix)]
 use std::{io, os::fd::OwnedFd};
 
+#[cfg(all(windows, feature = "async"))]
+pub(crate) use pipe::Pipe;
+#[cfg(all(windows, feature = "async"))]
+pub(crate) use windows::OnEnd;
 #[cfg(windows)]
 pub(crate) use windows::{AnyEnd, EndWait};
 

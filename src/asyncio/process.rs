@@ -1,32 +1,40 @@
 //! [`Process`]: a child process, its pipes and its end.
 
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind, PipeReader, PipeWriter};
-use std::os::fd::OwnedFd;
+use std::io::{self, ErrorKind};
 use std::pin::{Pin, pin};
 use std::process::{Child, Command, ExitStatus, Output};
 use std::task::Poll;
 
 use super::runtime::Runtime;
-use super::source::Async;
-use super::thread::to_thread;
-use crate::child;
 use crate::clock::OutsideWork;
-use crate::source::nonblocking;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
+pub use system::{PipeReader, PipeWriter};
 
 /// A child process: asyncio's `Process`.
 ///
-/// The pipes of the [`Command`] are sources here, to be used or [taken](Option::take). The child is reaped by
+/// The pipes of the [`Command`] can be awaited here, to be used or [taken](Option::take). The child is reaped by
 /// [`wait`](Self::wait), or after the drop: it never stays a zombie, and no other child of the program is touched. On
-/// Linux its end is an event of its pidfd; elsewhere, and where a sandbox forbids that call, a thread of
-/// [`to_thread`]'s pool waits for it.
+/// Linux its end is an event of its pidfd; on other Unix systems, and where a sandbox forbids that call, a thread of
+/// [`to_thread`](super::to_thread)'s pool waits for it. On Windows a thread of the system waits for its end and for
+/// its pipes.
 ///
 /// Dropping it closes the pipes and lets the child run, unless [`set_kill_on_drop`](Self::set_kill_on_drop) is on.
 ///
-/// Writing to a child that has ended is a `BrokenPipe` error: Rust's runtime ignores `SIGPIPE`. A host program in
-/// another language has to do the same.
+/// Writing to a child that has ended is a `BrokenPipe` error: on Unix, Rust's runtime ignores `SIGPIPE`. A host program
+/// in another language has to do the same.
 ///
 /// ```
+/// # #[cfg(unix)] {
 /// use polyselect::{EventLoop, asyncio};
 /// use std::process::{Command, Stdio};
 ///
@@ -43,16 +51,17 @@ use crate::source::nonblocking;
 ///     assert!(cat.wait().await?.success());
 ///     std::io::Result::Ok(())
 /// })??;
+/// # }
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Process {
     /// The pipe to its standard input, if that is piped.
-    pub stdin: Option<Async<PipeWriter>>,
+    pub stdin: Option<PipeWriter>,
     /// The pipe from its standard output, if that is piped.
-    pub stdout: Option<Async<PipeReader>>,
+    pub stdout: Option<PipeReader>,
     /// The pipe from its standard error, if that is piped.
-    pub stderr: Option<Async<PipeReader>>,
+    pub stderr: Option<PipeReader>,
     /// `None` after it was passed on to be reaped.
     child: Option<Child>,
     status: Option<ExitStatus>,
@@ -84,10 +93,9 @@ impl Process {
             outside,
         };
         // If one fails, dropping the process reaps the child.
-        process.stdin =
-            stdin.map(|pipe| Async::new(nonblocking::<PipeWriter>(pipe)?)).transpose()?;
-        process.stdout = stdout.map(reader).transpose()?;
-        process.stderr = stderr.map(reader).transpose()?;
+        process.stdin = stdin.map(system::writer).transpose()?;
+        process.stdout = stdout.map(system::reader).transpose()?;
+        process.stderr = stderr.map(system::reader).transpose()?;
         Ok(process)
     }
 
@@ -104,7 +112,11 @@ impl Process {
     /// ```
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.as_ref().expect("there until the drop").id()
+        self.child().id()
+    }
+
+    fn child(&self) -> &Child {
+        self.child.as_ref().expect("there until the drop")
     }
 
     /// Waits for the end of the child and reaps it. Its pipes stay open, because a process that it has started may still
@@ -114,7 +126,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// The errors of the system: `ECHILD` if the child was reaped by code outside of this crate.
+    /// The errors of the system: on Unix `ECHILD` if the child was reaped by code outside of this crate.
     ///
     /// See [`Process`] for an example.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
@@ -123,7 +135,7 @@ impl Process {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            child_ends(self.id()).await?;
+            system::child_ends(self.child()).await?;
         }
     }
 
@@ -152,7 +164,8 @@ impl Process {
         Ok(self.status)
     }
 
-    /// Sends `SIGKILL`; has no effect if the child has ended. Does not block.
+    /// Kills the child, by `SIGKILL` or on Windows with the exit status 1; has no effect if the child has ended. Does not
+    /// block.
     ///
     /// # Errors
     ///
@@ -253,10 +266,6 @@ impl Process {
 /// Moves bytes to the child or from it.
 type Transfer<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>;
 
-fn reader(pipe: impl Into<OwnedFd>) -> io::Result<Async<PipeReader>> {
-    Async::new(nonblocking(pipe)?)
-}
-
 fn extend(output: &mut Vec<u8>, bytes: &[u8], limit: usize) -> io::Result<()> {
     if limit - output.len() < bytes.len() {
         let message = format!("the process has written more than {limit} bytes");
@@ -267,11 +276,7 @@ fn extend(output: &mut Vec<u8>, bytes: &[u8], limit: usize) -> io::Result<()> {
 }
 
 /// Reads until the end of the stream.
-async fn read_all(
-    pipe: Option<&Async<PipeReader>>,
-    output: &mut Vec<u8>,
-    limit: usize,
-) -> io::Result<()> {
+async fn read_all(pipe: Option<&PipeReader>, output: &mut Vec<u8>, limit: usize) -> io::Result<()> {
     let Some(pipe) = pipe else { return Ok(()) };
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -283,7 +288,7 @@ async fn read_all(
 }
 
 /// Reads the available bytes.
-fn drain(pipe: &Async<PipeReader>, output: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+fn drain(pipe: &PipeReader, output: &mut Vec<u8>, limit: usize) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         match pipe.try_read(&mut buffer) {
@@ -296,17 +301,6 @@ fn drain(pipe: &Async<PipeReader>, output: &mut Vec<u8>, limit: usize) -> io::Re
     }
 }
 
-/// Waits until a child has ended, without reaping it.
-async fn child_ends(process: u32) -> io::Result<()> {
-    match child::open_pidfd(process) {
-        Ok(pidfd) => Async::new(nonblocking::<OwnedFd>(pidfd)?)?.readable().await,
-        Err(error) => {
-            log::debug!("a thread waits for process {process}: no pidfd: {error}");
-            to_thread(move || child::wait_for_end(process)).await?
-        }
-    }
-}
-
 impl Drop for Process {
     fn drop(&mut self) {
         if self.kill_on_drop {
@@ -315,13 +309,8 @@ impl Drop for Process {
         if !matches!(self.try_wait(), Ok(None)) {
             return;
         }
-        if let Some(mut child) = self.child.take() {
-            // The child may run for long, so this does not occupy a thread of the pool.
-            let reap = move || drop(child.wait());
-            let thread = std::thread::Builder::new().name("reaper of a process".to_owned());
-            if let Err(error) = thread.spawn(reap) {
-                log::error!("a process that was dropped will be a zombie: {error}");
-            }
+        if let Some(child) = self.child.take() {
+            system::reap_later(child);
         }
     }
 }

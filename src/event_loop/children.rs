@@ -33,7 +33,6 @@ type Callback<T> = Box<dyn FnOnce(&mut EventLoop<T>, io::Result<ExitStatus>)>;
 
 struct WatchedChild<T> {
     key: ChildKey,
-    /// Before the child, because on Windows it uses the child's handle.
     watch: system::Watch,
     child: Child,
     callback: Callback<T>,

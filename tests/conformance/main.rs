@@ -58,5 +58,7 @@ suites! {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "async")]
+    support::program::play();
     support::harness::run_all(&SUITE)
 }

@@ -13,7 +13,7 @@ use crate::event_loop::call_user::Registrant;
 
 /// The wait for the end of a child.
 pub(super) struct Watch {
-    _wait: EndWait,
+    _wait: EndWait<AnyEnd>,
 }
 
 /// Whether some child has ended; there from the first child on.

@@ -7,8 +7,9 @@ suites! {
     #[cfg(unix)]
     mod hang_ups;
     mod limits;
-    #[cfg(unix)]
     mod processes;
+    #[cfg(unix)]
+    mod processes_on_unix;
     mod server_endings;
     mod servers;
     #[cfg(target_os = "linux")]

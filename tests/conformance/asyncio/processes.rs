@@ -1,225 +1,218 @@
 //! Child processes of tasks.
 
-use std::io::{ErrorKind, Read};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::process::Stdio;
 
-use polyselect::asyncio::{self, Process};
-use polyselect::{Backend, Interest, Next, nonblocking};
-use rustix::process::{Pid, test_kill_process};
-// rustix has no `waitid` on OpenBSD.
-#[cfg(not(target_os = "openbsd"))]
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use polyselect::asyncio::{self, PipeReader, Process};
+use polyselect::{Backend, EventLoop};
 
 use crate::event_loop::open;
+use crate::support::program::program;
 use crate::support::*;
 
 cases! {
-    wait_returns_the_exit_status_and_reaps,
+    wait_returns_the_exit_status,
     wait_can_be_cancelled_and_called_again,
     kill_ends_a_child_and_is_harmless_after_its_end,
     communicate_moves_more_than_the_pipes_hold,
+    communicate_in_virtual_time_waits_for_the_child in virtual time,
     communicate_does_not_wait_for_a_grandchild_with_a_pipe,
     communicate_stops_a_child_that_writes_too_much,
     communicate_takes_a_child_that_does_not_read,
+    a_cancelled_read_loses_nothing,
+    two_tasks_read_the_same_pipe,
+    what_was_written_before_the_pipe_was_dropped_arrives,
     writing_to_a_child_that_has_ended_is_a_broken_pipe,
-    a_dropped_process_runs_on_and_is_reaped,
-    kill_on_drop_kills_and_reaps,
-    #[cfg(not(target_os = "openbsd"))]
-    another_child_of_the_program_is_not_touched,
-    a_thread_waits_where_there_is_no_pidfd,
-    #[cfg(not(target_os = "openbsd"))]
-    many_processes_in_a_row_leave_nothing_behind,
-    a_pipe_of_a_child_is_a_source_for_callbacks,
+    dropping_a_pipe_that_is_read_ends_the_child_that_writes,
+    a_dropped_process_runs_on,
+    a_process_is_killed_on_drop_if_that_is_set,
 }
 
-fn shell(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(script);
-    command
+/// Starts a part with piped input and output.
+fn start(part: &str) -> Process {
+    let mut command = program(part);
+    Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap()
 }
 
-fn pid(process: &Process) -> Pid {
-    Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap()
+fn block_on<R>(event_loop: &mut EventLoop, future: impl Future<Output = R>) -> R {
+    event_loop.block_on(asyncio::timeout(SURELY, future)).unwrap().expect("in time")
 }
 
-/// Waits until the process is gone, including its zombie.
-fn wait_until_reaped(pid: Pid) {
-    let end = std::time::Instant::now() + SURELY;
-    while test_kill_process(pid).is_ok() {
-        assert!(std::time::Instant::now() < end, "{pid:?} is still there");
-        std::thread::yield_now();
+async fn read_line(stdout: &PipeReader) -> std::io::Result<String> {
+    let (mut line, mut byte) = (String::new(), [0]);
+    while stdout.read(&mut byte).await? == 1 && byte != *b"\n" {
+        line.push(byte[0].into());
     }
+    Ok(line)
 }
 
-fn wait_returns_the_exit_status_and_reaps(backend: Backend) {
+fn wait_returns_the_exit_status(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let mut child = Process::spawn(&mut shell("exit 7")).unwrap();
-    let pid = pid(&child);
-    let status = event_loop.block_on(asyncio::timeout(SURELY, child.wait())).unwrap();
-    assert_eq!(status.unwrap().unwrap().code(), Some(7));
-    assert!(test_kill_process(pid).is_err());
+    let mut child = Process::spawn(&mut program("exit 7")).unwrap();
+    let status = block_on(&mut event_loop, child.wait());
+    assert_eq!(status.unwrap().code(), Some(7));
     let again = event_loop.block_on(child.wait()).unwrap().unwrap();
     assert_eq!(again.code(), Some(7));
 }
 
 fn wait_can_be_cancelled_and_called_again(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let mut child = Process::spawn(shell("read line; exit 3").stdin(Stdio::piped())).unwrap();
+    let mut child = start("answer went 3");
     let stdin = child.stdin.take().unwrap();
     event_loop.block_on(asyncio::timeout(A_WHILE, child.wait())).unwrap().unwrap_err();
     event_loop.block_on(stdin.write_all(b"go\n")).unwrap().unwrap();
-    let status = event_loop.block_on(asyncio::timeout(SURELY, child.wait())).unwrap();
-    assert_eq!(status.unwrap().unwrap().code(), Some(3));
+    let status = block_on(&mut event_loop, child.wait());
+    assert_eq!(status.unwrap().code(), Some(3));
 }
 
 fn kill_ends_a_child_and_is_harmless_after_its_end(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let mut child = Process::spawn(Command::new("sleep").arg("1000")).unwrap();
+    let mut child = Process::spawn(&mut program("sleep")).unwrap();
     assert!(child.try_wait().unwrap().is_none());
     child.kill().unwrap();
-    let status = event_loop.block_on(asyncio::timeout(SURELY, child.wait())).unwrap();
-    assert!(!status.unwrap().unwrap().success());
+    let status = block_on(&mut event_loop, child.wait());
+    assert!(!status.unwrap().success());
     child.kill().unwrap();
 }
 
-fn communicate_moves_more_than_the_pipes_hold(backend: Backend) {
+fn moves_more_than_the_pipes_hold(event_loop: &mut EventLoop) {
     const LENGTH: usize = 1_000_000;
 
-    let mut event_loop = open(backend, ());
-    let mut command = shell("tee /dev/stderr");
+    let mut command = program("copy");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = Process::spawn(&mut command).unwrap();
-    let input = vec![b'x'; LENGTH];
-    let output = child.communicate(&input, LENGTH);
-    let output = event_loop.block_on(asyncio::timeout(SURELY, output)).unwrap().unwrap().unwrap();
+    let input: Vec<u8> = (0..LENGTH).map(|place| (place % 251) as u8).collect();
+    let output = block_on(event_loop, child.communicate(&input, LENGTH)).unwrap();
     assert!(output.status.success());
     assert!(output.stdout == input && output.stderr == input);
 }
 
+fn communicate_moves_more_than_the_pipes_hold(backend: Backend) {
+    moves_more_than_the_pipes_hold(&mut open(backend, ()));
+}
+
+fn communicate_in_virtual_time_waits_for_the_child(backend: Backend) {
+    moves_more_than_the_pipes_hold(&mut open(backend, ()));
+}
+
 fn communicate_does_not_wait_for_a_grandchild_with_a_pipe(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let mut command = shell("sleep 1000 & echo $!");
-    let child = Process::spawn(command.stdout(Stdio::piped())).unwrap();
-    let output = asyncio::timeout(SURELY, child.communicate("", 100));
-    let output = event_loop.block_on(output).unwrap().expect("ends with the child").unwrap();
-    let grandchild = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-    let grandchild = Pid::from_raw(grandchild).unwrap();
-    rustix::process::kill_process(grandchild, rustix::process::Signal::KILL).unwrap();
+    // The grandchild ends when this case ends.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let child = start(&format!("parent {port}"));
+    let output = block_on(&mut event_loop, child.communicate("", 100)).unwrap();
+    assert_eq!(output.stdout, b"done\n");
 }
 
 fn communicate_stops_a_child_that_writes_too_much(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let mut command = shell("yes");
-    let child = Process::spawn(command.stdout(Stdio::piped())).unwrap();
-    let pid = pid(&child);
-    let output = asyncio::timeout(SURELY, child.communicate("", 10_000));
-    let error = event_loop.block_on(output).unwrap().unwrap().unwrap_err();
+    let child = start("flood");
+    let error = block_on(&mut event_loop, child.communicate("", 10_000)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
-    wait_until_reaped(pid);
 }
 
 fn communicate_takes_a_child_that_does_not_read(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let mut command = shell("echo done");
-    let child = Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
-    let output = child.communicate(vec![b'x'; 1_000_000], 100);
-    let output = event_loop.block_on(asyncio::timeout(SURELY, output)).unwrap().unwrap().unwrap();
-    assert_eq!(output.stdout, b"done\n");
+    let output = start("print done").communicate(vec![b'x'; 1_000_000], 100);
+    assert_eq!(block_on(&mut event_loop, output).unwrap().stdout, b"done\n");
+}
+
+fn a_cancelled_read_loses_nothing(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let mut child = start("answer went 0");
+    let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut bytes = [0; 10];
+    let in_vain = stdout.read(&mut bytes);
+    event_loop.block_on(asyncio::timeout(A_WHILE, in_vain)).unwrap().unwrap_err();
+    assert_eq!(stdout.try_read(&mut bytes).unwrap_err().kind(), ErrorKind::WouldBlock);
+    event_loop.block_on(stdin.write_all(b"go\n")).unwrap().unwrap();
+    assert_eq!(block_on(&mut event_loop, read_line(&stdout)).unwrap(), "went");
+    assert_eq!(block_on(&mut event_loop, stdout.read(&mut bytes)).unwrap(), 0);
+    assert_eq!(stdout.try_read(&mut bytes).unwrap(), 0, "the end is permanent");
+    assert!(block_on(&mut event_loop, child.wait()).unwrap().success());
+}
+
+fn two_tasks_read_the_same_pipe(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let mut child = start("answer two 0");
+    let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let stdout = std::rc::Rc::new(stdout);
+    let read = |stdout: std::rc::Rc<PipeReader>| async move {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).await.map(|()| byte[0])
+    };
+    let tasks = [event_loop.spawn(read(stdout.clone())), event_loop.spawn(read(stdout.clone()))];
+    let found = block_on(&mut event_loop, async {
+        asyncio::sleep(A_WHILE).await;
+        stdin.write_all(b"go\n").await.unwrap();
+        let mut found = Vec::new();
+        for task in tasks {
+            found.push(task.await.unwrap().unwrap());
+        }
+        found.sort_unstable();
+        found
+    });
+    assert_eq!(found, b"tw");
+}
+
+fn what_was_written_before_the_pipe_was_dropped_arrives(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let mut child = start("count");
+    let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut written = 0;
+    // Until it is full, or for long enough.
+    while written < 1_000_000 {
+        match stdin.try_write(&[b'x'; 100_000]) {
+            Ok(n) => written += n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    drop(stdin);
+    let count = block_on(&mut event_loop, read_line(&stdout)).unwrap();
+    assert_eq!(count, written.to_string());
 }
 
 fn writing_to_a_child_that_has_ended_is_a_broken_pipe(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let mut child = Process::spawn(Command::new("true").stdin(Stdio::piped())).unwrap();
+    let mut child = start("exit 0");
     let stdin = child.stdin.take().unwrap();
-    event_loop.block_on(child.wait()).unwrap().unwrap();
+    block_on(&mut event_loop, child.wait()).unwrap();
     let error = event_loop.block_on(stdin.write_all(b"anybody?")).unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
 }
 
-fn a_dropped_process_runs_on_and_is_reaped(backend: Backend) {
+fn dropping_a_pipe_that_is_read_ends_the_child_that_writes(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let mut child = Process::spawn(shell("read line; exit 0").stdin(Stdio::piped())).unwrap();
-    let (pid, stdin) = (pid(&child), child.stdin.take().unwrap());
-    drop(child);
-    test_kill_process(pid).expect("runs on");
+    let mut command = program("flood after a line");
+    let mut child = Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
+    let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let in_vain = async move { stdout.read(&mut [0]).await };
+    event_loop.block_on(asyncio::timeout(A_WHILE, in_vain)).unwrap().unwrap_err();
     event_loop.block_on(stdin.write_all(b"go\n")).unwrap().unwrap();
-    wait_until_reaped(pid);
+    let status = block_on(&mut event_loop, child.wait()).unwrap();
+    assert!(!status.success());
 }
 
-fn kill_on_drop_kills_and_reaps(backend: Backend) {
+fn a_dropped_process_runs_on(backend: Backend) {
     let mut event_loop = open(backend, ());
-    let mut child = Process::spawn(Command::new("sleep").arg("1000")).unwrap();
-    let pid = pid(&child);
+    let mut child = start("answer went 0");
+    let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    drop(child);
+    event_loop.block_on(stdin.write_all(b"go\n")).unwrap().unwrap();
+    assert_eq!(block_on(&mut event_loop, read_line(&stdout)).unwrap(), "went");
+}
+
+fn a_process_is_killed_on_drop_if_that_is_set(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let mut child = start("answer went 0");
+    let (_stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     child.set_kill_on_drop(true);
     event_loop
         .block_on(asyncio::timeout(A_WHILE, async move { child.wait().await }))
         .unwrap()
         .unwrap_err();
-    wait_until_reaped(pid);
-}
-
-#[cfg(not(target_os = "openbsd"))]
-fn another_child_of_the_program_is_not_touched(backend: Backend) {
-    let mut event_loop = open(backend, ());
-    let mut other = Command::new("true").spawn().unwrap();
-    let other_pid = Pid::from_raw(i32::try_from(other.id()).unwrap()).unwrap();
-    waitid(WaitId::Pid(other_pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
-    let mut child = Process::spawn(&mut Command::new("true")).unwrap();
-    event_loop.block_on(child.wait()).unwrap().unwrap();
-    assert!(other.wait().unwrap().success());
-}
-
-fn a_thread_waits_where_there_is_no_pidfd(backend: Backend) {
-    let mut event_loop = open(backend, ());
-    let mut child = Process::spawn(shell("read line; exit 5").stdin(Stdio::piped())).unwrap();
-    let stdin = child.stdin.take().unwrap();
-    // A pidfd needs a descriptor; the loop has its waker already.
-    event_loop.block_on(asyncio::yield_now()).unwrap();
-    let status = process::without_descriptors(|| {
-        event_loop
-            .block_on(async {
-                let mut wait = std::pin::pin!(child.wait());
-                let first = std::future::poll_fn(|context| {
-                    std::task::Poll::Ready(wait.as_mut().poll(context).is_ready())
-                });
-                assert!(!first.await);
-                stdin.write_all(b"go\n").await.unwrap();
-                asyncio::timeout(SURELY, wait).await
-            })
-            .unwrap()
-    });
-    assert_eq!(status.unwrap().unwrap().code(), Some(5));
-}
-
-#[cfg(not(target_os = "openbsd"))]
-fn many_processes_in_a_row_leave_nothing_behind(backend: Backend) {
-    let mut event_loop = open(backend, ());
-    for number in 0..1000 {
-        let number = number % 100;
-        let mut child = Process::spawn(&mut shell(&format!("exit {number}"))).unwrap();
-        let status = event_loop.block_on(asyncio::timeout(SURELY, child.wait())).unwrap();
-        assert_eq!(status.unwrap().unwrap().code(), Some(number));
-    }
-    // The harness compares the descriptors before and after.
-    let any = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-    assert!(any.is_err(), "a zombie is left: {any:?}");
-}
-
-fn a_pipe_of_a_child_is_a_source_for_callbacks(backend: Backend) {
-    let mut event_loop = open(backend, Vec::new());
-    let mut child = shell("echo hello").stdout(Stdio::piped()).spawn().unwrap();
-    let stdout = nonblocking::<std::io::PipeReader>(child.stdout.take().unwrap()).unwrap();
-    event_loop
-        .register(stdout, Interest::READABLE, |event_loop, mut stdout, _event| {
-            let mut buffer = [0; 64];
-            let n = stdout.read(&mut buffer)?;
-            event_loop.state.extend_from_slice(&buffer[..n]);
-            Ok(if n == 0 { Next::Remove } else { Next::Keep })
-        })
-        .unwrap();
-    event_loop.watch_child(child, |_loop, status| assert!(status.unwrap().success())).unwrap();
-    event_loop.call_later(Duration::ZERO, |_loop| ());
-    event_loop.run().unwrap();
-    assert_eq!(event_loop.state, b"hello\n");
+    assert_eq!(block_on(&mut event_loop, read_line(&stdout)).unwrap(), "");
 }

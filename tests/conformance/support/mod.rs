@@ -10,6 +10,8 @@ pub mod harness;
 pub mod network;
 #[cfg(unix)]
 pub mod process;
+#[cfg(feature = "async")]
+pub mod program;
 #[macro_use]
 pub mod suite;
 mod virtual_time;
