@@ -2,6 +2,8 @@
 //! call is lost or run twice, a closed queue rejects calls, and a waiting loop notices when the
 //! last sender is dropped.
 
+#![cfg(not(all(windows, target_pointer_width = "32")))] // loom has no stacks there.
+
 use loom::sync::atomic;
 use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;

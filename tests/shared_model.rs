@@ -10,6 +10,8 @@
 //! store; if `is_poked` stays set after the wake or after a failed poke; and without the fork check
 //! or the return of the backend after a panic.
 
+#![cfg(not(all(windows, target_pointer_width = "32")))] // loom has no stacks there.
+
 // They are const; clippy does not detect it on some targets.
 #![allow(clippy::missing_const_for_thread_local)]
 

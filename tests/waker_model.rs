@@ -7,6 +7,8 @@
 //! it was sent or regardless of changes meanwhile, and if `renew` moves the owner first or reads
 //! the flag first.
 
+#![cfg(not(all(windows, target_pointer_width = "32")))] // loom has no stacks there.
+
 use loom::sync::atomic::AtomicUsize;
 use loom::sync::{Arc, atomic};
 use loom::thread;
