@@ -5,6 +5,10 @@ use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 
+use polyselect::Interest;
+
+use super::ending::patience;
+use super::readiness::is_ready;
 use super::servers::ServerEntry;
 use super::socket::{check_bytes, send};
 use super::steps::Fate;
@@ -35,24 +39,43 @@ impl Client {
         self.stream.borrow().as_ref().map(work)
     }
 
+    /// Reads what has arrived. Returns whether the connection has ended.
+    fn read_all(&self, world: &World) -> bool {
+        let mut buffer = [0; 4096];
+        while let Some(mut stream) = self.stream.borrow().as_ref() {
+            match stream.read(&mut buffer) {
+                Ok(count @ 1..) if self.fate != Fate::Owe => {
+                    let name = format!("the echo of client {}", self.id);
+                    check_bytes(world, &name, &self.echoed, &buffer[..count]);
+                }
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Ok(0) | Err(_) => return true,
+            }
+        }
+        true
+    }
+
     fn drain(&self, world: &World) {
         // The bytes owed to this client occupy the connection.
         if self.fate == Fate::Owe {
             return;
         }
-        let mut buffer = [0; 4096];
-        while let Some(mut stream) = self.stream.borrow().as_ref() {
-            match stream.read(&mut buffer) {
-                Ok(count @ 1..) => {
-                    let name = format!("the echo of client {}", self.id);
-                    check_bytes(world, &name, &self.echoed, &buffer[..count]);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                _ => break,
-            }
-        }
+        self.read_all(world);
         let (sent, echoed) = (self.sent.get(), self.echoed.get());
         world.check(echoed <= sent, || format!("client {}: {echoed} of {sent} bytes", self.id));
+    }
+
+    /// Waits for the end of the connection.
+    pub fn sees_its_end(&self, world: &World) -> bool {
+        while !self.read_all(world) {
+            let waits = |stream: &TcpStream| is_ready(stream, Interest::READABLE, patience());
+            if !self.with_stream(waits).unwrap_or(true) {
+                return false;
+            }
+        }
+        true
     }
 }
 

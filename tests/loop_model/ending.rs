@@ -99,7 +99,7 @@ fn wait_until(
 fn nothing_is_left(world: &Rc<World>) -> Result<(), String> {
     // Abandoned work ends on its own thread, and an abandoned process by itself.
     comes_true(|| Arc::strong_count(&world.of_threads) == 1);
-    if !comes_true(|| !world.outside.are_processes_left()) {
+    if !comes_true(|| !world.processes.are_left()) {
         return Err("a process is left".to_owned());
     }
     let (sources, pipes, tasks) = (world.sources.left(), world.pipes.left(), world.tasks.left());

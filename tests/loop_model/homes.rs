@@ -23,7 +23,7 @@ impl World {
 
     /// A source is awaited in another loop, and then in this one, before and after the other is dropped.
     pub async fn move_source(self: Rc<Self>, lives: bool) {
-        let kind = if lives { Kind::Unix } else { Kind::Tcp };
+        let kind = if lives { Kind::Local } else { Kind::Tcp };
         let (socket, peer) = Socket::pair(kind);
         let source = Async::new(socket).expect("becomes non-blocking");
         let (sent, received) = (Cell::new(0), Cell::new(0));

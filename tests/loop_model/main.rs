@@ -10,17 +10,23 @@
 //! POLYSELECT_MODEL_PROGRAMS=5000 cargo test --release --all-features --test loop_model -- epoll
 //! ```
 
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 #[path = "mod.rs"]
 mod loop_model;
+#[cfg(target_os = "linux")]
 #[path = "../support/own_descriptors.rs"]
 #[allow(dead_code)] // Other tests use the rest of it.
 mod own_descriptors;
 mod random;
 
 use polyselect::Backend;
-use random::{check, check_without_pidfd};
+use random::check;
+
+#[test]
+fn afd() {
+    check(Backend::Afd);
+}
 
 #[test]
 fn epoll() {
@@ -47,7 +53,8 @@ fn select() {
     check(Backend::Select);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn poll_where_children_have_no_descriptor() {
-    check_without_pidfd(Backend::Poll);
+    random::check_without_pidfd(Backend::Poll);
 }

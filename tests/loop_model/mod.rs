@@ -11,7 +11,10 @@ pub mod lab;
 pub mod outside;
 pub mod pipe_tasks;
 pub mod pipes;
+#[cfg(unix)]
+pub mod processes;
 pub mod program;
+pub mod readiness;
 pub mod servers;
 pub mod signals;
 pub mod socket;

@@ -1,25 +1,17 @@
-//! Work outside the loop: threads of the pool, processes and names. Each delivers the result of its
+//! Work outside the loop: threads of the pool and names. Each delivers the result of its
 //! work, and abandoned work leaves nothing behind.
 
-use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::thread;
 
-use polyselect::asyncio::{self, Process};
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use polyselect::asyncio;
 
 use super::world::{World, panic_as_planned};
-
-/// Starting one takes as long as the rest of a program.
-const MOST_PROCESSES: usize = 3;
 
 /// The work of a thread of the pool.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +23,7 @@ pub enum Blocking {
 }
 
 /// The course of a child process.
+#[cfg_attr(windows, allow(dead_code))]
 #[derive(Clone, Copy, Debug)]
 pub enum Course {
     Exit(u8),
@@ -49,20 +42,19 @@ pub enum Name {
     Invalid,
 }
 
+/// The processes of a program; `asyncio::Process` is not part of the model on Windows.
+#[cfg(windows)]
 #[derive(Default)]
-pub struct Outside {
-    processes: RefCell<Vec<Pid>>,
-}
+pub struct Processes;
 
-impl Outside {
-    pub fn has_processes(&self) -> bool {
-        !self.processes.borrow().is_empty()
+#[cfg(windows)]
+impl Processes {
+    pub fn have_started(&self) -> bool {
+        false
     }
 
-    /// Whether one of the processes runs, or has not been reaped.
-    pub fn are_processes_left(&self) -> bool {
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        self.processes.borrow().iter().any(|&process| waitid(WaitId::Pid(process), look).is_ok())
+    pub fn are_left(&self) -> bool {
+        false
     }
 }
 
@@ -91,57 +83,8 @@ impl World {
         self.act_in_task();
     }
 
-    pub async fn run_process(self: &Rc<Self>, course: Course) {
-        if self.outside.processes.borrow().len() >= MOST_PROCESSES {
-            return;
-        }
-        let mut command = match course {
-            Course::Exit(code) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("exit {code}")]);
-                shell
-            }
-            _ => Command::new("cat"),
-        };
-        let mut process =
-            Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped())).expect("starts");
-        let id = Pid::from_raw(process.id().cast_signed()).expect("a child's is not zero");
-        self.outside.processes.borrow_mut().push(id);
-        // Shortly after its start it has copies of all descriptors, so a hang-up is not seen before
-        // it closes them.
-        let outside = self.lab.outside();
-        thread::spawn(move || {
-            let _outside = outside;
-            // It may have been reaped.
-            let _ = waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-        });
-        // Steps may cancel the task here, with the process running.
-        asyncio::yield_now().await;
-        self.act_in_task();
-        match course {
-            Course::Exit(code) => {
-                let status = process.wait().await.map(|status| status.code());
-                let is_right = matches!(status, Ok(Some(it)) if it == i32::from(code));
-                self.check(is_right, || format!("exit {code}: {status:?}"));
-            }
-            Course::Copy(count) => {
-                let bytes: Vec<_> = (0..count).map(|index| index as u8).collect();
-                let output = process.communicate(&bytes, count).await;
-                let is_right =
-                    matches!(&output, Ok(it) if it.status.success() && it.stdout == bytes);
-                self.check(is_right, || format!("cat of {count} bytes: {output:?}"));
-            }
-            Course::Kill => {
-                let killed = process.kill();
-                let status = process.wait().await.map(|status| status.signal());
-                let is_right = killed.is_ok() && matches!(status, Ok(Some(libc::SIGKILL)));
-                self.check(is_right, || format!("kill: {killed:?}, {status:?}"));
-            }
-            Course::KillOnDrop => process.set_kill_on_drop(true),
-            Course::Leave => {}
-        }
-        self.act_in_task();
-    }
+    #[cfg(windows)]
+    pub async fn run_process(self: &Rc<Self>, _: Course) {}
 
     pub async fn look_up(self: &Rc<Self>, name: Name) {
         let host = match name {

@@ -3,15 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use polyselect::asyncio::Async;
-use rustix::net::{SendFlags, send as send_with};
 
-use super::socket::{Socket, bytes_from, check_bytes, send, tcp_pair};
+use super::socket::{LocalStream, Socket, bytes_from, check_bytes, local_pair, send, tcp_pair};
 use super::steps::Kind;
 use super::world::{World, pick};
 
@@ -23,7 +21,7 @@ const MOST_PIPES: usize = 8;
 pub enum Source {
     Own(Async<Socket>),
     Tcp(Async<TcpStream>),
-    Unix(Async<UnixStream>),
+    Local(Async<LocalStream>),
 }
 
 impl Source {
@@ -31,7 +29,7 @@ impl Source {
         match self {
             Self::Own(source) => source.readable().await,
             Self::Tcp(source) => source.readable().await,
-            Self::Unix(source) => source.readable().await,
+            Self::Local(source) => source.readable().await,
         }
     }
 
@@ -39,7 +37,7 @@ impl Source {
         match self {
             Self::Own(source) => source.writable().await,
             Self::Tcp(source) => source.writable().await,
-            Self::Unix(source) => source.writable().await,
+            Self::Local(source) => source.writable().await,
         }
     }
 
@@ -47,7 +45,7 @@ impl Source {
         match self {
             Self::Own(source) => source.read(buffer).await,
             Self::Tcp(source) => source.read(buffer).await,
-            Self::Unix(source) => source.read(buffer).await,
+            Self::Local(source) => source.read(buffer).await,
         }
     }
 
@@ -56,7 +54,7 @@ impl Source {
         match self {
             Self::Own(source) => source.write_with(|socket| pipe.write_next(socket, count)).await,
             Self::Tcp(source) => source.write_with(|socket| pipe.write_next(socket, count)).await,
-            Self::Unix(source) => source.write_with(|socket| pipe.write_next(socket, count)).await,
+            Self::Local(source) => source.write_with(|socket| pipe.write_next(socket, count)).await,
         }
     }
 }
@@ -138,7 +136,7 @@ impl Pipes {
         let Some(pipe) = pick(which, fit.len()).map(|position| fit[position]) else { return };
         if let Some(peer) = &*pipe.peer.borrow() {
             send(peer, &pipe.sent, which % 5);
-            let is_sent = send_with(peer, b"!", SendFlags::OOB).is_ok();
+            let is_sent = peer.send_urgent(b'!').is_ok();
             pipe.has_urgent.set(is_sent);
             send(peer, &pipe.sent, which % 7);
         }
@@ -207,7 +205,7 @@ impl World {
         }
         let nonblocking = "becomes non-blocking";
         let (source, peer, is_dropped) = match kind {
-            Kind::Unix => {
+            Kind::Local => {
                 let (socket, peer) = Socket::pair(kind);
                 let is_dropped = socket.is_dropped();
                 let source = Async::new(socket.acting(self)).expect(nonblocking);
@@ -216,12 +214,13 @@ impl World {
             Kind::Tcp => {
                 let (socket, peer) = tcp_pair();
                 let source = Async::new(socket).expect(nonblocking);
-                (Source::Tcp(source), Socket::of(peer), Rc::new(Cell::new(true)))
+                (Source::Tcp(source), Socket::of(peer, true), Rc::new(Cell::new(true)))
             }
             Kind::Listener => {
-                let (socket, peer) = UnixStream::pair().expect("a pair");
+                let (socket, peer) = local_pair();
                 let source = Async::new(socket).expect(nonblocking);
-                (Source::Unix(source), Socket::of(peer), Rc::new(Cell::new(true)))
+                let peer = Socket::of(peer, cfg!(windows));
+                (Source::Local(source), peer, Rc::new(Cell::new(true)))
             }
         };
         self.pipes.0.borrow_mut().push(Rc::new(Pipe {

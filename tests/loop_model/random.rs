@@ -4,9 +4,7 @@
 mod budget;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use polyselect::Backend;
@@ -14,14 +12,12 @@ use proptest::prelude::*;
 use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRunner,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 use self::budget::Budget;
-use super::loop_model::ending::{be_impatient, comes_true};
+use super::loop_model::ending::be_impatient;
 use super::loop_model::program::run;
 use super::loop_model::steps::{Step, WATCH_CHILD};
 use super::loop_model::watchdog::Watchdog;
-use super::own_descriptors::open_descriptors;
 
 /// Signals, children and descriptors are the process's, so one program runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -40,9 +36,12 @@ pub fn check(backend: Backend) {
 }
 
 /// Runs them where no pidfd can be opened.
+#[cfg(target_os = "linux")]
 pub fn check_without_pidfd(backend: Backend) {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
     let run = move || {
-        let calls = BTreeMap::from([(libc::SYS_pidfd_open, Vec::new())]);
+        let calls = std::collections::BTreeMap::from([(libc::SYS_pidfd_open, Vec::new())]);
         let this = std::env::consts::ARCH.try_into().expect("an architecture that is known");
         let (allow, fail) = (SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32));
         let filter = SeccompFilter::new(calls, allow, fail, this).expect("is a filter");
@@ -53,7 +52,7 @@ pub fn check_without_pidfd(backend: Backend) {
         run_programs(&format!("without pidfd on {backend}"), backend, &program(100, 1));
     };
     // The filter is bound to its thread.
-    if let Err(panic) = thread::spawn(run).join() {
+    if let Err(panic) = std::thread::spawn(run).join() {
         std::panic::resume_unwind(panic);
     }
 }
@@ -118,7 +117,11 @@ fn run_programs(name: &str, backend: Backend, strategy: &impl Strategy<Value = B
     println!("{name}: {programs} programs of {steps} steps in {took:?}");
 }
 
+#[cfg(target_os = "linux")]
 fn run_alone(backend: Backend, program: &[Step]) -> Result<(), String> {
+    use super::loop_model::ending::comes_true;
+    use super::own_descriptors::open_descriptors;
+
     let descriptors = || open_descriptors().map_err(|error| error.to_string());
     let before = descriptors()?;
     run(backend, program)?;
@@ -127,4 +130,9 @@ fn run_alone(backend: Backend, program: &[Step]) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("leaves descriptors: {before:?}, {:?}", descriptors()?))
+}
+
+#[cfg(windows)]
+fn run_alone(backend: Backend, program: &[Step]) -> Result<(), String> {
+    run(backend, program)
 }

@@ -9,10 +9,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use polyselect::asyncio::{self, Async, Server};
-use rustix::event::PollFlags;
 
 use super::ending::patience;
-use super::socket::{new_address, poll_flags};
+use super::socket::new_address;
 use super::steps::Fate;
 use super::world::{World, panic_as_planned, pick};
 
@@ -140,12 +139,8 @@ impl World {
         let left = server.connections();
         self.check(left == 0, || format!("a server that was stopped has {left} connections"));
         for client in self.clients.all().iter().filter(|client| client.is_of(&entry)) {
-            let end = PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP;
-            let has_end = |stream: &TcpStream| {
-                poll_flags(stream, end, patience().as_millis() as i64).intersects(end)
-            };
             let fate = client.fate;
-            self.check(client.with_stream(has_end).unwrap_or(true), || {
+            self.check(client.sees_its_end(&self), || {
                 format!("a connection, {fate:?}, outlives its server")
             });
         }
@@ -170,7 +165,7 @@ impl World {
         let start = Instant::now();
         while let Err(error) = TcpListener::bind(address) {
             // A child has a copy of every descriptor until its program is loaded.
-            let has_children = self.children.have_started() || self.outside.has_processes();
+            let has_children = self.children.have_started() || self.processes.have_started();
             let may_be_childs = has_children && start.elapsed() < patience();
             if !may_be_childs {
                 return self.wrong(format!("after {what}, its address is not free: {error}"));

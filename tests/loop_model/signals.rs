@@ -7,7 +7,10 @@ use polyselect::{SignalKey, signal};
 
 use super::world::{Loop, World, panic_as_planned, pick};
 
+#[cfg(unix)]
 const SIGNALS: [i32; 2] = [signal::SIGUSR1, signal::SIGUSR2];
+#[cfg(windows)]
+const SIGNALS: [i32; 2] = [signal::SIGINT, signal::SIGTERM];
 
 const MOST_HANDLERS: usize = 4;
 
@@ -85,6 +88,10 @@ impl World {
 
     /// Sends a signal to this thread, if it is handled.
     pub fn raise(&self, which: usize) {
+        // Wine's C runtime calls an address that is no function after the handler.
+        if cfg!(windows) {
+            return;
+        }
         let signal = SIGNALS[which % SIGNALS.len()];
         let handlers = self.signals.handlers.borrow();
         let mut is_handled = false;

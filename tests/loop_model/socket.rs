@@ -3,12 +3,8 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::steps::Kind;
 use super::world::World;
@@ -29,24 +25,6 @@ pub fn check_bytes(world: &World, what: &str, received: &Cell<u64>, bytes: &[u8]
         world.wrong(format!("{what}: the byte at {} is {}", wrong.0, wrong.1));
     }
     received.set(start + bytes.len() as u64);
-}
-
-#[derive(Debug)]
-pub enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl From<UnixStream> for Stream {
-    fn from(stream: UnixStream) -> Self {
-        Self::Unix(stream)
-    }
-}
-
-impl From<TcpStream> for Stream {
-    fn from(stream: TcpStream) -> Self {
-        Self::Tcp(stream)
-    }
 }
 
 /// An address of this host that nothing else listens on. The ports of a single one would not last: a connection
@@ -70,33 +48,47 @@ pub fn tcp_pair() -> (TcpStream, TcpStream) {
     (left, right)
 }
 
+/// A pair of the fastest kind of stream sockets that the system has.
+#[cfg(unix)]
+pub fn local_pair() -> (LocalStream, LocalStream) {
+    LocalStream::pair().expect("a pair")
+}
+
+#[cfg(unix)]
+pub type LocalStream = std::os::unix::net::UnixStream;
+
+#[cfg(windows)]
+pub use tcp_pair as local_pair;
+
+#[cfg(windows)]
+pub type LocalStream = TcpStream;
+
 /// A non-blocking socket, which may run steps when it is dropped.
 pub struct Socket {
-    stream: Stream,
+    stream: socket2::Socket,
+    is_tcp: bool,
     world: Option<Rc<World>>,
     is_dropped: Rc<Cell<bool>>,
 }
 
 impl Socket {
     pub fn pair(kind: Kind) -> (Self, Self) {
-        let (left, right) = match kind {
-            Kind::Unix => {
-                let (left, right) = UnixStream::pair().expect("a pair");
-                (Stream::Unix(left), Stream::Unix(right))
+        match kind {
+            Kind::Local => {
+                let (left, right) = local_pair();
+                (Self::of(left, cfg!(windows)), Self::of(right, cfg!(windows)))
             }
             Kind::Tcp | Kind::Listener => {
                 let (left, right) = tcp_pair();
-                (Stream::Tcp(left), Stream::Tcp(right))
+                (Self::of(left, true), Self::of(right, true))
             }
-        };
-        (Self::of(left), Self::of(right))
+        }
     }
 
-    pub fn of(stream: impl Into<Stream>) -> Self {
+    pub fn of(stream: impl Into<socket2::Socket>, is_tcp: bool) -> Self {
         let stream = stream.into();
-        let socket = Self { stream, world: None, is_dropped: Rc::default() };
-        rustix::io::ioctl_fionbio(&socket, true).expect("becomes non-blocking");
-        socket
+        stream.set_nonblocking(true).expect("becomes non-blocking");
+        Self { stream, is_tcp, world: None, is_dropped: Rc::default() }
     }
 
     /// From now on its destructor runs steps of the program.
@@ -110,7 +102,11 @@ impl Socket {
     }
 
     pub fn is_tcp(&self) -> bool {
-        matches!(self.stream, Stream::Tcp(_))
+        self.is_tcp
+    }
+
+    pub fn send_urgent(&self, byte: u8) -> io::Result<usize> {
+        self.stream.send_out_of_band(&[byte])
     }
 }
 
@@ -123,30 +119,29 @@ impl Drop for Socket {
     }
 }
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.stream {
-            Stream::Unix(stream) => stream.as_fd(),
-            Stream::Tcp(stream) => stream.as_fd(),
-        }
+#[cfg(unix)]
+impl std::os::fd::AsFd for Socket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl std::os::windows::io::AsSocket for Socket {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        self.stream.as_socket()
     }
 }
 
 impl Read for &Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &self.stream {
-            Stream::Unix(stream) => (&*stream).read(buffer),
-            Stream::Tcp(stream) => (&*stream).read(buffer),
-        }
+        (&self.stream).read(buffer)
     }
 }
 
 impl Write for &Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &self.stream {
-            Stream::Unix(stream) => (&*stream).write(bytes),
-            Stream::Tcp(stream) => (&*stream).write(bytes),
-        }
+        (&self.stream).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -167,13 +162,4 @@ pub fn is_end(error: &io::Error) -> bool {
         error.kind(),
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
     )
-}
-
-/// Returns the result of `poll` within this number of milliseconds.
-pub fn poll_flags(socket: impl AsFd, flags: PollFlags, milliseconds: i64) -> PollFlags {
-    let mut entry = [PollFd::new(&socket, flags)];
-    let timeout =
-        Timespec { tv_sec: milliseconds / 1_000, tv_nsec: (milliseconds % 1_000) * 1_000_000 };
-    rustix::io::retry_on_intr(|| poll(&mut entry, Some(&timeout))).expect("polls");
-    entry[0].revents()
 }

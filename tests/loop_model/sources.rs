@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
+use std::time::Duration;
 
 use polyselect::{Event, Interest, Key, Next, Ready};
-use rustix::event::PollFlags;
 
-use super::socket::{Socket, check_bytes, is_end, new_address, poll_flags, send};
+use super::readiness::is_ready;
+use super::socket::{Socket, check_bytes, is_end, new_address, send};
 use super::steps::{Answer, Kind};
 use super::world::{Loop, World, next_of, panic_as_planned, pick};
 
@@ -92,15 +93,11 @@ impl Watched {
 
     fn is_ready(&self, event_loop: &Loop) -> bool {
         let (key, interest) = (self.key(), self.interest.get());
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN | PollFlags::RDHUP, interest.contains(Interest::READABLE));
-        flags.set(PollFlags::OUT, interest.contains(Interest::WRITABLE));
-        let found = match (event_loop.get::<Socket>(key), event_loop.get::<TcpListener>(key)) {
-            (Some(socket), _) => poll_flags(socket, flags, 0),
-            (_, Some(listener)) => poll_flags(listener, flags, 0),
-            _ => PollFlags::empty(),
-        };
-        !interest.is_empty() && found.intersects(flags)
+        match (event_loop.get::<Socket>(key), event_loop.get::<TcpListener>(key)) {
+            (Some(socket), _) => is_ready(socket, interest, Duration::ZERO),
+            (_, Some(listener)) => is_ready(listener, interest, Duration::ZERO),
+            _ => false,
+        }
     }
 }
 

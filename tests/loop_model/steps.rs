@@ -20,7 +20,8 @@ pub enum Answer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    Unix,
+    /// A Unix socket, where the system has them.
+    Local,
     Tcp,
     Listener,
 }
@@ -133,7 +134,7 @@ fn interest(choice: u8) -> Interest {
 }
 
 fn kind(choice: u8) -> Kind {
-    [Kind::Unix, Kind::Tcp, Kind::Listener][usize::from(choice) % 3]
+    [Kind::Local, Kind::Tcp, Kind::Listener][usize::from(choice) % 3]
 }
 
 /// A number of bytes: a few, or a bit more.

@@ -29,7 +29,7 @@ impl Drop for ReceiverIsGone {
 
 impl World {
     pub async fn stream(self: Rc<Self>, total: usize, piece: usize) {
-        let kind = if piece.is_multiple_of(2) { Kind::Tcp } else { Kind::Unix };
+        let kind = if piece.is_multiple_of(2) { Kind::Tcp } else { Kind::Local };
         let (left, right) = Socket::pair(kind);
         let (left, right) = (left.acting(&self), right.acting(&self));
         let transfer = Rc::new(Transfer::default());

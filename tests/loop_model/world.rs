@@ -14,8 +14,11 @@ use super::callbacks::Calls;
 use super::children::Children;
 use super::clients::Clients;
 use super::lab::Lab;
-use super::outside::Outside;
+#[cfg(windows)]
+use super::outside::Processes;
 use super::pipes::Pipes;
+#[cfg(unix)]
+use super::processes::Processes;
 use super::servers::Servers;
 use super::signals::Signals;
 use super::sources::Sources;
@@ -52,7 +55,7 @@ pub struct World {
     pub sources: Sources,
     pub signals: Signals,
     pub children: Children,
-    pub outside: Outside,
+    pub processes: Processes,
     pub tasks: Tasks,
     pub pipes: Pipes,
     pub servers: Servers,
@@ -90,7 +93,7 @@ impl World {
             sources: Sources::default(),
             signals: Signals::default(),
             children: Children::default(),
-            outside: Outside::default(),
+            processes: Processes::default(),
             tasks: Tasks::default(),
             pipes: Pipes::default(),
             servers: Servers::default(),

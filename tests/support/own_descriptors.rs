@@ -1,6 +1,7 @@
 //! A table of descriptors that belongs to one thread, so that other tests of the process neither
 //! take its descriptors nor keep its files open, and so that leaks can be counted.
 
+#![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // `close_range` has no safe form.
 
 use std::ffi::c_uint;

@@ -1,13 +1,14 @@
 //! Each part of the disorder has its documented effect, and no other.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use polyselect::testing::{Disorder, Lab};
 use polyselect::{
     EventLoop, Events, Interest, Key, Next, Selector, Watch, asyncio, asyncio::Async,
 };
+
+use crate::sockets::{Stream, stream_pair};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,8 +21,8 @@ fn labs(disorder: Disorder) -> impl Iterator<Item = Lab> {
 /// A selector with a source for each of some watches, and their peers.
 struct Bench {
     lab: Lab,
-    selector: Selector<UnixStream, usize>,
-    peers: Vec<UnixStream>,
+    selector: Selector<Stream, usize>,
+    peers: Vec<Stream>,
     keys: Vec<Key>,
     events: Events,
 }
@@ -31,7 +32,7 @@ impl Bench {
         let mut selector = Selector::in_lab(lab, None).unwrap();
         let (mut peers, mut keys) = (Vec::new(), Vec::new());
         for (number, &watch) in watches.iter().enumerate() {
-            let (source, peer) = UnixStream::pair().unwrap();
+            let (source, peer) = stream_pair().unwrap();
             source.set_nonblocking(true).unwrap();
             keys.push(selector.register(source, watch, number).unwrap());
             peers.push(peer);
@@ -219,7 +220,7 @@ fn refuse_fails_registrations_and_wakers() {
     let (mut registrations, mut wakers) = (0, 0);
     for lab in labs(Disorder { refuse: 128, ..NONE }) {
         let mut selector = Selector::in_lab(&lab, None).unwrap();
-        let (source, mut peer) = UnixStream::pair().unwrap();
+        let (source, mut peer) = stream_pair().unwrap();
         peer.write_all(b"x").unwrap();
         let mut events = Events::with_capacity(8);
         match selector.register(source, Interest::READABLE, ()) {
@@ -240,7 +241,7 @@ fn refuse_fails_registrations_and_wakers() {
 fn short_moves_less_in_reads_and_writes_of_tasks_and_nothing_is_lost() {
     let mut pieces = 0;
     for lab in labs(Disorder { short: 128, ..NONE }) {
-        let (left, right) = UnixStream::pair().unwrap();
+        let (left, right) = stream_pair().unwrap();
         let (left, right) = (Async::new(left).unwrap(), Async::new(right).unwrap());
         let sent: Vec<u8> = (0..200).collect();
         let work = async {
@@ -344,7 +345,7 @@ fn callbacks_see_every_byte_under_every_level() {
         for lab in labs(level) {
             let mut event_loop = EventLoop::in_lab(&lab, 0).unwrap();
             for watch in [Interest::READABLE.into(), Interest::READABLE.edge()] {
-                let (source, mut peer) = UnixStream::pair().unwrap();
+                let (source, mut peer) = stream_pair().unwrap();
                 source.set_nonblocking(true).unwrap();
                 event_loop
                     .register(source, watch, |event_loop, mut source, _event| {

@@ -2,13 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use polyselect::accept::Listener;
 use polyselect::testing::{Disorder, Faults, Flaky, Lab};
 use polyselect::{Events, Interest, Selector, Watch};
 use rustix::io::Errno;
+
+use crate::sockets::{Stream, stream_pair};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,8 +19,8 @@ fn labs() -> impl Iterator<Item = Lab> {
     (0..50).map(|seed| Lab::new(seed, Disorder::none()))
 }
 
-fn pair(lab: &Lab, faults: Faults) -> (Flaky<UnixStream>, UnixStream) {
-    let (source, peer) = UnixStream::pair().unwrap();
+fn pair(lab: &Lab, faults: Faults) -> (Flaky<Stream>, Stream) {
+    let (source, peer) = stream_pair().unwrap();
     source.set_nonblocking(true).unwrap();
     (lab.flaky(source, faults), peer)
 }
@@ -124,7 +125,7 @@ fn a_source_that_blocks_stays_so_until_its_delay_has_passed() {
     let is_later = |lab: &Lab| {
         let (source, mut peer) = pair(lab, Faults { would_block: 128, ..NONE });
         peer.write_all(b"xx").unwrap();
-        let blocks = |source: &Flaky<UnixStream>| {
+        let blocks = |source: &Flaky<Stream>| {
             let mut source = source;
             source.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
         };

@@ -1,14 +1,14 @@
 //! The lab: its time, its disorder, its faults, and the mistakes that it finds.
 
-#![cfg(unix)]
-
 mod disorder;
 mod faults;
 mod planted;
 mod programs;
 mod repeatable;
 mod searching;
+mod sockets;
 mod speed;
 mod spurious;
 mod time;
+#[cfg(unix)]
 mod wires;

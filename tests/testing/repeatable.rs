@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use polyselect::testing::{Disorder, Faults, Flaky, Lab, Link};
 use polyselect::{Backend, EventLoop, Interest, Next, Watch, asyncio, asyncio::Async};
+
+use crate::sockets::Stream;
 
 const MS: Duration = Duration::from_millis(1);
 const CLIENTS: usize = 5;
@@ -19,7 +20,7 @@ fn blocks(error: &std::io::Error) -> bool {
 }
 
 /// Reads and writes until both would block; returns whether the peer has closed.
-fn echo(mut conn: &Flaky<UnixStream>, output: &mut VecDeque<u8>) -> bool {
+fn echo(mut conn: &Flaky<Stream>, output: &mut VecDeque<u8>) -> bool {
     let mut buffer = [0; 64];
     loop {
         match conn.read(&mut buffer) {

@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
 use polyselect::testing::{Disorder, Faults, Lab, Link, explore, first_failure};
 use polyselect::{EventLoop, Events, Interest, Next, Selector};
+
+use crate::sockets::stream_pair;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -16,12 +17,12 @@ fn fails_when_the_order_changes(lab: &Lab) {
     let mut selector = Selector::new().unwrap();
     let mut peers = Vec::new();
     for number in 0..2 {
-        let (source, peer) = UnixStream::pair().unwrap();
+        let (source, peer) = stream_pair().unwrap();
         selector.register(source, Interest::READABLE, number).unwrap();
         peers.push(peer);
     }
     // These decisions have no part in the failure.
-    let other = lab.flaky(UnixStream::pair().unwrap().0, Faults { reset: 128, ..Faults::none() });
+    let other = lab.flaky(stream_pair().unwrap().0, Faults { reset: 128, ..Faults::none() });
     for _ in 0..10 {
         _ = (&other).read(&mut []).is_ok();
     }
@@ -73,7 +74,7 @@ fn a_loop_that_outlives_its_run_is_a_failure() {
     let leaks = |_lab: &Lab| {
         let event_loop = Rc::new(RefCell::new(EventLoop::new(()).unwrap()));
         let owner = Rc::clone(&event_loop);
-        let (source, _peer) = UnixStream::pair().unwrap();
+        let (source, _peer) = stream_pair().unwrap();
         let keep = move |_: &mut _, _: &_, _| {
             let _owner = &owner;
             Ok(Next::Keep)
@@ -89,7 +90,7 @@ fn a_loop_that_outlives_its_run_is_a_failure() {
 fn a_source_that_stays_open_is_a_failure() {
     let leaks = |_lab: &Lab| {
         let mut selector = Selector::new().unwrap();
-        let (source, _peer) = UnixStream::pair().unwrap();
+        let (source, _peer) = stream_pair().unwrap();
         let key = selector.register(source, Interest::READABLE, ()).unwrap();
         std::mem::forget(selector.unregister(key).unwrap());
     };
@@ -101,7 +102,7 @@ fn a_source_that_stays_open_is_a_failure() {
 fn the_seed_of_a_source_that_stays_open_is_found_later() {
     let leaks = |lab: &Lab| {
         let mut selector = Selector::new().unwrap();
-        let (source, _peer) = UnixStream::pair().unwrap();
+        let (source, _peer) = stream_pair().unwrap();
         let key = selector.register(source, Interest::READABLE, ()).unwrap();
         let registration = selector.unregister(key).unwrap();
         if lab.seed() == 4 {
@@ -116,7 +117,7 @@ fn the_seed_of_a_source_that_stays_open_is_found_later() {
 
 #[test]
 fn a_source_that_was_open_before_a_run_may_stay_open() {
-    let (source, mut peer) = UnixStream::pair().unwrap();
+    let (source, mut peer) = stream_pair().unwrap();
     peer.write_all(b"x").unwrap();
     explore(0..3, Disorder::none(), |_lab| {
         let mut selector = Selector::new().unwrap();
@@ -129,7 +130,7 @@ fn a_source_that_was_open_before_a_run_may_stay_open() {
 fn a_loop_may_be_dropped_with_sources_timers_and_tasks() {
     explore(0..3, Disorder::none(), |_lab| {
         let mut event_loop = EventLoop::new(()).unwrap();
-        let (source, _peer) = UnixStream::pair().unwrap();
+        let (source, _peer) = stream_pair().unwrap();
         event_loop.register(source, Interest::READABLE, |_, _, _| Ok(Next::Keep)).unwrap();
         event_loop.call_later(SECOND, |_loop| ());
         event_loop.spawn(std::future::pending::<()>()).detach();
@@ -186,7 +187,7 @@ fn a_thread_without_a_guard_that_writes_to_a_wire_is_a_failure() {
 fn a_thread_without_a_guard_that_makes_a_source_ready_is_a_failure() {
     let writes = |_lab: &Lab| {
         let mut selector = Selector::new().unwrap();
-        let (source, mut peer) = UnixStream::pair().unwrap();
+        let (source, mut peer) = stream_pair().unwrap();
         selector.register(source, Interest::READABLE, ()).unwrap();
         let thread = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(5));

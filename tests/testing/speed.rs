@@ -1,18 +1,19 @@
 //! The speed of a lab: printed, and asserted only as far as a busy machine cannot matter.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use polyselect::testing::{Disorder, Faults, Lab};
 use polyselect::{EventLoop, Interest, Key, Next, TimerKey, asyncio, asyncio::Async};
+
+use crate::sockets::{Stream, stream_pair};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 struct Connection {
     key: Key,
     idle: TimerKey,
-    peer: UnixStream,
+    peer: Stream,
 }
 
 fn watch_idle(event_loop: &mut EventLoop<Vec<Connection>>, number: usize) -> TimerKey {
@@ -25,7 +26,7 @@ fn hour_of_idle_connections(lab: &Lab) -> usize {
 
     let mut event_loop = EventLoop::in_lab(lab, Vec::<Connection>::new()).unwrap();
     for number in 0..COUNT {
-        let (conn, peer) = UnixStream::pair().unwrap();
+        let (conn, peer) = stream_pair().unwrap();
         let key = event_loop
             .register(conn, Interest::READABLE, move |event_loop, mut conn, _event| {
                 conn.read_exact(&mut [0])?;
@@ -57,7 +58,10 @@ fn hour_of_idle_connections(lab: &Lab) -> usize {
 #[test]
 fn an_hour_of_a_thousand_idle_connections_takes_little_time() {
     // The limit on descriptors may be too low.
+    #[cfg(unix)]
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(windows)]
+    let limit = None::<u64>;
     if limit.is_some_and(|limit| limit < 2_500) {
         println!("not run: at most {limit:?} descriptors");
         return;
@@ -76,7 +80,7 @@ const MESSAGES: usize = 10;
 fn echo_of_callbacks(lab: &Lab, faults: Faults) {
     let mut event_loop = EventLoop::in_lab(lab, ()).unwrap();
     for _ in 0..CLIENTS {
-        let (server, client) = UnixStream::pair().unwrap();
+        let (server, client) = stream_pair().unwrap();
         server.set_nonblocking(true).unwrap();
         client.set_nonblocking(true).unwrap();
         let mut output = Vec::new();
@@ -123,7 +127,7 @@ fn echo_of_callbacks(lab: &Lab, faults: Faults) {
 fn echo_of_tasks(lab: &Lab, faults: Faults) {
     let mut event_loop = EventLoop::in_lab(lab, ()).unwrap();
     for _ in 0..CLIENTS {
-        let (server, client) = UnixStream::pair().unwrap();
+        let (server, client) = stream_pair().unwrap();
         let server = Async::new(lab.flaky(server, faults)).unwrap();
         let client = Async::new(client).unwrap();
         event_loop

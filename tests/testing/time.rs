@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use polyselect::testing::{Disorder, Lab};
 use polyselect::{EventLoop, Events, Interest, Next, Selector, asyncio};
+
+use crate::sockets::{Stream, listen, stream_pair};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
@@ -61,7 +62,7 @@ fn time_stands_still_in_callbacks_and_in_waits_of_zero() {
 fn a_bare_selector_waits_for_its_whole_timeout_and_no_longer() {
     let lab = lab();
     let mut selector = Selector::in_lab(&lab, None).unwrap();
-    let (mut left, right) = UnixStream::pair().unwrap();
+    let (mut left, right) = stream_pair().unwrap();
     selector.register(right, Interest::READABLE, ()).unwrap();
     let mut events = Events::with_capacity(8);
     for timeout in [7 * HOUR, Duration::from_nanos(1), 60 * 24 * HOUR] {
@@ -141,9 +142,7 @@ fn the_rest_of_a_listener_without_descriptors_passes_in_the_time_of_the_lab() {
     use polyselect::testing::Faults;
 
     let lab = lab();
-    let path = tempfile::tempdir().unwrap();
-    let listener = std::os::unix::net::UnixListener::bind(path.path().join("socket")).unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, connect) = listen();
     let mut faults = Faults { exhausted: 255, ..Faults::none() };
     faults.exhausted = 128;
     let mut event_loop = EventLoop::in_lab(&lab, 0).unwrap();
@@ -153,7 +152,7 @@ fn the_rest_of_a_listener_without_descriptors_passes_in_the_time_of_the_lab() {
             Ok(())
         })
         .unwrap();
-    let clients: Vec<_> = (0..20).map(|_| UnixStream::connect_addr(&address).unwrap()).collect();
+    let clients: Vec<_> = (0..20).map(|_| connect()).collect();
     while event_loop.state < clients.len() {
         event_loop.turn(None).unwrap();
     }
@@ -180,7 +179,7 @@ fn a_moment_of_the_systems_clock_is_an_error_that_names_now() {
 fn a_loop_that_waits_for_what_cannot_come_fails_and_says_what_it_waits_for() {
     let lab = lab();
     let mut event_loop = EventLoop::in_lab(&lab, ()).unwrap();
-    let (_left, right) = UnixStream::pair().unwrap();
+    let (_left, right) = stream_pair().unwrap();
     event_loop.register(right, Interest::READABLE, |_, _, _| Ok(Next::Keep)).unwrap();
     event_loop.spawn(std::future::pending::<()>()).detach();
     let line = line!() - 2;
@@ -195,7 +194,7 @@ fn a_loop_that_waits_for_what_cannot_come_fails_and_says_what_it_waits_for() {
 fn a_selector_that_waits_for_what_cannot_come_fails_and_says_what_it_waits_for() {
     let lab = lab();
     let mut selector = Selector::in_lab(&lab, None).unwrap();
-    let (_left, right) = UnixStream::pair().unwrap();
+    let (_left, right) = stream_pair().unwrap();
     let key = selector.register(right, Interest::READABLE, ()).unwrap();
     let message = message_of(|| {
         selector.select(&mut Events::with_capacity(1), None).unwrap();
@@ -243,8 +242,8 @@ fn another_backend_and_a_nested_loop_stay_in_the_lab() {
     let lab = lab();
     let mut inner = EventLoop::in_lab(&lab, 0).unwrap();
     inner.rebuild().unwrap();
-    let (mut left, right) = UnixStream::pair().unwrap();
-    let count = |event_loop: &mut EventLoop<usize>, mut source: &UnixStream, _| {
+    let (mut left, right) = stream_pair().unwrap();
+    let count = |event_loop: &mut EventLoop<usize>, mut source: &Stream, _| {
         event_loop.state += source.read(&mut [0; 8])?;
         Ok(Next::Keep)
     };
@@ -277,7 +276,7 @@ fn what_is_left_in_a_loop_is_listed_with_its_place() {
     let lab = lab();
     let mut event_loop = EventLoop::in_lab(&lab, ()).unwrap();
     event_loop.assert_nothing_left();
-    let (_left, right) = UnixStream::pair().unwrap();
+    let (_left, right) = stream_pair().unwrap();
     let key = event_loop.register(right, Interest::READABLE, |_, _, _| Ok(Next::Keep)).unwrap();
     let line = line!() - 1;
     let message = message_of(|| event_loop.assert_nothing_left());

@@ -16,11 +16,12 @@ mod wakeups;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::Range;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use polyselect::Source;
 use polyselect::testing::{Disorder, Failure, Faults, Flaky, Lab, explore, first_failure};
+
+use crate::sockets::{Stream, stream_pair};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -41,8 +42,8 @@ impl Trial<'_> {
     }
 
     /// A connection: the program's end, and its peer's, which has no faults. Both are non-blocking.
-    fn pair(&self) -> (Flaky<UnixStream>, UnixStream) {
-        let (left, right) = UnixStream::pair().unwrap();
+    fn pair(&self) -> (Flaky<Stream>, Stream) {
+        let (left, right) = stream_pair().unwrap();
         left.set_nonblocking(true).unwrap();
         right.set_nonblocking(true).unwrap();
         (self.flaky(left), right)
@@ -60,11 +61,11 @@ fn moved(mut operation: impl FnMut() -> io::Result<usize>) -> io::Result<Option<
     }
 }
 
-fn read_some(mut source: &Flaky<UnixStream>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+fn read_some(mut source: &Flaky<Stream>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     moved(|| source.read(buffer))
 }
 
-fn write_some(mut source: &Flaky<UnixStream>, bytes: &[u8]) -> io::Result<Option<usize>> {
+fn write_some(mut source: &Flaky<Stream>, bytes: &[u8]) -> io::Result<Option<usize>> {
     moved(|| source.write(bytes))
 }
 

@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,11 +13,13 @@ use polyselect::testing::{Disorder, Faults, Flaky, Lab, explore, first_failure};
 
 use super::{First, Mended, Version};
 
+use crate::sockets::{Stream, stream_pair};
+
 const SECOND: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// How the client gets a connection.
-type Connect = Rc<dyn Fn() -> io::Result<Async<Flaky<UnixStream>>>>;
+type Connect = Rc<dyn Fn() -> io::Result<Async<Flaky<Stream>>>>;
 
 async fn client(connect: Connect, version: Version, requests: &[&str]) -> Vec<String> {
     let mut waiting: VecDeque<_> = requests.iter().copied().collect();
@@ -42,7 +43,7 @@ async fn client(connect: Connect, version: Version, requests: &[&str]) -> Vec<St
 }
 
 async fn converse(
-    conn: Async<Flaky<UnixStream>>,
+    conn: Async<Flaky<Stream>>,
     version: Version,
     waiting: &mut VecDeque<&str>,
     replies: &mut Vec<String>,
@@ -77,7 +78,7 @@ fn requests_through_failures(lab: &Lab, version: Version, faults: Faults) {
             (lab.clone(), Rc::clone(&servers), Rc::clone(&connections));
         Rc::new(move || {
             connections.set(connections.get() + 1);
-            let (client, server) = UnixStream::pair()?;
+            let (client, server) = stream_pair()?;
             client.set_nonblocking(true)?;
             let server = Async::new(server)?;
             servers.borrow_mut().push(asyncio::spawn(async move {

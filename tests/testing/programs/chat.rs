@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use polyselect::testing::{Disorder, Faults, Flaky, Lab, explore, first_failure};
 use polyselect::{Event, EventLoop, Interest, Key, Next, TimerKey, WriteQueue};
 
 use super::{First, Mended, Second, Version};
+
+use crate::sockets::{Stream, stream_pair};
 
 const IDLE: Duration = Duration::from_secs(10 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,7 +26,7 @@ struct Client {
     queue: WriteQueue,
 }
 
-type Conn = Flaky<UnixStream>;
+type Conn = Flaky<Stream>;
 
 fn join(event_loop: &mut EventLoop<Chat>, conn: Conn) -> Key {
     let key = event_loop.register(conn, Interest::READABLE, on_event).unwrap();
@@ -113,7 +114,7 @@ fn conversation(lab: &Lab, version: Version, faults: Faults) {
     let mut event_loop = EventLoop::new(Chat { version, clients: BTreeMap::new() }).unwrap();
     let mut peers = Vec::new();
     for _ in 0..3 {
-        let (peer, conn) = UnixStream::pair().unwrap();
+        let (peer, conn) = stream_pair().unwrap();
         conn.set_nonblocking(true).unwrap();
         peer.set_nonblocking(true).unwrap();
         join(&mut event_loop, lab.flaky(conn, faults));

@@ -4,7 +4,6 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +13,11 @@ use polyselect::testing::{Disorder, Lab, Link, explore, first_failure};
 
 use super::{First, Mended, Second, Version};
 
+use crate::sockets::Stream;
+
 const IDLE: Duration = Duration::from_secs(30);
 
-type Conn = Rc<Async<UnixStream>>;
+type Conn = Rc<Async<Stream>>;
 
 /// One direction. `last` is the time of the last byte in either.
 async fn copy(from: Conn, to: Conn, version: Version, last: Rc<Cell<Instant>>) -> io::Result<()> {
@@ -42,7 +43,7 @@ async fn copy(from: Conn, to: Conn, version: Version, last: Rc<Cell<Instant>>) -
     }
 }
 
-async fn proxy(client: UnixStream, server: UnixStream, version: Version) -> io::Result<()> {
+async fn proxy(client: Stream, server: Stream, version: Version) -> io::Result<()> {
     let (client, server) = (Rc::new(Async::new(client)?), Rc::new(Async::new(server)?));
     let last = Rc::new(Cell::new(asyncio::now()));
     let to_server =
