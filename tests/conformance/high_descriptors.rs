@@ -5,7 +5,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use polyselect::{Backend, Ready, Selector};
 
-use crate::support::process::{close_behind_the_back, raise_descriptor_limit};
+use crate::support::closed::close_behind_the_back;
+use crate::support::process::raise_descriptor_limit;
 use crate::support::*;
 
 cases! {

@@ -21,7 +21,6 @@ suites! {
     mod always_ready;
     #[cfg(feature = "async")]
     mod asyncio;
-    #[cfg(unix)]
     mod behind_our_back;
     mod capacity;
     mod edge;
@@ -35,7 +34,7 @@ suites! {
     mod forks;
     #[cfg(unix)]
     mod high_descriptors;
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     mod kinds;
     mod level;
     mod lookup;
@@ -50,8 +49,6 @@ suites! {
     mod shared;
     #[cfg(unix)]
     mod signals;
-    #[cfg(windows)]
-    mod sockets_behind_our_back;
     mod threads;
     mod timeout;
     mod wakers;

@@ -8,7 +8,8 @@ use std::thread;
 
 use polyselect::{Backend, Events, Ready, Selector};
 
-use crate::support::process::{close_behind_the_back, fork};
+use crate::support::closed::close_behind_the_back;
+use crate::support::process::fork;
 use crate::support::*;
 
 cases! {

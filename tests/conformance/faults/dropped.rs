@@ -1,16 +1,14 @@
 //! A loop that is dropped with registrations of every kind.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use polyselect::signal::SIGUSR1;
-use polyselect::{Backend, EventLoop, Next, Remote};
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+use polyselect::{Backend, EventLoop, Next, Remote, signal};
 
 use crate::event_loop::open as open_loop;
 use crate::support::*;
@@ -21,6 +19,11 @@ cases! {
     a_loop_may_be_dropped_in_its_own_callback,
     a_destructor_may_use_a_remote_while_the_loop_is_dropped,
 }
+
+#[cfg(unix)]
+const SIGNAL: i32 = signal::SIGUSR1;
+#[cfg(windows)]
+const SIGNAL: i32 = signal::SIGTERM;
 
 type Share = Rc<()>;
 type Loop = EventLoop<Share>;
@@ -47,7 +50,7 @@ fn with_everything(backend: Backend) -> (Loop, Vec<std::net::TcpStream>) {
     event_loop.call_later(SURELY, move |_| drop(once));
     event_loop.call_every(SURELY, move |_, _| drop(Rc::clone(&every)));
     event_loop.call_soon(move |_| drop(call));
-    event_loop.on_signal(SIGUSR1, move |_| drop(Rc::clone(&signal))).unwrap();
+    event_loop.on_signal(SIGNAL, move |_| drop(Rc::clone(&signal))).unwrap();
     (event_loop, vec![right])
 }
 
@@ -56,22 +59,52 @@ fn a_dropped_loop_drops_everything_it_holds(backend: Backend) {
     let state = Rc::clone(&event_loop.state);
     let remote = event_loop.remote().unwrap();
     remote.call(|_| unreachable!()).unwrap();
-    let mut child = Command::new("sh")
-        .args(["-c", "read line; exit 4"])
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (id, mut input) = (Pid::from_child(&child), child.stdin.take().unwrap());
+    let mut child = waiting_child();
+    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    #[cfg(unix)]
+    let id = rustix::process::Pid::from_child(&child);
     event_loop.watch_child(child, |_, _| unreachable!()).unwrap();
     drop(event_loop);
 
     assert_eq!(Rc::strong_count(&state), 1, "something is left");
     assert_eq!(remote.call(|_| ()).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-    // The signal has no handler and no effect; the child lives on, and its parent has to reap it.
-    kill_process(getpid(), Signal::USR1).unwrap();
+    // The signal has no handler and no effect.
+    raise();
+    // The child lives on.
     input.write_all(b"\n").unwrap();
-    let (_, status) = waitpid(Some(id), WaitOptions::empty()).unwrap().unwrap();
-    assert_eq!(status.exit_status(), Some(4));
+    let mut last_words = String::new();
+    output.read_to_string(&mut last_words).unwrap();
+    assert_eq!(last_words.trim(), "ended");
+    // Its parent has to reap it.
+    #[cfg(unix)]
+    {
+        use rustix::process::{WaitOptions, waitpid};
+
+        let (_, status) = waitpid(Some(id), WaitOptions::empty()).unwrap().unwrap();
+        assert_eq!(status.exit_status(), Some(4));
+    }
+}
+
+/// A child that waits for a line, and ends with a word and the status 4.
+fn waiting_child() -> Child {
+    let mut command = if cfg!(windows) { Command::new("cmd") } else { Command::new("sh") };
+    if cfg!(windows) {
+        command.args(["/c", "set /p line= & echo ended & exit 4"]);
+    } else {
+        command.args(["-c", "read line; echo ended; exit 4"]);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Sends the signal of the loop to this process.
+fn raise() {
+    // Wine's C runtime calls an address that is no function if a handler was replaced.
+    #[cfg(unix)]
+    {
+        use rustix::process::{Signal, getpid, kill_process};
+
+        kill_process(getpid(), Signal::USR1).unwrap();
+    }
 }
 
 fn a_loop_dropped_after_a_panic_drops_everything_it_holds(backend: Backend) {
@@ -82,7 +115,7 @@ fn a_loop_dropped_after_a_panic_drops_everything_it_holds(backend: Backend) {
         peers.push(right);
     }
     let state = Rc::clone(&event_loop.state);
-    kill_process(getpid(), Signal::USR1).unwrap();
+    raise();
     let turn = catch_unwind(AssertUnwindSafe(|| event_loop.turn(SURELY)));
     assert!(turn.is_err());
     drop(event_loop);

@@ -2,7 +2,6 @@
 //! with their subject.
 
 suites! {
-    #[cfg(unix)]
     mod dropped;
     #[cfg(unix)]
     mod exhausted;

@@ -12,7 +12,8 @@ use polyselect::{Backend, Events, Ready, Selector, Watch};
 use rustix::io::fcntl_dupfd_cloexec;
 
 use super::no_memory::{CHANGING, WAITING, refuse};
-use crate::support::process::{close_behind_the_back, fork, without_descriptors};
+use crate::support::closed::close_behind_the_back;
+use crate::support::process::{fork, without_descriptors};
 use crate::support::*;
 
 cases! {

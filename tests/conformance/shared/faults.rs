@@ -2,9 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::mem::ManuallyDrop;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::catch_unwind;
 use std::time::Duration;
 
@@ -12,7 +10,8 @@ use log::{LevelFilter, Log, Metadata, Record};
 use polyselect::{Backend, Event, Events, ForkedError, Ready, SharedSelector};
 
 use super::{beside_a_wait, beside_a_wait_of, open, select};
-use crate::support::process::{close_behind_the_back, fork, without_descriptors};
+use crate::support::closed::{self, Unclosed, close_behind_the_back};
+use crate::support::process::{fork, without_descriptors};
 use crate::support::{A_WHILE, R, SURELY, W, drain, pair};
 
 cases! {
@@ -40,18 +39,9 @@ fn a_file_that_is_always_ready_ends_a_wait_when_it_is_registered(backend: Backen
     assert_eq!(select(&selector, A_WHILE), []);
 }
 
-/// A source that is never closed by its owner.
-struct Unclosed(ManuallyDrop<TcpStream>);
-
-impl AsFd for Unclosed {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-fn unclosed() -> (Unclosed, TcpStream) {
+fn unclosed() -> (Unclosed<TcpStream>, TcpStream) {
     let (left, right) = pair();
-    (Unclosed(ManuallyDrop::new(left)), right)
+    (closed::unclosed(left), right)
 }
 
 fn a_rejected_change_during_a_wait_is_reported(backend: Backend) {
@@ -104,7 +94,7 @@ fn a_panic_of_the_logger_inside_a_wait_leaves_the_selector_usable(backend: Backe
         assert_eq!(selector.with(key, |_, ()| ()), Some(()));
     });
     let (source, ()) = selector.unregister(events[0].key).unwrap().into_parts();
-    drop(ManuallyDrop::into_inner(source.0));
+    drop(source.into_inner());
 }
 
 fn a_closed_descriptor_is_unregistered_during_a_wait(backend: Backend) {

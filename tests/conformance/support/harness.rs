@@ -45,7 +45,7 @@ const WRONG_ON_WINE: &[(&str, &str)] = &[
     ("asyncio_writers::abort_resets_a_connection_without_queued_bytes", READS_RESETS),
     ("level::a_reset_is_an_error", READS_RESETS),
     (
-        "poll::sockets_behind_our_back::a_closed_socket_is_invalid_once_and_the_others_are_not_affected",
+        "poll::behind_our_back::a_closed_descriptor_is_invalid_once_and_the_others_are_not_affected",
         "wine's WSAPoll marks a socket that is not open, but goes on to wait for the others",
     ),
 ];

@@ -4,6 +4,7 @@
 
 #[path = "../../support/closed_port.rs"]
 mod closed_port;
+pub mod closed;
 pub mod disorder;
 pub mod harness;
 #[cfg(target_os = "linux")]

@@ -1,8 +1,8 @@
 //! Forks, signals and limits.
 
-#![allow(unsafe_code)] // `fork` and `close` have no safe form.
+#![allow(unsafe_code)] // `fork` has no safe form.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
@@ -159,14 +159,6 @@ pub fn has_kernel_object(backend: Backend) -> bool {
     let before = next();
     let _selector = Selector::<std::net::TcpStream>::with_backend(backend).expect("opens");
     next() != before
-}
-
-/// Closes a descriptor despite its owner, as only unsafe code can.
-pub fn close_behind_the_back(source: &impl AsRawFd) -> RawFd {
-    let number = source.as_raw_fd();
-    // SAFETY: none; the case wants to see what comes of it, and forgets the owner.
-    assert_eq!(unsafe { libc::close(number) }, 0);
-    number
 }
 
 /// Raises the limit on descriptors to the system's maximum, and returns it.
