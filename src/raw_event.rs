@@ -3,8 +3,18 @@
 
 #![allow(unsafe_code)] // `Send` and `Sync` for a union with a pointer that is never used.
 
+use rustix::event::PollFlags;
+
 pub(crate) use crate::bits;
 use crate::key::Token;
+
+/// The flags of `poll` for data that can be read.
+#[cfg(not(windows))]
+pub(crate) const POLL_IN: PollFlags = PollFlags::IN;
+
+/// `IN` is two flags of `WSAPoll`, of which one means urgent data.
+#[cfg(windows)]
+pub(crate) const POLL_IN: PollFlags = PollFlags::RDNORM;
 
 #[cfg(epoll)]
 mod layout {

@@ -35,6 +35,7 @@ use rustix::io::retry_on_intr;
 use super::runtime::operation_budget;
 use super::waiters::{Entry, Waiters};
 use crate::interest::Interest;
+use crate::raw_event::POLL_IN;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
@@ -151,7 +152,7 @@ impl Direction {
         const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
         let is_reading = self.interest.contains(Interest::READABLE);
-        let flag = if is_reading { PollFlags::IN } else { PollFlags::OUT };
+        let flag = if is_reading { POLL_IN } else { PollFlags::OUT };
         // With a signal pending, Linux returns `EINTR` even from a call that does not wait.
         let found = retry_on_intr(|| poll(&mut [PollFd::new(&descriptor, flag)], Some(&NO_TIME)))?;
         Ok(found > 0)

@@ -17,7 +17,7 @@ use crate::interest::{Interest, Watch};
 use crate::key::Token;
 #[cfg(kqueue_sim)]
 use crate::kqueue_sim::poll;
-use crate::raw_event::bits;
+use crate::raw_event::{POLL_IN, bits};
 
 #[derive(Debug, Default)]
 pub(super) struct PollSet {
@@ -129,7 +129,7 @@ const RDHUP: PollFlags = PollFlags::empty();
 /// The system's flags and ours, for systems whose values differ from Linux's.
 #[cfg(not(epoll))]
 const FLAGS: [(PollFlags, u32); 7] = [
-    (PollFlags::IN, bits::IN),
+    (POLL_IN, bits::IN),
     (PollFlags::PRI, bits::PRI),
     (PollFlags::OUT, bits::OUT),
     (PollFlags::ERR, bits::ERR),
@@ -148,7 +148,7 @@ pub(super) fn entry(descriptor: Descriptor, interest: Interest) -> PollFd<'stati
 #[inline]
 fn to_flags(bits: u32) -> PollFlags {
     let mut flags = PollFlags::empty();
-    flags.set(PollFlags::IN | RDHUP, bits & bits::IN != 0);
+    flags.set(POLL_IN | RDHUP, bits & bits::IN != 0);
     flags.set(PollFlags::OUT, bits & bits::OUT != 0);
     flags.set(PollFlags::PRI, bits & bits::PRI != 0);
     flags

@@ -2,6 +2,8 @@
 
 mod disorder;
 mod faults;
+#[cfg(unix)]
+mod nesting;
 mod planted;
 mod programs;
 mod repeatable;

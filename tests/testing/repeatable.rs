@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use polyselect::testing::{Disorder, Faults, Flaky, Lab, Link};
+use polyselect::testing::{Disorder, Faults, Flaky, Lab};
 use polyselect::{Backend, EventLoop, Interest, Next, Watch, asyncio, asyncio::Async};
 
 use crate::sockets::Stream;
@@ -42,13 +42,28 @@ fn echo(mut conn: &Flaky<Stream>, output: &mut VecDeque<u8>) -> bool {
     false
 }
 
+/// A connection, over a wire where the lab has them.
+#[cfg(unix)]
+fn connection(lab: &Lab) -> (Stream, Stream, polyselect::testing::Wire) {
+    lab.stream_pair(polyselect::testing::Link::new().latency(MS)).unwrap()
+}
+
+#[cfg(windows)]
+fn connection(_: &Lab) -> (Stream, Stream, ()) {
+    let (left, right) = crate::sockets::stream_pair().unwrap();
+    for stream in [&left, &right] {
+        stream.set_nonblocking(true).unwrap();
+    }
+    (left, right, ())
+}
+
 /// An echo server with callbacks, and its clients.
 fn callbacks(lab: &Lab, backend: Backend, mode: fn(Interest) -> Watch) {
     let mut event_loop = EventLoop::builder().backend(backend).lab(lab).build(0_usize).unwrap();
     let both = Interest::READABLE | Interest::WRITABLE;
     let is_edge = mode(both).is_edge();
     for number in 0..CLIENTS {
-        let (client, server, _wire) = lab.stream_pair(Link::new().latency(MS)).unwrap();
+        let (client, server, _wire) = connection(lab);
         let mut output = VecDeque::new();
         let first = if is_edge { both } else { Interest::READABLE };
         event_loop
@@ -107,7 +122,7 @@ fn tasks(lab: &Lab, backend: Backend) {
     let work = async {
         let mut clients = Vec::new();
         for number in 0..CLIENTS {
-            let (client, server, _wire) = lab.stream_pair(Link::new().latency(MS)).unwrap();
+            let (client, server, _wire) = connection(lab);
             let server = Async::new(lab.flaky(server, Faults::mild())).unwrap();
             asyncio::spawn(async move {
                 let mut buffer = [0; 64];

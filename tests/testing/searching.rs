@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use polyselect::testing::{Disorder, Faults, Lab, Link, explore, first_failure};
+use polyselect::testing::{Disorder, Faults, Lab, explore, first_failure};
 use polyselect::{EventLoop, Events, Interest, Next, Selector};
 
 use crate::sockets::stream_pair;
@@ -162,10 +162,12 @@ fn a_thread_may_wake_the_loop_under_a_guard() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn a_thread_without_a_guard_that_writes_to_a_wire_is_a_failure() {
     let writes = |lab: &Lab| {
-        let (mut sender, receiver, _wire) = lab.stream_pair(Link::new()).unwrap();
+        let (mut sender, receiver, _wire) =
+            lab.stream_pair(polyselect::testing::Link::new()).unwrap();
         let mut selector = Selector::new().unwrap();
         selector.register(receiver, Interest::READABLE, ()).unwrap();
         let thread = std::thread::spawn(move || {

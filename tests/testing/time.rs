@@ -1,15 +1,13 @@
 //! When the time of a lab stands still, jumps, and runs at the real pace.
 
-use std::cell::RefCell;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use polyselect::testing::{Disorder, Lab};
 use polyselect::{EventLoop, Events, Interest, Next, Selector, asyncio};
 
-use crate::sockets::{Stream, listen, stream_pair};
+use crate::sockets::{listen, stream_pair};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
@@ -235,40 +233,6 @@ fn polling_without_sleeping_has_no_effect_in_a_lab() {
     event_loop.call_later(MS, |_loop| ());
     event_loop.run().unwrap();
     assert_eq!(lab.elapsed(), MS);
-}
-
-#[test]
-fn another_backend_and_a_nested_loop_stay_in_the_lab() {
-    let lab = lab();
-    let mut inner = EventLoop::in_lab(&lab, 0).unwrap();
-    inner.rebuild().unwrap();
-    let (mut left, right) = stream_pair().unwrap();
-    let count = |event_loop: &mut EventLoop<usize>, mut source: &Stream, _| {
-        event_loop.state += source.read(&mut [0; 8])?;
-        Ok(Next::Keep)
-    };
-    inner.register(right, Interest::READABLE, count).unwrap();
-    inner.call_later(HOUR, |inner| inner.state += 10);
-    let inner = Rc::new(RefCell::new(inner));
-
-    let mut outer = EventLoop::in_lab(&lab, ()).unwrap();
-    let descriptor = inner.borrow_mut().descriptor();
-    if let Ok(descriptor) = descriptor {
-        let of_callback = Rc::clone(&inner);
-        outer
-            .register(descriptor, Interest::READABLE, move |_, _, _| {
-                of_callback.borrow_mut().turn(Duration::ZERO).map(|_| Next::Keep)
-            })
-            .unwrap();
-        left.write_all(b"!").unwrap();
-        outer.turn(HOUR).unwrap();
-        assert_eq!(inner.borrow().state, 1);
-        assert_eq!(lab.elapsed(), Duration::ZERO);
-        let deadline = inner.borrow_mut().next_deadline().unwrap();
-        outer.turn(deadline - outer.now()).unwrap();
-        inner.borrow_mut().turn(Duration::ZERO).unwrap();
-        assert_eq!((inner.borrow().state, lab.elapsed()), (11, HOUR));
-    }
 }
 
 #[test]

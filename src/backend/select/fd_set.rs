@@ -134,18 +134,42 @@ mod handle_sets {
 
     #[derive(Default)]
     pub(crate) struct Sets {
-        wanted: Vec<(RawFd, Interest)>,
+        wanted: Vec<Wanted>,
         found: [HandleSet; 3],
+    }
+
+    #[derive(Clone, Copy)]
+    struct Wanted {
+        number: RawFd,
+        interest: Interest,
+        /// A connected socket in the set of exceptions has urgent data. Known once it has been there.
+        is_connected: bool,
+    }
+
+    impl Wanted {
+        /// A failed connection is in the set of exceptions alone, whatever the interest. Unread urgent data
+        /// would end each call.
+        fn is_in(&self, direction: Interest) -> bool {
+            let may_fail = direction == Interest::PRIORITY && !self.is_connected;
+            self.interest.contains(direction) || may_fail
+        }
+    }
+
+    /// Whether the socket has a peer, by a duplicate, because `getpeername` has no other safe form.
+    fn is_connected(number: RawFd) -> bool {
+        let duplicate = Descriptor::from_number(number).borrow().try_clone_to_owned();
+        duplicate.is_ok_and(|socket| std::net::TcpStream::from(socket).peer_addr().is_ok())
     }
 
     impl Sets {
         pub(crate) fn set(&mut self, descriptor: Descriptor, interest: Interest) {
             let number = descriptor.number();
-            let place = self.wanted.binary_search_by_key(&number, |wanted| wanted.0);
+            let place = self.wanted.binary_search_by_key(&number, |wanted| wanted.number);
+            let wanted = Wanted { number, interest, is_connected: false };
             match (place, interest.is_empty()) {
                 (Ok(place), true) => drop(self.wanted.remove(place)),
-                (Ok(place), false) => self.wanted[place].1 = interest,
-                (Err(place), false) => self.wanted.insert(place, (number, interest)),
+                (Ok(place), false) => self.wanted[place] = wanted,
+                (Err(place), false) => self.wanted.insert(place, wanted),
                 (Err(_), true) => {}
             }
         }
@@ -157,14 +181,10 @@ mod handle_sets {
                 return Ok(Found::Nothing);
             }
             for (set, direction) in self.found.iter_mut().zip(DIRECTIONS) {
-                // A failed connection is in the set of exceptions alone, whatever the interest.
-                let asked = |interest: Interest| {
-                    interest.contains(direction) || direction == Interest::PRIORITY
-                };
                 set.clear();
                 set.push(0);
-                let wanted = self.wanted.iter().filter(|(_, interest)| asked(*interest));
-                set.extend(wanted.map(|(number, _)| *number as usize));
+                let wanted = self.wanted.iter().filter(|wanted| wanted.is_in(direction));
+                set.extend(wanted.map(|wanted| wanted.number as usize));
                 set[0] = set.len() - 1;
             }
             let [read, write, except] =
@@ -192,16 +212,19 @@ mod handle_sets {
 
         /// The sockets in any of the sets, with the bits that `WSAPoll` does not report; the bits of the sets
         /// are not needed here.
-        pub(crate) fn found(&self) -> impl Iterator<Item = (Descriptor, u32, u32)> {
+        pub(crate) fn found(&mut self) -> impl Iterator<Item = (Descriptor, u32, u32)> {
+            let Self { wanted, found } = self;
             let has = |set: &HandleSet, number: RawFd| set[1..=set[0]].contains(&(number as usize));
-            self.wanted.iter().filter_map(move |&(number, interest)| {
-                let [read, write, except] = self.found.each_ref().map(|set| has(set, number));
+            wanted.iter_mut().filter_map(move |wanted| {
+                let number = wanted.number;
+                let [read, write, except] = found.each_ref().map(|set| has(set, number));
+                wanted.is_connected |= except && is_connected(number);
                 let known = match except {
                     // `WSAPoll` does not report priority data,
-                    true if interest.contains(Interest::PRIORITY) => bits::PRI,
+                    true if wanted.is_connected => wanted.interest.poll_bits() & bits::PRI,
                     // nor, before Windows 10 2004, failed connections.
-                    true if !read && !write => bits::ERR,
-                    _ => 0,
+                    true => bits::ERR,
+                    false => 0,
                 };
                 (read || write || except).then(|| (Descriptor::from_number(number), known, 0))
             })

@@ -82,6 +82,11 @@ pub fn run_all(suite: &'static Suite) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
+/// Whether a Windows program runs under wine.
+pub fn on_wine() -> bool {
+    cfg!(windows) && env::var_os("WINEPREFIX").is_some()
+}
+
 fn trials(suites: &[(String, &'static [Case])]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &backend in Backend::ALL {
@@ -113,7 +118,7 @@ fn run_elsewhere(backend: Backend, case: &Case, name: &str) -> Result<Completion
     if !(case.needs.met)(backend.capabilities()) {
         return Ok(Completion::ignored_with(format!("{backend} lacks: {}", case.needs.what)));
     }
-    let on_wine = cfg!(windows) && env::var_os("WINEPREFIX").is_some();
+    let on_wine = on_wine();
     let wrong = WRONG_ON_WINE.iter().find(|(case, _)| on_wine && name.ends_with(case));
     if let Some((_, reason)) = wrong {
         return Ok(Completion::ignored_with(reason));

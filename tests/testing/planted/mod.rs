@@ -127,14 +127,14 @@ impl Mistake {
 
 /// Makes three tests for each mistake, and a list of all.
 macro_rules! mistakes {
-    ($($file:ident::$name:ident: $message:expr;)*) => {
-        const ALL: &[Mistake] = &[$(Mistake {
+    ($($(#[$attribute:meta])* $file:ident::$name:ident: $message:expr;)*) => {
+        const ALL: &[Mistake] = &[$($(#[$attribute])* Mistake {
             name: stringify!($name),
             program: $file::$name,
             message: $message,
         }),*];
 
-        $(mod $name {
+        $($(#[$attribute])* mod $name {
             use super::named;
 
             #[test]
@@ -159,6 +159,7 @@ mistakes! {
     wakeups::waits_without_looking_again: STUCK;
     wakeups::retries_at_once: "gave up";
     oneshots::leaves_a_oneshot_disarmed: STUCK;
+    #[cfg(unix)]
     oneshots::takes_a_wake_for_the_timeout: "timed out";
     transfers::ignores_how_much_was_written: STUCK;
     transfers::reads_once_for_an_edge: STUCK;

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod chat;
+#[cfg(unix)]
 mod proxy;
 
 /// The version on the page.
