@@ -53,10 +53,10 @@ fn main() -> Result<(), common::Failure> {
     };
     event_loop.spawn_named("heartbeat", heartbeat).detach();
 
-    event_loop.on_signal(signal::SIGUSR1, |event_loop| println!("{}\n", event_loop.dump()))?;
+    event_loop.on_signal(signal::SIGUSR1, |event_loop| common::say!("{}\n", event_loop.dump()))?;
     for signal in [signal::SIGINT, signal::SIGTERM] {
         event_loop.on_signal(signal, EventLoop::stop)?;
     }
-    common::announce_at(addr)?;
+    common::announce_at(addr);
     Ok(event_loop.run()?)
 }

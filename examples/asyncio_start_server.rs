@@ -3,7 +3,7 @@
 //! `await`. All tasks run on one thread, beside the callbacks of the same event loop.
 //! `asyncio_echo` shows how such a module works inside.
 //!
-//! The original answers once more after the end of the stream, closes after one message, and cuts
+//! The original reads one message of each connection, writes once more after it has closed one, and cuts
 //! its clients off at Ctrl-C. Here a client is answered until its stream ends and receives every
 //! answer; at Ctrl-C the server accepts no more clients, and gives the connected ones a moment to
 //! finish.
@@ -23,13 +23,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
+use common::text::Decoder;
 use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop, signal};
 
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8089")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8089")]
     addr: String,
     /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
@@ -42,16 +43,17 @@ const GRACE: Duration = Duration::from_millis(300);
 async fn handle_client(stream: Async<TcpStream>) -> io::Result<()> {
     let addr = stream.get_ref().peer_addr()?;
     let (mut reader, mut writer) = stream.split();
-    let mut data = [0; 100];
+    let (mut data, mut decoder) = ([0; 100], Decoder::default());
     loop {
         let n = reader.read(&mut data).await?;
+        if let Some(message) = decoder.decode(&data[..n]) {
+            log::info!("Received {message} from {addr}");
+            log::info!("Send: {message:?}");
+        }
         if n == 0 {
             log::info!("Closing the connection");
             return writer.close().await;
         }
-        let message = String::from_utf8_lossy(&data[..n]);
-        log::info!("Received {message} from {addr}");
-        log::info!("Send: {message:?}");
         writer.write(&data[..n])?;
         writer.drain().await?;
     }
@@ -66,11 +68,7 @@ fn main() -> Result<(), common::Failure> {
     };
     let (host, port) = common::host_and_port(&args.addr)?;
     let start = asyncio::start_server_host(host, port, handle_client);
-    let server = event_loop.block_on(start)?.map_err(common::about(&args.addr))?;
-    for &addr in server.local_addrs() {
-        common::announce_at(addr)?;
-        log::info!("Serving on {addr}");
-    }
+    let server = event_loop.block_on(start)?.map_err(common::cannot_listen(&args.addr))?;
     let server = Rc::new(server);
     for signal in [signal::SIGINT, signal::SIGTERM] {
         let server = Rc::clone(&server);
@@ -82,6 +80,10 @@ fn main() -> Result<(), common::Failure> {
                 })
                 .detach();
         })?;
+    }
+    for &addr in server.local_addrs() {
+        common::announce_at(addr);
+        log::info!("Serving on {addr}");
     }
     Ok(event_loop.block_on(server.serve_forever())??)
 }

@@ -12,6 +12,7 @@ mod common;
 use std::env;
 use std::io;
 
+use common::say;
 use polyselect::{Backend, Selector};
 
 fn mark(able: bool) -> &'static str {
@@ -20,14 +21,20 @@ fn mark(able: bool) -> &'static str {
 
 fn main() -> Result<(), common::Failure> {
     let mut refusals = Vec::new();
-    println!(
+    say!(
         "{:10} {:9} {:5} {:8} {:9} {:8} {:7}",
-        "backend", "available", "edge", "one-shot", "exclusive", "priority", "nesting"
+        "backend",
+        "available",
+        "edge",
+        "one-shot",
+        "exclusive",
+        "priority",
+        "nesting"
     );
     for &backend in Backend::ALL {
         let opened = Selector::<io::Stdin>::with_backend(backend);
         let capabilities = backend.capabilities();
-        println!(
+        say!(
             "{backend:10} {:9} {:5} {:8} {:9} {:8} {:7}",
             mark(opened.is_ok()),
             mark(capabilities.edge),
@@ -38,15 +45,15 @@ fn main() -> Result<(), common::Failure> {
         );
         refusals.extend(opened.err());
     }
-    println!();
+    say!();
     for refusal in refusals {
-        println!("{refusal}");
+        say!("{refusal}");
     }
 
     let chosen = Selector::<io::Stdin>::new()?.backend();
     match env::var("POLYSELECT_BACKEND") {
-        Ok(_) => println!("Selector::new() takes {chosen}: POLYSELECT_BACKEND says so"),
-        Err(_) => println!(
+        Ok(_) => say!("Selector::new() takes {chosen}: POLYSELECT_BACKEND says so"),
+        Err(_) => say!(
             "Selector::new() takes {chosen}: the first in this table that is available; \
              POLYSELECT_BACKEND can name another"
         ),

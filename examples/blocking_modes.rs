@@ -32,16 +32,19 @@ fn recv(mut sockfd: &TcpStream, mode: &str) {
     let result = sockfd.read(&mut data);
     let waited = start.elapsed().as_millis();
     match result {
-        Ok(n) => println!("{mode}: {:?} after {waited} ms", String::from_utf8_lossy(&data[..n])),
-        Err(error) => println!("{mode}: {:?} after {waited} ms ({error})", error.kind()),
+        Ok(n) => {
+            let data = String::from_utf8_lossy(&data[..n]);
+            common::say!("{mode}: {data:?} after {waited} ms");
+        }
+        Err(error) => common::say!("{mode}: {:?} after {waited} ms ({error})", error.kind()),
     }
 }
 
 fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
-    let cannot = common::about(format!("cannot listen on {}", args.addr));
-    let listener = TcpListener::bind(&args.addr).map_err(cannot)?;
-    println!("listening on {}", listener.local_addr()?);
+    let listener = TcpListener::from(common::bind(&args.addr)?);
+    listener.set_nonblocking(false)?;
+    common::announce_at(listener.local_addr()?);
     let mut peer = TcpStream::connect(listener.local_addr()?)?;
     let (sockfd, _) = listener.accept()?;
 

@@ -10,27 +10,56 @@
 
 mod common;
 
+use std::io::{self, Read};
+
 use clap::Parser;
-use common::blocking::{CtrlC, deal_with_client, listen, next_client};
+use common::blocking::{CtrlC, accepted};
+use socket2::{Socket, Type};
 
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:7788")]
     addr: String,
+}
+
+fn deal_with_client(mut new_socket: &Socket, dest_addr: &str, ctrl_c: &CtrlC) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    while ctrl_c.wait_for_data(new_socket)? {
+        let length = new_socket.read(&mut buffer)?;
+        let recv_data = &buffer[..length];
+        if !recv_data.is_empty() {
+            log::info!("recv[{dest_addr}]:b\"{}\"", recv_data.escape_ascii());
+        } else {
+            log::info!("[{dest_addr}]客户端已经关闭");
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;
-    let ser_socket = listen(&args.addr)?;
+    let local_addr = common::resolve(&args.addr)?;
+    let ser_socket = Socket::new(local_addr.domain(), Type::STREAM, None)?;
+    ser_socket.set_reuse_address(cfg!(unix))?;
+    ser_socket.bind(&local_addr).map_err(common::cannot_listen(&args.addr))?;
+    ser_socket.listen(common::BACKLOG)?;
+    ser_socket.set_nonblocking(true)?; // A client may have gone before `accept`.
+    common::announce(&ser_socket)?;
     loop {
         log::info!("-----主进程,,等待新客户端的到来------");
-        let Some((new_socket, dest_addr)) = next_client(&ser_socket, &ctrl_c)? else {
+        if !ctrl_c.wait_for_client(&ser_socket)? {
             return Ok(());
-        };
+        }
+        let Some((new_socket, dest_addr)) = accepted(ser_socket.accept())? else { continue };
+        let dest_addr = common::show(&dest_addr);
         log::info!("-----主进程,,接下来负责数据处理[{dest_addr}]-----");
-        deal_with_client(&new_socket, dest_addr, &ctrl_c);
+        if let Err(error) = deal_with_client(&new_socket, &dest_addr, &ctrl_c) {
+            log::warn!("[{dest_addr}]: {error}");
+        }
+        drop(new_socket);
     }
 }

@@ -18,7 +18,6 @@ use std::net::{TcpListener, TcpStream};
 
 use clap::Parser;
 use polyselect::{Backend, Event, EventLoop, Interest, Key, Next, WriteQueue, signal};
-use socket2::SockRef;
 
 #[derive(Parser)]
 struct Args {
@@ -119,13 +118,12 @@ fn main() -> Result<(), common::Failure> {
     // The loop has removed a client whose callback failed, but the state has not.
     chat.on_error(|chat, key, error| leave(chat, key, &format!("left: {error}")));
 
-    let listener = TcpListener::bind(&args.addr).map_err(common::about(&args.addr))?;
-    SockRef::from(&listener).listen(common::BACKLOG)?;
+    let listener = TcpListener::from(common::bind(&args.addr)?);
     let address = listener.local_addr()?;
     chat.accept(listener, |chat, conn, address| welcome(chat, conn, address.to_string()))?;
     for signal in [signal::SIGINT, signal::SIGTERM] {
         chat.on_signal(signal, EventLoop::stop)?;
     }
-    common::announce_at(address)?;
+    common::announce_at(address);
     Ok(chat.run()?)
 }

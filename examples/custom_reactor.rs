@@ -141,7 +141,8 @@ fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let selector = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
+    let end = end_on_ctrl_c()?;
     let listener = common::listen(&args.addr)?;
-    let runnable = vec![accept(Rc::new(listener)), end_on_ctrl_c()?];
+    let runnable = vec![accept(Rc::new(listener)), end];
     Ok(Reactor { selector, sleeping: BTreeMap::new(), runnable, sleepers: 0 }.run()?)
 }

@@ -1,10 +1,10 @@
 //! The echo server of Python's `selectors` (document 002, port 10000), line for line: one selector
 //! holds the listener and all connections; the data of a registration is its callback.
 //!
-//! The original's connections are non-blocking and it sends with one `send`: the bytes that a full
-//! socket does not take are lost, and an error of one client ends the server. Here the rest is
-//! queued until there is room, the client is not read from meanwhile, and an error ends only its
-//! own client.
+//! The original's connections are non-blocking and it sends with one `send`: the bytes that a nearly full
+//! socket does not take are lost, and a full one (`BlockingIOError`) or one client's reset ends the
+//! server. Here the rest is queued until there is room, the client is not read from meanwhile, and an
+//! error ends only its own client.
 //!
 //! ```text
 //! cargo run --example echo_selector
@@ -85,14 +85,15 @@ fn main() -> Result<(), common::Failure> {
     let _printing = common::start_server_log()?;
     let mut sel = args.backend.map_or_else(Selector::new, Selector::with_backend)?;
 
+    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Data::new(read))?;
+
     let addr = common::resolve(&args.addr)?;
     let sock = common::tcp_socket(&addr)?;
-    sock.bind(&addr).map_err(common::about(&args.addr))?;
-    sock.listen(common::BACKLOG).map_err(common::about(&args.addr))?;
+    sock.bind(&addr).map_err(common::cannot_listen(&args.addr))?;
+    sock.listen(common::BACKLOG).map_err(common::cannot_listen(&args.addr))?;
     sock.set_nonblocking(true)?;
+    common::announce(&sock)?;
     let listener = sel.register(sock, Interest::READABLE, Data::new(accept))?;
-    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Data::new(read))?;
-    common::announce(sel[listener].source())?;
 
     let mut server = Server { sel, acceptor: Acceptor::new() };
     let mut events = Events::with_capacity(1024);

@@ -17,6 +17,7 @@ mod common;
 use std::io::{self, Read};
 
 use clap::Parser;
+use common::text::Decoder;
 use polyselect::accept::Acceptor;
 use polyselect::{Backend, Events, Interest, Key, Selector, WriteQueue};
 use socket2::Socket;
@@ -24,7 +25,7 @@ use socket2::Socket;
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8888")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8888")]
     addr: String,
     /// The backend to wait with; it must support edges.
     #[arg(long, default_value_t = Backend::Epoll)]
@@ -35,6 +36,7 @@ type Sel = Selector<Socket, Client>;
 
 #[derive(Default)]
 struct Client {
+    decoder: Decoder,
     answers: WriteQueue,
     has_ended: bool,
 }
@@ -54,10 +56,14 @@ impl Client {
             }
             let mut data = [0; 1024];
             match c.read(&mut data) {
-                Ok(0) => self.has_ended = true,
                 Ok(n) => {
-                    log::info!("Receive: {}", String::from_utf8_lossy(&data[..n]));
-                    self.answers.push(b"OK");
+                    if let Some(text) = self.decoder.decode(&data[..n]) {
+                        log::info!("Receive: {text}");
+                    }
+                    match n {
+                        0 => self.has_ended = true,
+                        _ => self.answers.push(b"OK"),
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -18,13 +18,12 @@ mod server {
     use std::rc::Rc;
     use std::time::Duration;
 
+    use crate::common;
     use clap::Parser;
     use polyselect::{Backend, Event, EventLoop, Interest, Next, WriteQueue};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use tokio::io::unix::AsyncFd;
     use tokio::time::{interval, timeout_at};
-
-    use crate::common;
 
     #[derive(Parser)]
     struct Args {
@@ -112,8 +111,8 @@ mod server {
         }
     }
 
-    async fn ctrl_c() -> io::Result<()> {
-        let stream = std::os::unix::net::UnixStream::from(OwnedFd::from(common::ctrl_c()?));
+    async fn pressed(ctrl_c: OwnedFd) -> io::Result<()> {
+        let stream = std::os::unix::net::UnixStream::from(ctrl_c);
         stream.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(stream)?.readable().await
     }
@@ -126,12 +125,13 @@ mod server {
             Some(backend) => EventLoop::with_backend(backend, bytes.clone())?,
             None => EventLoop::new(bytes.clone())?,
         };
+        let ctrl_c = common::ctrl_c()?.into();
         let listener = TcpListener::from(common::listen(&args.addr)?);
         event_loop.accept(listener, |event_loop, conn, _| welcome(event_loop, conn))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         tokio::task::LocalSet::new().block_on(&runtime, async move {
             let reporting = tokio::task::spawn_local(report(bytes));
-            let result = futures_lite::future::or(drive(&mut event_loop), ctrl_c()).await;
+            let result = futures_lite::future::or(drive(&mut event_loop), pressed(ctrl_c)).await;
             reporting.abort();
             result
         })

@@ -10,13 +10,13 @@
 
 mod common;
 
-use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read};
 
 use clap::Parser;
-use common::blocking::{CtrlC, listen, next_client};
-use common::conversation::Text;
+use common::blocking::{CtrlC, accepted};
+use common::text::Decoder;
 use common::thread_pool::ThreadPool;
+use socket2::{Socket, Type};
 
 #[derive(Parser)]
 struct Args {
@@ -27,32 +27,42 @@ struct Args {
 
 const MAX_WORKERS: usize = 5;
 
-fn handle_client(conn: &TcpStream, addr: SocketAddr, ctrl_c: &CtrlC) -> io::Result<()> {
-    let (mut data, mut text) = ([0; 1024], Text::default());
-    loop {
-        match ctrl_c.recv(conn, &mut data) {
-            Ok(0) => return Ok(()),
-            Ok(n) => {
-                log::info!("Received data from {addr}: {}", text.decode(&data[..n]));
-                ctrl_c.send_all(conn, b"Server received your message.")?;
-            }
-            Err(error) if common::is_not_now(&error) => {}
-            Err(error) => return Err(error),
+fn handle_client(mut client_socket: &Socket, addr: &str, ctrl_c: &CtrlC) -> io::Result<()> {
+    let (mut buffer, mut decoder) = ([0; 1024], Decoder::default());
+    while ctrl_c.wait_for_data(client_socket)? {
+        let length = client_socket.read(&mut buffer)?;
+        let data = &buffer[..length];
+        if let Some(message) = decoder.decode(data) {
+            log::info!("Received data from {addr}: {message}");
         }
+        if data.is_empty() || !ctrl_c.wait_for_room(client_socket)? {
+            break;
+        }
+        let response = "Server received your message.";
+        client_socket.send(response.as_bytes())?;
     }
+    Ok(())
 }
 
 fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;
-    let server_socket = listen(&args.addr)?;
+    let server_address = common::resolve(&args.addr)?;
+    let server_socket = Socket::new(server_address.domain(), Type::STREAM, None)?;
+    server_socket.set_reuse_address(cfg!(unix))?;
+    server_socket.bind(&server_address).map_err(common::cannot_listen(&args.addr))?;
+    server_socket.listen(common::BACKLOG)?;
+    server_socket.set_nonblocking(true)?; // A client may have gone before `accept`.
+    common::announce(&server_socket)?;
     let executor = ThreadPool::new(MAX_WORKERS)?;
-    while let Some((client_socket, addr)) = next_client(&server_socket, &ctrl_c)? {
+    while ctrl_c.wait_for_client(&server_socket)? {
+        let Some((client_socket, addr)) = accepted(server_socket.accept())? else { continue };
+        let addr = common::show(&addr);
         log::info!("Accepted connection from {addr}");
-        let stop = ctrl_c.clone();
+        let ctrl_c = ctrl_c.clone();
         executor.execute(move || {
-            if let Err(error) = handle_client(&client_socket, addr, &stop) {
+            if let Err(error) = handle_client(&client_socket, &addr, &ctrl_c) {
                 log::warn!("Error handling client {addr}: {error}");
             }
             log::info!("Closing connection from {addr}");

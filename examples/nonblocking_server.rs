@@ -2,7 +2,8 @@
 //! listener and every client, again and again. Without a selector the processor never rests; at the
 //! end the server prints how much of it was used.
 //!
-//! The original removes from the list that it iterates over, which skips a client.
+//! The original removes from the list that it iterates over, which skips a client, and tries a client
+//! that has reset its connection for ever.
 //!
 //! ```text
 //! cargo run --example nonblocking_server
@@ -16,14 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
-use common::blocking::listen;
 use polyselect::accept::{Batch, is_exhausted};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use socket2::{Socket, Type};
 
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:7788")]
     addr: String,
 }
 
@@ -34,7 +35,13 @@ fn main() -> Result<(), common::Failure> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let ser_socket = listen(&args.addr)?;
+    let local_addr = common::resolve(&args.addr)?;
+    let ser_socket = Socket::new(local_addr.domain(), Type::STREAM, None)?;
+    ser_socket.set_reuse_address(cfg!(unix))?;
+    ser_socket.bind(&local_addr).map_err(common::cannot_listen(&args.addr))?;
+    ser_socket.set_nonblocking(true)?;
+    ser_socket.listen(common::BACKLOG)?;
+    common::announce(&ser_socket)?;
     let mut clients = Vec::new();
     let (mut looks, mut found) = (0_u64, 0_u64);
     while !stop.load(Ordering::Relaxed) {
@@ -42,6 +49,7 @@ fn main() -> Result<(), common::Failure> {
         match Batch::with_limit(1).next(|| ser_socket.accept()) {
             Ok(Some((client_socket, client_addr))) => {
                 found += 1;
+                let client_addr = common::show(&client_addr);
                 log::info!("一个新的客户端到来:{client_addr}");
                 match client_socket.set_nonblocking(true) {
                     Ok(()) => clients.push((client_socket, client_addr)),

@@ -17,6 +17,7 @@ mod common;
 use std::io::{self, Read};
 
 use clap::Parser;
+use common::text::Decoder;
 use polyselect::accept::Acceptor;
 use polyselect::{Backend, Events, Interest, Key, Selector, WriteQueue};
 use socket2::Socket;
@@ -24,26 +25,33 @@ use socket2::Socket;
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8888")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8888")]
     addr: String,
     /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Poll)]
     backend: Backend,
 }
 
-type Sel = Selector<Socket, WriteQueue>;
+type Sel = Selector<Socket, Client>;
+
+#[derive(Default)]
+struct Client {
+    decoder: Decoder,
+    answer: WriteQueue,
+}
 
 fn serve(p: &mut Sel, key: Key) -> io::Result<()> {
     let Some(this) = p.get_mut(key) else { return Ok(()) };
-    let (mut c, answer) = (this.source, this.data);
+    let (mut c, Client { decoder, answer }) = (this.source, this.data);
     if answer.is_empty() {
         let mut data = [0; 1024];
         let n = c.read(&mut data)?;
-        if n == 0 {
-            drop(p.unregister(key)?);
-            return Ok(());
+        if let Some(text) = decoder.decode(&data[..n]) {
+            log::info!("Receive: {text}");
         }
-        log::info!("Receive: {}", String::from_utf8_lossy(&data[..n]));
+        if n == 0 {
+            return p.unregister(key).map(drop);
+        }
         answer.push(b"OK");
     }
     // A client that does not read its answer is not read from.
@@ -55,10 +63,10 @@ fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut p = Sel::with_backend(args.backend)?;
+    let ctrl_c = p.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
     let s = common::listen(&args.addr)?;
     // Errors are reported without an interest, as in `poll`.
-    let s = p.register(s, Interest::READABLE, WriteQueue::new())?;
-    let ctrl_c = p.register(common::ctrl_c()?, Interest::READABLE, WriteQueue::new())?;
+    let s = p.register(s, Interest::READABLE, Client::default())?;
 
     let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);
@@ -71,7 +79,7 @@ fn main() -> Result<(), common::Failure> {
             if event.key == s {
                 while let Some((c, addr)) = acceptor.next(&mut p, s, common::accept)? {
                     log::info!("Connect from {}", common::show(&addr));
-                    common::register(&mut p, c, Interest::READABLE, WriteQueue::new());
+                    common::register(&mut p, c, Interest::READABLE, Client::default());
                 }
                 continue;
             }

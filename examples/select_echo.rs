@@ -82,9 +82,9 @@ fn main() -> Result<(), common::Failure> {
     let exceptional = sel.backend().capabilities().priority;
     let inputs =
         if exceptional { Interest::READABLE | Interest::PRIORITY } else { Interest::READABLE };
+    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, WriteQueue::new())?;
     let server = common::listen(&args.addr)?;
     let server = sel.register(server, inputs, WriteQueue::new())?;
-    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, WriteQueue::new())?;
 
     let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);

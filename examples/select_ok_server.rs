@@ -2,8 +2,8 @@
 //! clients to answer, `xlist` the sockets watched for exceptions; each message is answered with
 //! `OK`.
 //!
-//! The original closes a client whose answer is still in `wlist`, and the next `select` raises; a
-//! client that resets its connection or sends invalid UTF-8 ends it too. Here a client whose stream
+//! The original closes a client whose answer is still in `wlist`, and the `send` to it ends the server; so
+//! does a client that resets its connection or sends invalid UTF-8. Here a client whose stream
 //! has ended receives its answers first, and an error ends only its own client.
 //!
 //! ```text
@@ -17,6 +17,7 @@ mod common;
 use std::io::{self, Read};
 
 use clap::Parser;
+use common::text::Decoder;
 use polyselect::accept::Acceptor;
 use polyselect::{Backend, Event, Events, Interest, Key, Registration, Selector, WriteQueue};
 use socket2::Socket;
@@ -24,7 +25,7 @@ use socket2::Socket;
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8888")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8888")]
     addr: String,
     /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Select)]
@@ -35,6 +36,7 @@ type Sel = Selector<Socket, Client>;
 
 #[derive(Default)]
 struct Client {
+    decoder: Decoder,
     answers: WriteQueue,
     has_ended: bool,
 }
@@ -59,13 +61,13 @@ fn receive(sel: &mut Sel, r: Key) -> io::Result<()> {
     let Some(this) = sel.get_mut(r) else { return Ok(()) };
     let mut sock = this.source;
     let mut data = [0; 1024];
-    match sock.read(&mut data)? {
+    let n = sock.read(&mut data)?;
+    if let Some(text) = this.data.decoder.decode(&data[..n]) {
+        log::info!("Receive: {text}");
+    }
+    match n {
         0 => this.data.has_ended = true,
-        n => {
-            log::info!("Receive: {}", String::from_utf8_lossy(&data[..n]));
-            // The listener is handled separately.
-            this.data.answers.push(b"OK");
-        }
+        _ => this.data.answers.push(b"OK"),
     }
     put_into_lists(sel, r)
 }
@@ -90,12 +92,12 @@ fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
     let mut sel = Sel::with_backend(args.backend)?;
+    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
     let s = common::listen(&args.addr)?;
     let mut rlist_and_xlist = Interest::READABLE;
     // kqueue has no exceptions.
     rlist_and_xlist.set(Interest::PRIORITY, sel.backend().capabilities().priority);
     let s = sel.register(s, rlist_and_xlist, Client::default())?;
-    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
 
     let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);

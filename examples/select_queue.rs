@@ -98,11 +98,11 @@ fn main() -> Result<(), common::Failure> {
     let mut sel = Sel::with_backend(args.backend)?;
     let mut exceptional = Interest::PRIORITY;
     exceptional.set(Interest::PRIORITY, sel.backend().capabilities().priority); // kqueue has none
+    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
     let server = common::listen(&args.addr)?;
     log::info!("starting up on {}", common::show(&server.local_addr()?));
     let inputs = exceptional | Interest::READABLE;
     let server = sel.register(server, inputs, Client::default())?;
-    let ctrl_c = sel.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
 
     let mut acceptor = Acceptor::new();
     let mut events = Events::with_capacity(1024);

@@ -1,10 +1,10 @@
 //! The `select` server of document 000 (section 6, port 7788): one `select` over the listener, the
 //! clients and standard input; it echoes, and any line typed on the keyboard stops it.
 //!
-//! The original sends with one `send`, which loses what a full socket does not take. And its heading
-//! says "at most 1024": that belongs to the `fd_set` of the C library, not to the system. The
-//! `select` of this crate serves as many clients as the system has descriptors, on Linux, macOS and
-//! the BSDs.
+//! The original's blocking `send` stalls all other clients while one does not read, and a client that
+//! resets its connection ends the server. Its heading says "at most 1024": that belongs to the `fd_set`
+//! of the C library, not to the system. The `select` of this crate serves as many clients as the system
+//! has descriptors, on Linux, macOS and the BSDs.
 //!
 //! A line stops the server, and the end of the input does not: started with `</dev/null` or with
 //! standard input closed it serves until Ctrl-C, and so it does after Ctrl-D. Text before the end
@@ -30,7 +30,7 @@ use socket2::Socket;
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:7788")]
     addr: String,
     /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Select)]
@@ -93,8 +93,8 @@ fn main() -> Result<(), common::Failure> {
     let register = |inputs: &mut Sel, sock| {
         inputs.register(Source::Socket(sock), Interest::READABLE, WriteQueue::new())
     };
-    let server = register(&mut inputs, common::listen(&args.addr)?)?;
     let ctrl_c = register(&mut inputs, common::ctrl_c()?)?;
+    let server = register(&mut inputs, common::listen(&args.addr)?)?;
     let stdin = Source::Stdin(keyboard::input()?);
     let stdin = inputs.register(stdin, Interest::READABLE, WriteQueue::new())?;
 

@@ -15,15 +15,16 @@
 
 mod common;
 
+use std::io::{self, Read};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use common::conversation::Conversation;
+use common::text::Decoder;
 use common::thread_pool::ThreadPool;
 use polyselect::accept::Acceptor;
-use polyselect::{Backend, Events, Interest, Selector};
-use socket2::Socket;
+use polyselect::{Backend, Events, Interest, Selector, WriteQueue};
+use socket2::{Socket, Type};
 
 #[derive(Parser)]
 struct Args {
@@ -37,16 +38,51 @@ struct Args {
 
 const ROUND: Duration = Duration::from_secs(1);
 
+/// The state of a client, which moves to a thread and back.
+#[derive(Default)]
+struct Client {
+    decoder: Decoder,
+    response: WriteQueue,
+}
+
+/// Reads a message and answers it, or sends the rest of an answer. Returns the interest to wait for, or `None`
+/// at the end.
+fn handle_client(mut sock: &Socket, client: &mut Client) -> io::Result<Option<Interest>> {
+    if client.response.is_empty() {
+        let mut buffer = [0; 1024];
+        let length = match sock.read(&mut buffer) {
+            Err(error) if common::is_not_now(&error) => return Ok(Some(Interest::READABLE)),
+            result => result?,
+        };
+        let data = &buffer[..length];
+        if let Some(message) = client.decoder.decode(data) {
+            log::info!("Received data from {}: {message}", common::peer(sock));
+        }
+        if data.is_empty() {
+            log::info!("Closing connection from {}", common::peer(sock));
+            return Ok(None);
+        }
+        client.response.push(b"Server received your message.");
+    }
+    let all_sent = client.response.flush(sock)?;
+    Ok(Some(if all_sent { Interest::READABLE } else { Interest::WRITABLE }))
+}
+
 fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
-    let mut clients = Selector::<Socket, Conversation>::with_backend(args.backend)?;
-    let server_socket = common::listen(&args.addr)?;
-    let server = clients.register(server_socket, Interest::READABLE, Conversation::default())?;
-    let ctrl_c =
-        clients.register(common::ctrl_c()?, Interest::READABLE, Conversation::default())?;
+    let mut clients = Selector::<Socket, Client>::with_backend(args.backend)?;
+    let ctrl_c = clients.register(common::ctrl_c()?, Interest::READABLE, Client::default())?;
+    let server_address = common::resolve(&args.addr)?;
+    let server_socket = Socket::new(server_address.domain(), Type::STREAM, None)?;
+    server_socket.set_reuse_address(cfg!(unix))?;
+    server_socket.bind(&server_address).map_err(common::cannot_listen(&args.addr))?;
+    server_socket.listen(common::BACKLOG)?;
+    server_socket.set_nonblocking(true)?;
+    common::announce(&server_socket)?;
+    let server = clients.register(server_socket, Interest::READABLE, Client::default())?;
     let waker = clients.waker()?;
-    let (give_back, given_back) = channel::<(Socket, Interest, Conversation)>();
+    let (give_back, given_back) = channel::<(Socket, Interest, Client)>();
     let executor = ThreadPool::new(5)?;
 
     let mut acceptor = Acceptor::new();
@@ -59,30 +95,35 @@ fn main() -> Result<(), common::Failure> {
                 return Ok(()); // Dropping the pool waits for the work in hand.
             }
             if sock.key == server {
-                while let Some((client, address)) =
-                    acceptor.next(&mut clients, server, common::accept)?
+                while let Some((client_socket, client_address)) =
+                    acceptor.next(&mut clients, server, Socket::accept)?
                 {
-                    log::info!("Accepted connection from {}", common::show(&address));
-                    let conversation = Conversation::default();
-                    common::register(&mut clients, client, Interest::READABLE, conversation);
+                    log::info!("Accepted connection from {}", common::show(&client_address));
+                    client_socket.set_nonblocking(true)?;
+                    let client = Client::default();
+                    common::register(&mut clients, client_socket, Interest::READABLE, client);
                 }
                 continue;
             }
             handled += 1;
-            let (sock, mut conversation) = clients.unregister(sock.key)?.into_parts();
+            let (sock, mut client) = clients.unregister(sock.key)?.into_parts();
             let (give_back, waker) = (give_back.clone(), waker.clone());
             executor.execute(move || {
-                let Some(interest) = conversation.go_on(&sock) else { return };
+                let next = handle_client(&sock, &mut client).unwrap_or_else(|error| {
+                    log::warn!("Error handling client {}: {error}", common::peer(&sock));
+                    None
+                });
+                let Some(interest) = next else { return };
                 // The receiver is gone if the server is about to end.
-                if give_back.send((sock, interest, conversation)).is_ok()
+                if give_back.send((sock, interest, client)).is_ok()
                     && let Err(error) = waker.wake()
                 {
                     log::warn!("the loop will notice in its next iteration: {error}");
                 }
             });
         }
-        for (sock, interest, conversation) in given_back.try_iter() {
-            common::register(&mut clients, sock, interest, conversation);
+        for (sock, interest, client) in given_back.try_iter() {
+            common::register(&mut clients, sock, interest, client);
         }
         // The place for other work; keep it short, because the clients wait meanwhile.
         if last.elapsed() >= ROUND {

@@ -1,7 +1,8 @@
 //! The UDP client (document 001, UDP): blocking; sends one datagram, and expects no answer.
 //!
-//! The original sends one fixed message and never closes its socket. This one sends any message,
-//! and reports one that is longer than a datagram can be.
+//! The original sends one fixed message, never closes its socket, and does not notice that no server is
+//! there. This one sends any message, and reports one that is longer than a datagram can be, and a port
+//! of the same machine that is closed.
 //!
 //! ```text
 //! cargo run --example udp_server
@@ -12,7 +13,7 @@
 mod common;
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 
 use clap::Parser;
 use rustix::io::Errno;
@@ -30,7 +31,8 @@ fn send(message: &[u8], addr: SocketAddr) -> io::Result<()> {
     // Of the same family as the server's address.
     let own = if addr.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let client_socket = UdpSocket::bind(own)?;
-    match client_socket.send_to(message, addr) {
+    client_socket.connect(addr)?;
+    match client_socket.send(message) {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::MSGSIZE) => {
             // The limit of a 16-bit length, less the headers; IPv6 does not count its own.
             let limit = u16::MAX - if addr.is_ipv4() { 20 + 8 } else { 8 };
@@ -40,7 +42,9 @@ fn send(message: &[u8], addr: SocketAddr) -> io::Result<()> {
             );
             Err(io::Error::new(io::ErrorKind::InvalidInput, message))
         }
-        result => result.map(drop),
+        // On the same machine the answer that the port is closed has arrived already.
+        Ok(_) => client_socket.take_error()?.map_or(Ok(()), Err),
+        Err(error) => Err(error),
     }
 }
 
@@ -48,7 +52,7 @@ fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let cannot = || common::about(format!("cannot send to {}", args.addr));
     let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
-    for addr in args.addr.to_socket_addrs().map_err(cannot())? {
+    for addr in common::addresses(&args.addr)? {
         result = send(args.message.as_bytes(), addr);
         if result.is_ok() {
             break;

@@ -11,7 +11,6 @@
 
 mod common;
 
-use std::io::{self, Write};
 use std::net::UdpSocket;
 
 use clap::Parser;
@@ -31,12 +30,12 @@ fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     common::start_log();
     let ctrl_c = CtrlC::new()?;
-    let cannot = common::about(format!("cannot receive at {}", args.addr));
-    let server_socket = UdpSocket::bind(&args.addr).map_err(cannot)?;
+    let addr = common::resolve(&args.addr)?.as_socket().expect("an address of the network");
+    let server_socket = UdpSocket::bind(addr).map_err(common::cannot_listen(&args.addr))?;
     // A datagram that is reported may have a bad checksum; then `recv` finds nothing.
     server_socket.set_nonblocking(true)?;
-    println!("listening on {}", server_socket.local_addr()?);
-    io::stdout().flush()?;
+    common::announce_at(server_socket.local_addr()?);
+    // A datagram is a text of its own, and the buffer cuts none, so no character is continued in the next.
     let mut data = vec![0; LONGEST];
     while ctrl_c.wait(&[&server_socket])?.is_some() {
         match server_socket.recv_from(&mut data) {

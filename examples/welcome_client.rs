@@ -16,7 +16,7 @@ use clap::Parser;
 #[derive(Parser)]
 struct Args {
     /// Where the server listens.
-    #[arg(value_name = "HOST:PORT", default_value = "localhost:8089")]
+    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:8089")]
     addr: String,
 }
 
@@ -25,6 +25,6 @@ fn main() -> Result<(), common::Failure> {
     let mut client_socket = common::connect(&args.addr)?;
     let mut message = Vec::new();
     client_socket.read_to_end(&mut message).map_err(common::about(&args.addr))?;
-    println!("{}", String::from_utf8_lossy(&message));
+    common::say!("{}", String::from_utf8_lossy(&message));
     Ok(())
 }

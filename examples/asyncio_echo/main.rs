@@ -2,7 +2,7 @@
 //! waits with `await`; all of them run on one thread and one selector. Two files here do the work
 //! of asyncio: `executor.rs` runs tasks, `streams.rs` lets them wait for sockets.
 //!
-//! The original answers once more after the end of the stream, and closes after one message. Here a
+//! The original reads one message of each connection, and writes once more after it has closed one. Here a
 //! client is answered until its stream ends, and receives every answer before it is closed.
 //!
 //! ```text
@@ -19,6 +19,7 @@ mod streams;
 use std::io;
 
 use clap::Parser;
+use common::text::Decoder;
 use executor::Executor;
 use polyselect::Backend;
 use streams::{Reader, Server, Writer};
@@ -26,7 +27,7 @@ use streams::{Reader, Server, Writer};
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8089")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8089")]
     addr: String,
     /// The backend to wait with; without it, the best of this system.
     #[arg(long)]
@@ -34,16 +35,17 @@ struct Args {
 }
 
 async fn handle_client(mut reader: Reader, mut writer: Writer) -> io::Result<()> {
-    let addr = writer.peer();
+    let (addr, mut decoder) = (writer.peer(), Decoder::default());
     loop {
         let data = reader.read(100).await?;
+        if let Some(message) = decoder.decode(&data) {
+            log::info!("Received {message} from {addr}");
+            log::info!("Send: {message:?}");
+        }
         if data.is_empty() {
             log::info!("Closing the connection");
             return Ok(());
         }
-        let message = String::from_utf8_lossy(&data);
-        log::info!("Received {message} from {addr}");
-        log::info!("Send: {message:?}");
         writer.write(&data).await?;
         writer.drain().await?;
     }

@@ -1,7 +1,6 @@
-//! Blocking sockets that Ctrl-C can interrupt: servers that serve with `std` alone.
+//! Ctrl-C for servers with blocking calls: a call that could block for ever is made once it will not.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use signal_hook::SigId;
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 
 /// The signals that stop the program.
 #[derive(Clone)]
@@ -32,6 +31,7 @@ impl CtrlC {
 
     fn beside(mut signals: Vec<Arc<Socket>>) -> io::Result<Self> {
         let (reader, handlers) = super::signal_socket()?;
+        super::printing::handles_sigterm();
         signals.push(Arc::new(reader));
         Ok(Self { signals, handlers, stopped: Arc::default() })
     }
@@ -56,33 +56,21 @@ impl CtrlC {
         Ok(if self.is_stopped() { None } else { ready })
     }
 
-    /// Waits for data, as `recv` does. Nothing is the end of the stream or of the program; data
-    /// that arrived before the end is still returned.
-    pub fn recv<'a>(&self, conn: impl Into<SockRef<'a>>, buffer: &mut [u8]) -> io::Result<usize> {
-        let conn = conn.into();
-        match self.poll(&[&*conn], PollFlags::IN)? {
-            Some(_) if !self.is_overdue() => (&*conn).read(buffer),
-            _ => Ok(0),
-        }
+    /// Waits until `accept` finds a client; `false` if the program is to stop.
+    pub fn wait_for_client(&self, listener: &impl AsFd) -> io::Result<bool> {
+        Ok(self.wait(&[listener])?.is_some())
     }
 
-    /// Sends everything, as `sendall` does; a peer that does not read cannot prevent the program
-    /// from stopping.
-    pub fn send_all<'a>(&self, conn: impl Into<SockRef<'a>>, mut bytes: &[u8]) -> io::Result<()> {
-        let conn = conn.into();
-        while !bytes.is_empty() {
-            if self.poll(&[&*conn], PollFlags::OUT)?.is_none() || self.is_overdue() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the server is to stop"));
-            }
-            // The connection is blocking, but takes at least the free space of its buffer.
-            conn.set_write_timeout(Some(GRACE))?;
-            match (&*conn).write(bytes) {
-                Ok(n) => bytes = &bytes[n..],
-                Err(error) if super::is_not_now(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// Waits until `recv` finds data or the end of the stream; `false` if the program is to stop, and no data
+    /// arrived before that.
+    pub fn wait_for_data(&self, conn: &impl AsFd) -> io::Result<bool> {
+        Ok(self.poll(&[conn], PollFlags::IN)?.is_some() && !self.is_overdue())
+    }
+
+    /// Waits until `send` takes a short message as a whole; `false` if the program is to stop: a peer that
+    /// does not read cannot prevent that.
+    pub fn wait_for_room(&self, conn: &impl AsFd) -> io::Result<bool> {
+        Ok(self.poll(&[conn], PollFlags::OUT)?.is_some() && !self.is_overdue())
     }
 
     fn is_stopped(&self) -> bool {
@@ -112,88 +100,16 @@ impl CtrlC {
     }
 }
 
-/// Listens at `HOST:PORT`, and prints the address.
-pub fn listen(addr: &str) -> io::Result<TcpListener> {
-    let listener = super::listen(addr)?;
-    Ok(listener.into())
-}
-
-/// The result of a server's wait.
-pub enum Incoming {
-    Client(TcpStream, SocketAddr),
-    /// The other source is readable.
-    Other,
-    Stop,
-}
-
-/// Waits for a connection, for something else to be readable, or for Ctrl-C.
-pub fn accept(listener: &TcpListener, other: &dyn AsFd, ctrl_c: &CtrlC) -> io::Result<Incoming> {
-    loop {
-        match ctrl_c.wait(&[listener, other])? {
-            None => return Ok(Incoming::Stop),
-            Some(0) => {}
-            Some(_) => return Ok(Incoming::Other),
-        }
-        if let Some((conn, addr)) = take(listener)? {
-            return Ok(Incoming::Client(conn, addr));
-        }
-    }
-}
-
-/// Returns the next connection; `None` if the program is to stop.
-pub fn next_client(
-    listener: &TcpListener,
-    ctrl_c: &CtrlC,
-) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-    while ctrl_c.wait(&[listener])?.is_some() {
-        if let Some(client) = take(listener)? {
-            return Ok(Some(client));
-        }
-    }
-    Ok(None)
-}
-
-/// Accepts a connection, if one is still pending and a descriptor is free.
-fn take(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-    let accepted = Batch::new().next(|| listener.accept());
-    match &accepted {
-        Ok(Some((conn, _addr))) => conn.set_nonblocking(false)?,
-        Err(error) if is_exhausted(error) => {
+/// Returns the connection that `accept` has returned; `None` if that client has gone, or if it has to wait,
+/// after a rest, until descriptors are free.
+pub fn accepted<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    let mut result = Some(result);
+    match Batch::with_limit(1).next(|| result.take().expect("a batch of one")) {
+        Err(error) if is_exhausted(&error) => {
             log::warn!("a connection has to wait: {error}");
             thread::sleep(REST);
-            return Ok(None);
+            Ok(None)
         }
-        _ => {}
-    }
-    accepted
-}
-
-/// Serves a client as document 000 does: prints its messages until it disconnects. An error
-/// concerns this client only.
-pub fn deal_with_client(conn: &TcpStream, addr: SocketAddr, ctrl_c: &CtrlC) {
-    let mut data = [0; 1024];
-    loop {
-        match ctrl_c.recv(conn, &mut data) {
-            Ok(0) => return log::info!("[{addr}]客户端已经关闭"),
-            Ok(n) => log::info!("recv[{addr}]:b\"{}\"", data[..n].escape_ascii()),
-            Err(error) if super::is_not_now(&error) => {}
-            Err(error) => return log::warn!("[{addr}]: {error}"),
-        }
-    }
-}
-
-/// Serves a client as document 003 does: prints its messages, and answers `OK`.
-pub fn answer_ok(conn: &TcpStream, ctrl_c: &CtrlC) -> io::Result<()> {
-    let mut data = [0; 1024];
-    loop {
-        match ctrl_c.recv(conn, &mut data) {
-            Ok(0) => return Ok(()),
-            Ok(n) => {
-                log::info!("{}", String::from_utf8_lossy(&data[..n]));
-                ctrl_c.send_all(conn, b"OK")?;
-            }
-            Err(error) if super::is_not_now(&error) => {}
-            Err(error) => return Err(error),
-        }
+        accepted => accepted,
     }
 }

@@ -1,21 +1,22 @@
-//! What the examples share: addresses, listening, connecting, and Ctrl-C.
+//! What the examples share: Ctrl-C, printing, addresses, and errors in plain words.
 
-#![allow(dead_code)] // No example uses all of it.
+// No example uses all of it.
+#![allow(dead_code, unused_imports, unused_macros)]
 
 pub mod blocking;
-pub mod conversation;
 pub mod forking;
 pub mod ftp;
 pub mod keyboard;
 pub mod printing;
+pub mod text;
 pub mod thread_pool;
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
-use env_logger::{Builder, Env, Target};
 use polyselect::{Selector, Source, Watch};
+pub(crate) use printing::{say, start_log, start_server_log};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -24,55 +25,53 @@ use socket2::{Domain, SockAddr, Socket, Type};
 /// burst: the system drops or resets connections for which its queue has no room.
 pub const BACKLOG: i32 = 1024;
 
-/// Shows on standard output what the documents' programs print, or what `RUST_LOG` asks for.
-pub fn start_log() {
-    log_filter()
-        .format(|line, record| writeln!(line, "{}", record.args()))
-        .target(Target::Stdout)
-        .init();
-}
+/// The host that Python's `''` stands for.
+const ALL_INTERFACES: &str = "0.0.0.0";
 
-/// The same for a server with one loop, which does not wait until the output is read: see [`printing`].
-pub fn start_server_log() -> io::Result<printing::Printing> {
-    printing::start(log_filter().build())
-}
-
-fn log_filter() -> Builder {
-    Builder::from_env(Env::default().default_filter_or("info"))
-}
-
-/// The first of the addresses that `HOST:PORT` stands for.
-pub fn resolve(addr: &str) -> io::Result<SockAddr> {
-    let nothing = || io::Error::new(io::ErrorKind::NotFound, format!("{addr} has no address"));
+/// The addresses that `HOST:PORT` stands for, those of IPv4 first, which the documents' sockets use. The host
+/// may be left out.
+pub fn addresses(addr: &str) -> io::Result<Vec<SocketAddr>> {
     let bad = |error: io::Error| {
         io::Error::new(error.kind(), format!("{addr:?}, which should be HOST:PORT: {error}"))
     };
-    Ok(addr.to_socket_addrs().map_err(bad)?.next().ok_or_else(nothing)?.into())
+    let host = if addr.starts_with(':') { ALL_INTERFACES } else { "" };
+    let found = format!("{host}{addr}").to_socket_addrs().map_err(bad)?;
+    let mut addresses: Vec<_> = found.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    Ok(addresses)
+}
+
+/// The address to listen at.
+pub fn resolve(addr: &str) -> io::Result<SockAddr> {
+    let nothing = || io::Error::new(io::ErrorKind::NotFound, format!("{addr} has no address"));
+    Ok((*addresses(addr)?.first().ok_or_else(nothing)?).into())
 }
 
 /// A TCP socket for connections to `addr`, as `socket.socket()` gives one.
 pub fn tcp_socket(addr: &SockAddr) -> io::Result<Socket> {
-    let sock = Socket::new(Domain::from(i32::from(addr.family())), Type::STREAM, None)?;
+    let sock = Socket::new(addr.domain(), Type::STREAM, None)?;
     sock.set_reuse_address(cfg!(unix))?;
     Ok(sock)
 }
 
 /// Prints the first line of every server, its address, because port 0 leaves that open.
 pub fn announce(sock: &Socket) -> io::Result<()> {
-    match sock.local_addr()?.as_socket() {
-        Some(addr) => announce_at(addr),
-        None => Ok(()),
+    if let Some(addr) = sock.local_addr()?.as_socket() {
+        announce_at(addr);
     }
+    Ok(())
 }
 
 /// Prints the address of a server that has no socket of `socket2`.
-pub fn announce_at(place: impl Display) -> io::Result<()> {
-    printing::print(&format!("listening on {place}"))
+pub fn announce_at(place: impl Display) {
+    say!("listening on {place}");
 }
 
 /// A socket that becomes readable when Ctrl-C is pressed, or the process is asked to end.
 pub fn ctrl_c() -> io::Result<Socket> {
-    signal_socket().map(|(reader, _handlers)| reader)
+    let (reader, _handlers) = signal_socket()?;
+    printing::handles_sigterm();
+    Ok(reader)
 }
 
 /// The same, and what makes it readable.
@@ -138,21 +137,32 @@ pub fn about(subject: impl Display) -> impl FnOnce(io::Error) -> io::Error {
 pub fn host_and_port(addr: &str) -> io::Result<(&str, u16)> {
     let parts = addr.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
     let message = || format!("{addr} is not HOST:PORT");
-    parts.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, message()))
+    let (host, port) =
+        parts.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, message()))?;
+    Ok((if host.is_empty() { ALL_INTERFACES } else { host }, port))
 }
 
-/// Connects to `HOST:PORT`. For a client that needs nothing else.
+/// Describes an error of `bind`.
+pub fn cannot_listen(addr: &str) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| {
+        let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+        let advice = if is_taken { "; `--addr` chooses another address" } else { "" };
+        io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}{advice}"))
+    }
+}
+
+/// Connects to the first address of `HOST:PORT` that accepts. For a client that needs nothing else.
 pub fn connect(addr: &str) -> io::Result<TcpStream> {
-    TcpStream::connect(addr).map_err(about(format_args!("{addr} cannot be reached")))
+    let addresses = addresses(addr)?;
+    TcpStream::connect(&*addresses).map_err(about(format_args!("{addr} cannot be reached")))
 }
 
 /// Opens a non-blocking listener at `HOST:PORT`.
 pub fn bind(addr: &str) -> io::Result<Socket> {
-    let cannot = || about(format!("cannot listen on {addr}"));
     let address = resolve(addr)?;
     let sock = tcp_socket(&address)?;
-    sock.bind(&address).map_err(cannot())?;
-    sock.listen(BACKLOG).map_err(cannot())?;
+    sock.bind(&address).map_err(cannot_listen(addr))?;
+    sock.listen(BACKLOG).map_err(cannot_listen(addr))?;
     sock.set_nonblocking(true)?;
     Ok(sock)
 }
@@ -186,6 +196,11 @@ pub fn show(addr: &SockAddr) -> String {
 /// Formats the address at this end.
 pub fn local(sock: &Socket) -> String {
     sock.local_addr().map_or_else(|error| format!("unknown address ({error})"), |addr| show(&addr))
+}
+
+/// The port of a listener.
+pub fn port(listener: &Socket) -> io::Result<u16> {
+    Ok(listener.local_addr()?.as_socket().map_or(0, |addr| addr.port()))
 }
 
 /// Formats the address at the other end.

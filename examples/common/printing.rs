@@ -1,19 +1,24 @@
-//! Standard output for servers with one loop: a separate thread prints.
+//! Standard output of the examples: the same bytes on a terminal, in a file and in a pipe.
 //!
-//! A write to standard output blocks while a terminal or the reader of a pipe is slow or has stopped, and all
-//! clients would wait with it. So the loop queues its lines and never waits for the output; lines that the
-//! queue has no room for are counted and left out, without being formatted.
+//! A server with one loop leaves printing to a thread: a write to standard output blocks while a terminal or
+//! the reader of a pipe is slow or has stopped, and all clients would wait with it. So the loop queues its
+//! lines and never waits for the output; lines that the queue has no room for are counted and left out,
+//! without being formatted.
 //!
-//! Programs that fork print directly, because a child process has no copy of the thread.
+//! All other programs print directly: a child process has no copy of the thread.
 
+use std::fmt::Arguments;
 use std::io::{self, Write};
 use std::mem;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use env_logger::Logger;
+use env_logger::{Builder, Env, Logger};
 use log::{Log, Metadata, Record};
+use signal_hook::consts::SIGTERM;
 
 /// The number of queued bytes above which lines are left out.
 const LIMIT: usize = 1 << 20;
@@ -33,7 +38,7 @@ enum State {
     Direct,
     Idle,
     Writing,
-    /// Standard output is closed.
+    /// Standard output takes no more.
     Closed,
 }
 
@@ -41,35 +46,54 @@ static QUEUE: Mutex<Queue> =
     Mutex::new(Queue { text: Vec::new(), lines_left_out: 0, state: State::Direct });
 static CHANGED: Condvar = Condvar::new();
 
+/// Whether the program handles SIGTERM.
+static HANDLES_SIGTERM: AtomicBool = AtomicBool::new(false);
+
 fn lock() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Prints a line that is never left out.
-pub fn print(line: &str) -> io::Result<()> {
+/// Prints a line that is never left out: `println!` would panic when a pipe is closed.
+macro_rules! say {
+    () => { $crate::common::printing::print(format_args!("\n")) };
+    ($($line:tt)*) => { $crate::common::printing::print(format_args!("{}\n", format_args!($($line)*))) };
+}
+pub(crate) use say;
+
+/// Prints text that is never left out.
+pub fn print(text: Arguments<'_>) {
     let mut queue = lock();
-    if queue.state == State::Direct {
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{line}")?;
-        return stdout.flush();
+    match queue.state {
+        State::Direct => queue.write(text.to_string().as_bytes()),
+        State::Idle | State::Writing => queue.push(text),
+        State::Closed => {}
     }
-    writeln!(queue.text, "{line}")?;
-    CHANGED.notify_all();
-    Ok(())
 }
 
-/// Starts the thread that prints what is logged. Dropping the guard waits until all of it is printed.
-pub fn start(filter: Logger) -> io::Result<Printing> {
+/// Shows on standard output what the documents' programs print, or what `RUST_LOG` asks for.
+pub fn start_log() {
+    let filter = Builder::from_env(Env::default().default_filter_or("info")).build();
+    log::set_max_level(filter.filter());
+    log::set_boxed_logger(Box::new(Printer(filter))).expect("the only logger");
+}
+
+/// The same for a server with one loop. Dropping the guard waits until all of it is printed.
+pub fn start_server_log() -> io::Result<Printing> {
     thread::Builder::new().name("printing".to_owned()).spawn(write_lines)?;
     lock().state = State::Idle;
-    log::set_max_level(filter.filter());
-    log::set_boxed_logger(Box::new(Queueing(filter))).map_err(io::Error::other)?;
+    handles_sigterm();
+    start_log();
     Ok(Printing(()))
 }
 
-struct Queueing(Logger);
+/// Declares that SIGTERM stops the program in good order, so that a closed pipe can do the same.
+pub fn handles_sigterm() {
+    HANDLES_SIGTERM.store(true, Ordering::Relaxed);
+}
 
-impl Log for Queueing {
+struct Printer(Logger);
+
+impl Log for Printer {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.0.enabled(metadata)
     }
@@ -80,19 +104,52 @@ impl Log for Queueing {
         }
         let mut queue = lock();
         // Formatting a line costs more than serving the client, so it is done for printed lines only.
-        if queue.state == State::Closed || queue.text.len() > LIMIT {
-            queue.lines_left_out += 1;
-        } else {
-            writeln!(queue.text, "{}", record.args()).expect("memory takes it");
-            CHANGED.notify_all();
+        match queue.state {
+            State::Direct => queue.write(format!("{}\n", record.args()).as_bytes()),
+            State::Closed => {}
+            _ if queue.text.len() > LIMIT => queue.lines_left_out += 1,
+            _ => queue.push(format_args!("{}\n", record.args())),
         }
     }
 
     fn flush(&self) {}
 }
 
+impl Queue {
+    fn push(&mut self, text: Arguments<'_>) {
+        self.text.write_fmt(text).expect("memory takes it");
+        CHANGED.notify_all();
+    }
+
+    fn write(&mut self, text: &[u8]) {
+        if let Err(error) = write(text) {
+            self.state = State::Closed;
+            end_the_program(&error);
+        }
+    }
+}
+
+fn write(text: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text)?;
+    stdout.flush()
+}
+
+/// Ends the program because standard output takes no more: without a message if its reader has closed it.
+fn end_the_program(error: &io::Error) {
+    let is_closed = error.kind() == io::ErrorKind::BrokenPipe;
+    if !is_closed {
+        let _ = writeln!(io::stderr(), "Error: standard output: {error}");
+    }
+    if HANDLES_SIGTERM.load(Ordering::Relaxed) {
+        let _ = signal_hook::low_level::raise(SIGTERM);
+    } else {
+        process::exit(i32::from(!is_closed));
+    }
+}
+
 fn write_lines() {
-    let (mut text, mut stdout) = (Vec::new(), io::stdout());
+    let mut text = Vec::new();
     loop {
         let mut queue = lock();
         while queue.text.is_empty() {
@@ -106,12 +163,12 @@ fn write_lines() {
             let message = "lines are left out here, because the output is read too slowly";
             writeln!(text, "{lines_left_out} {message}").expect("memory takes it");
         }
-        let result = stdout.write_all(&text).and_then(|()| stdout.flush());
+        let result = write(&text);
         text.clear();
         lock().state = if result.is_ok() { State::Idle } else { State::Closed };
         CHANGED.notify_all();
-        if result.is_err() {
-            return;
+        if let Err(error) = result {
+            return end_the_program(&error);
         }
     }
 }

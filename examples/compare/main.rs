@@ -25,7 +25,10 @@ mod models;
 mod svg;
 
 #[cfg(target_os = "linux")]
-fn main() -> Result<(), models::common::Failure> {
+use models::common;
+
+#[cfg(target_os = "linux")]
+fn main() -> Result<(), common::Failure> {
     Ok(comparison::main()?)
 }
 
@@ -44,6 +47,7 @@ mod comparison {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
+    use super::common::say;
     use super::curves::Curves;
     use super::measure::{Cost, measure};
     use super::models::{MODELS, Model, serve};
@@ -86,7 +90,7 @@ mod comparison {
         }
         stay_on_one_processor()?;
         let mut curves = Vec::new();
-        println!("{:22} {:>8} {:>20} {:>20}", "model", "clients", "µs a request", "KiB a client");
+        say!("{:22} {:>8} {:>20} {:>20}", "model", "clients", "µs a request", "KiB a client");
         for model in MODELS.iter().filter(|model| model.is_available()) {
             if !args.only.is_empty() && !args.only.iter().any(|name| name == model.name) {
                 continue;
@@ -98,7 +102,7 @@ mod comparison {
                     continue;
                 }
                 let Cost { microseconds, kibibytes } = median(model, clients, &args)?;
-                println!("{:22} {clients:8} {microseconds:20.1} {kibibytes:20.1}", model.name);
+                say!("{:22} {clients:8} {microseconds:20.1} {kibibytes:20.1}", model.name);
                 points.push((clients as f64, microseconds));
             }
             points.sort_by(|one, other| one.0.total_cmp(&other.0));

@@ -73,7 +73,7 @@ const fn on(
 pub fn serve(name: &str) -> io::Result<()> {
     let model = MODELS.iter().find(|model| model.name == name).ok_or(io::ErrorKind::NotFound)?;
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    println!("{}", listener.local_addr()?);
+    common::say!("{}", listener.local_addr()?);
     (model.serve)(listener)
 }
 

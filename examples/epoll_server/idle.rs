@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use polyselect::Backend;
 
+use super::common::printing::{print, say};
 use super::{Server, common};
 
 /// The number of waits that each figure is the median of.
@@ -25,18 +26,17 @@ pub fn measure(most: usize) -> io::Result<()> {
     let mut steps = vec![most / 100, most / 10, most];
     steps.dedup();
     for active in ACTIVE {
-        println!("microseconds for a wait with {active} active connections, by idle ones");
-        print!("{:9}", "");
-        steps.iter().for_each(|step| print!("{step:>11}"));
-        println!();
+        say!("microseconds for a wait with {active} active connections, by idle ones");
+        print(format_args!("{:9}", ""));
+        steps.iter().for_each(|step| print(format_args!("{step:>11}")));
+        say!();
         for backend in Backend::available() {
-            print!("{backend:9}");
+            print(format_args!("{backend:9}"));
             for &idle in &steps {
                 let median = time_of_a_wait(backend, active, idle)?;
-                print!("{:>11.1}", median.as_secs_f64() * 1e6);
-                io::stdout().flush()?;
+                print(format_args!("{:>11.1}", median.as_secs_f64() * 1e6));
             }
-            println!();
+            say!();
         }
     }
     Ok(())

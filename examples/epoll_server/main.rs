@@ -27,7 +27,7 @@ use socket2::Socket;
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:7788")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:7788")]
     addr: String,
     /// The backend to wait with.
     #[arg(long, default_value_t = Backend::Epoll)]
@@ -101,12 +101,13 @@ fn echo(epoll: &mut Sel, key: Key) -> io::Result<()> {
 
 fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
-    let _printing = common::start_server_log()?;
     if let Some(idle) = args.idle {
+        common::start_log();
         return Ok(idle::measure(idle)?);
     }
-    let mut server = Server::new(args.backend, common::listen(&args.addr)?)?;
+    let _printing = common::start_server_log()?;
     let ctrl_c = common::ctrl_c()?;
+    let mut server = Server::new(args.backend, common::listen(&args.addr)?)?;
     server.ctrl_c = Some(server.epoll.register(ctrl_c, Interest::READABLE, WriteQueue::new())?);
     while server.round()?.is_some() {}
     Ok(())

@@ -1,10 +1,12 @@
 //! The client's requests, and the server's answers.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 
 use super::common::ftp::Frame;
+use super::common::printing::{print, say};
+use super::common::text::Decoder;
 
 pub struct FtpClient {
     pub sockfd: Arc<TcpStream>,
@@ -32,7 +34,7 @@ impl FtpClient {
         match self.receive()? {
             Frame::Ok(size) => Ok(Some(size)),
             Frame::Refused(why) => {
-                println!("{why}");
+                say!("{why}");
                 Ok(None)
             }
             other => Err(other.unexpected()),
@@ -41,9 +43,15 @@ impl FtpClient {
 
     pub fn do_list(&self) -> io::Result<()> {
         let Some(size) = self.ask(&Frame::List)? else { return Ok(()) };
-        let mut stdout = io::stdout().lock();
-        if self.receive_content(size, |bytes| stdout.write_all(bytes))? {
-            writeln!(stdout)?;
+        let mut decoder = Decoder::default();
+        let is_whole = self.receive_content(size, |bytes| {
+            if let Some(names) = decoder.decode(bytes) {
+                print(format_args!("{names}"));
+            }
+            Ok(())
+        })?;
+        if is_whole {
+            say!();
         }
         Ok(())
     }
@@ -63,7 +71,7 @@ impl FtpClient {
                 }
                 Frame::End if left == 0 => return Ok(true),
                 Frame::Refused(why) => {
-                    println!("{why}");
+                    say!("{why}");
                     return Ok(false);
                 }
                 other => return Err(other.unexpected()),
@@ -74,6 +82,6 @@ impl FtpClient {
     pub fn do_quit(&self) {
         // An error is ignored: the client is leaving anyway.
         let _ = self.send(&Frame::Quit);
-        println!("谢谢使用");
+        say!("谢谢使用");
     }
 }

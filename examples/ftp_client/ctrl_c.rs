@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::common;
+use super::common::{self, say};
 
 /// Ctrl-C closes the connection, and waits until the running command has removed its incomplete
 /// file.
@@ -26,7 +26,7 @@ impl CtrlC {
             this.came.store(true, Ordering::Release);
             let _ = sockfd.shutdown(Shutdown::Both);
             let _in_no_command = this.in_command.lock();
-            println!("\n谢谢使用");
+            say!("\n谢谢使用");
             process::exit(0);
         })?;
         Ok(())

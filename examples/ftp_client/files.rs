@@ -10,18 +10,19 @@ use super::client::FtpClient;
 use super::common::ftp::content::Content;
 use super::common::ftp::incoming::Incoming;
 use super::common::ftp::{Frame, NO_SUCH_FILE, cannot_store};
+use super::common::printing::say;
 
 impl FtpClient {
     pub fn do_get(&self, filename: &str) -> io::Result<()> {
         // A name that would be written elsewhere is not requested.
         if Path::new(filename).file_name().is_none_or(|name| name != filename) {
-            println!("{NO_SUCH_FILE}");
+            say!("{NO_SUCH_FILE}");
             return Ok(());
         }
         let mut file = match Incoming::create(Path::new(".")) {
             Ok(file) => file,
             Err(error) => {
-                println!("{}", cannot_store(&error));
+                say!("{}", cannot_store(&error));
                 return Ok(());
             }
         };
@@ -34,7 +35,7 @@ impl FtpClient {
         })?;
         progress.abandon();
         if is_whole && let Err(error) = file.replace(Path::new(filename)) {
-            println!("{}", cannot_store(&error));
+            say!("{}", cannot_store(&error));
         }
         Ok(())
     }
@@ -44,14 +45,14 @@ impl FtpClient {
         let name = path.file_name().and_then(|name| name.to_str());
         let is_file = path.metadata().is_ok_and(|found| found.is_file());
         let (Some(name), true) = (name, is_file) else {
-            println!("{NO_SUCH_FILE}");
+            say!("{NO_SUCH_FILE}");
             return Ok(());
         };
         let (file, size) =
             match File::open(path).and_then(|file| Ok((file.metadata()?.len(), file))) {
                 Ok((size, file)) => (file, size),
                 Err(error) => {
-                    println!("{filename}: {error}");
+                    say!("{name}: {error}");
                     return Ok(());
                 }
             };
@@ -67,7 +68,7 @@ impl FtpClient {
             match frame {
                 Frame::Data(_) => {}
                 Frame::Refused(why) => {
-                    println!("{why}");
+                    say!("{why}");
                     return Ok(());
                 }
                 _ => {

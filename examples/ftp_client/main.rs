@@ -18,30 +18,30 @@ mod client;
 mod ctrl_c;
 mod files;
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::thread;
 
 use clap::Parser;
 use client::FtpClient;
+use common::printing::{print, say};
 use ctrl_c::CtrlC;
 
 #[derive(Parser)]
 struct Args {
     /// The server's address.
-    #[arg(value_name = "HOST:PORT", default_value = "localhost:8080")]
+    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     addr: String,
 }
 
-fn print_menu() -> io::Result<()> {
-    println!("\n=========命令选项==========");
-    println!("****      list         ****");
-    println!("****    get file       ****");
-    println!("****    put file       ****");
-    println!("****      quit         ****");
-    println!("=============================");
-    print!("输入命令:");
-    io::stdout().flush()
+fn print_menu() {
+    say!("\n=========命令选项==========");
+    say!("****      list         ****");
+    say!("****    get file       ****");
+    say!("****    put file       ****");
+    say!("****      quit         ****");
+    say!("=============================");
+    print(format_args!("输入命令:"));
 }
 
 /// A line from the keyboard, without blanks around it; `None` at the end.
@@ -60,9 +60,9 @@ fn main() -> Result<(), common::Failure> {
     ctrl_c.watch(Arc::clone(&sockfd))?;
     let ftp = FtpClient { sockfd };
     loop {
-        print_menu()?;
+        print_menu();
         let Some(cmd) = input()? else {
-            println!();
+            say!();
             ftp.do_quit();
             return Ok(());
         };
@@ -77,7 +77,7 @@ fn main() -> Result<(), common::Failure> {
                 Ok(())
             }
             _ => {
-                println!("请输入正确命令");
+                say!("请输入正确命令");
                 Ok(())
             }
         });

@@ -30,7 +30,7 @@ use socket2::SockRef;
 #[derive(Parser)]
 struct Args {
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8080")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:8080")]
     addr: String,
     /// How several clients are served at once.
     #[arg(long, value_enum, default_value_t = Model::Threads)]

@@ -87,14 +87,14 @@ mod server {
         let (host, port) = common::host_and_port(&args.addr)?;
         let start =
             asyncio::start_server_host(host, port, move |stream| echo(stream, bytes.clone()));
-        let server = event_loop.block_on(start)?.map_err(common::about(&args.addr))?;
+        let server = event_loop.block_on(start)?.map_err(common::cannot_listen(&args.addr))?;
         let program = Program::new(event_loop)?;
         program.every(1, report);
         for number in [signal::SIGINT, signal::SIGTERM] {
             program.on_signal(number, stop);
         }
         for addr in server.local_addrs() {
-            common::announce_at(addr)?;
+            common::announce_at(addr);
         }
         program.run()
     }

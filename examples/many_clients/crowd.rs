@@ -12,6 +12,8 @@ use crate::report::Report;
 
 pub(crate) struct Crowd {
     server: SockAddr,
+    /// The connection that has found the server's address.
+    first: Option<Socket>,
     selector: Selector<Socket, Client>,
     events: Events,
     ctrl_c: Key,
@@ -79,15 +81,18 @@ impl Client {
 
 impl Crowd {
     pub(crate) fn new(
-        server: SockAddr,
+        first: Socket,
         backend: Option<Backend>,
         progress: ProgressBar,
         patience: Duration,
     ) -> io::Result<Self> {
+        first.set_nonblocking(true)?;
+        let (server, first) = (first.peer_addr()?, Some(first));
         let mut selector = backend.map_or_else(Selector::new, Selector::with_backend)?;
         let ctrl_c = selector.register(common::ctrl_c()?, Interest::READABLE, Client::new())?;
         let events = Events::with_capacity(1024);
-        Ok(Self { server, selector, events, ctrl_c, patience, progress, report: Report::default() })
+        let report = Report::default();
+        Ok(Self { server, first, selector, events, ctrl_c, patience, progress, report })
     }
 
     /// Opens all connections and exchanges the first message on each. Until that is answered the server may
@@ -119,14 +124,21 @@ impl Crowd {
 
     fn open(&mut self) -> io::Result<()> {
         let client = Client::new();
+        let s = match self.first.take() {
+            Some(first) => first,
+            None => self.start_to_connect()?,
+        };
+        self.selector.register(s, Interest::WRITABLE, client)?;
+        Ok(())
+    }
+
+    fn start_to_connect(&self) -> io::Result<Socket> {
         let s = common::tcp_socket(&self.server)?;
         s.set_nonblocking(true)?;
         match s.connect(&self.server) {
-            Err(error) if !is_under_way(&error) => return Err(error),
-            _ => {}
+            Err(error) if !is_under_way(&error) => Err(error),
+            _ => Ok(s),
         }
-        self.selector.register(s, Interest::WRITABLE, client)?;
-        Ok(())
     }
 
     /// Sends a message on all connections, then reads and compares all replies.

@@ -31,6 +31,7 @@ use clap::Parser;
 use crowd::{Crowd, Exchange};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polyselect::Backend;
+use socket2::Socket;
 
 #[derive(Parser)]
 struct Args {
@@ -60,17 +61,17 @@ const MESSAGES: [&[u8]; 3] = [b"This is the message. ", b"It will be sent ", b"i
 fn main() -> Result<ExitCode, common::Failure> {
     let args = Args::parse();
     common::start_log();
-    let address = common::resolve(&args.addr)?;
+    let first = Socket::from(common::connect(&args.addr)?);
+    let server = common::peer(&first);
     let clients = affordable(args.clients);
     let progress = progress(u64::from(clients) * (1 + MESSAGES.len() as u64));
     let patience = Duration::from_secs(args.patience.into());
-    let server = common::show(&address);
-    let mut crowd = Crowd::new(address, args.backend, progress, patience)?;
+    let mut crowd = Crowd::new(first, args.backend, progress, patience)?;
 
     log::info!("connecting to {server} with {clients} clients");
     let result = talk(&mut crowd, clients, &args);
     let report = crowd.finish();
-    print!("{report}");
+    common::printing::print(format_args!("{report}"));
     match result {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => log::warn!("{error}"),
         _ => result?,

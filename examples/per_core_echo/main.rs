@@ -49,7 +49,7 @@ fn listen(addr: &str, is_one_of_several: bool) -> io::Result<TcpListener> {
     let socket = common::tcp_socket(&address)?;
     #[cfg(unix)]
     socket.set_reuse_port(is_one_of_several)?;
-    socket.bind(&address).map_err(common::about(addr))?;
+    socket.bind(&address).map_err(common::cannot_listen(addr))?;
     socket.listen(common::BACKLOG)?;
     Ok(socket.into())
 }
@@ -131,7 +131,7 @@ fn main() -> Result<(), common::Failure> {
             stop(core);
         })?;
     }
-    common::announce_at(address)?;
+    common::announce_at(address);
     core.run()?;
     for thread in threads {
         thread.join().expect("no callback panics")?;

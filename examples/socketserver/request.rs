@@ -1,8 +1,7 @@
 //! A request as a handler sees it.
 
 use std::fmt;
-use std::io;
-use std::mem;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -13,7 +12,7 @@ use socket2::{SockAddr, Socket};
 
 use super::common;
 use super::common::blocking::CtrlC;
-use super::common::conversation::split_off_half_a_character;
+use super::common::text::Decoder;
 
 /// Python's `BaseRequestHandler`.
 pub trait Handler {
@@ -31,8 +30,7 @@ pub trait Handler {
 pub struct Request {
     pub what: What,
     pub ctrl_c: CtrlC,
-    /// The beginning of a character whose rest a connection has not received.
-    pub half_a_character: Vec<u8>,
+    pub decoder: Decoder,
 }
 
 /// The input of a request.
@@ -72,27 +70,38 @@ impl Request {
             What::Datagram(.., data) => Ok(data.take().unwrap_or_default()),
             What::Connection(conn, _) => {
                 let mut buffer = [0; 1024];
-                loop {
-                    let mut data = mem::take(&mut self.half_a_character);
-                    match self.ctrl_c.recv(&*conn, &mut buffer) {
-                        Ok(0) => return Ok(data),
-                        Ok(length) => data.extend(&buffer[..length]),
-                        Err(error) if common::is_not_now(&error) => {}
-                        Err(error) => return Err(error),
-                    }
-                    self.half_a_character = split_off_half_a_character(&mut data);
-                    if !data.is_empty() {
+                while self.ctrl_c.wait_for_data(conn)? {
+                    let length = match conn.read(&mut buffer) {
+                        Err(error) if common::is_not_now(&error) => continue,
+                        result => result?,
+                    };
+                    let data = self.decoder.whole(&buffer[..length]);
+                    if length == 0 || !data.is_empty() {
                         return Ok(data);
                     }
                 }
+                Ok(Vec::new())
             }
         }
     }
 
-    /// Waits until everything is sent, unless the server is to stop.
-    pub fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
+    /// Waits until everything is sent; an error if the server is to stop before that.
+    pub fn send_all(&mut self, mut data: &[u8]) -> io::Result<()> {
         match &mut self.what {
-            What::Connection(conn, _) => self.ctrl_c.send_all(&*conn, data),
+            What::Connection(conn, _) => {
+                while !data.is_empty() {
+                    if !self.ctrl_c.wait_for_room(conn)? {
+                        let message = "the server is to stop";
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+                    }
+                    match conn.send(data) {
+                        Ok(length) => data = &data[length..],
+                        Err(error) if common::is_not_now(&error) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(())
+            }
             What::Datagram(_, None, _) => {
                 log::info!("no answer to {}", self.client_address());
                 Ok(())

@@ -14,6 +14,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::common;
 use super::common::blocking::CtrlC;
+use super::common::text::Decoder;
 use super::mixin::{Mixin, Work};
 use super::request::{Handler, Request, What};
 
@@ -54,10 +55,9 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
         if is_stream {
             socket.set_reuse_address(true)?;
         }
-        let cannot = || common::about(format!("cannot listen on {name}"));
-        socket.bind(&addr).map_err(cannot())?;
+        socket.bind(&addr).map_err(common::cannot_listen(&name))?;
         if is_stream {
-            socket.listen(common::BACKLOG).map_err(cannot())?;
+            socket.listen(common::BACKLOG).map_err(common::cannot_listen(&name))?;
         }
         socket.set_nonblocking(true)?;
         Ok(Self { socket: Arc::new(socket), is_stream, path, make_handler })
@@ -70,7 +70,7 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
         selector.register(Arc::clone(&self.socket), Interest::READABLE, ())?;
         let stop = selector.register(ctrl_c.signal(), Interest::READABLE, ())?;
         match &self.path {
-            Some(path) => common::announce_at(path.display())?,
+            Some(path) => common::announce_at(path.display()),
             None => common::announce(&self.socket)?,
         }
 
@@ -106,7 +106,7 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
 
         if self.is_stream {
             let (conn, client) = self.socket.accept()?;
-            conn.set_nonblocking(false)?;
+            conn.set_nonblocking(true)?;
             return Ok(What::Connection(conn, client));
         }
         let mut data = vec![0; LONGEST];
@@ -118,7 +118,7 @@ impl<H: Handler, F: Fn() -> H + Clone + Send + 'static> Server<F> {
     fn process_request(&self, what: What, work: &mut Work) {
         let make_handler = self.make_handler.clone();
         work.process(move |ctrl_c| {
-            let mut request = Request { what, ctrl_c, half_a_character: Vec::new() };
+            let mut request = Request { what, ctrl_c, decoder: Decoder::default() };
             let mut handler = make_handler();
             handler.setup(&mut request);
             if let Err(error) = handler.handle(&mut request) {

@@ -118,9 +118,9 @@ fn main() -> Result<(), common::Failure> {
         return Ok(run(&executor, args.threads, main)?);
     }
     let patience = Duration::try_from_secs_f64(args.patience).map_err(io::Error::other)?;
-    let listener = Async::new(common::listen(&args.addr)?)?;
     let ctrl_c = Async::new(common::ctrl_c()?)?;
     ctrl_c.get_ref().set_nonblocking(true)?;
+    let listener = Async::new(common::listen(&args.addr)?)?;
     executor.spawn(accept(Arc::clone(&executor), listener, patience)).detach();
     let pressed =
         ctrl_c.when(READING, |socket| socket.recv(&mut [std::mem::MaybeUninit::uninit()]));

@@ -18,6 +18,8 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("keepalive_client::ends_with_its_input_or_the_server", ends_with_its_input),
         Trial::test("keepalive_client::a_long_line_has_several_answers", several_answers),
         Trial::test("keepalive_client::waits_for_the_whole_answer", the_whole_answer),
+        Trial::test("keepalive_client::sends_a_long_line_without_cutting_a_character", long_line),
+        Trial::test("keepalive_client::reports_a_line_that_is_not_utf8", not_utf8),
         Trial::test("keepalive_client::prints_what_other_servers_say", other_servers),
         Trial::test("udp_server::prints_each_datagram", prints_each_datagram),
         Trial::test("udp_client::says_what_is_too_long", says_what_is_too_long),
@@ -90,6 +92,45 @@ fn several_answers() -> Result<(), Failed> {
     assert_eq!(of_the_short, format!(">{ANSWER}"));
     server.expect_line(": short");
     server.stop();
+    Ok(())
+}
+
+fn long_line() -> Result<(), Failed> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?.to_string();
+    let server = thread::spawn(move || -> std::io::Result<Vec<Vec<u8>>> {
+        let (mut conn, _addr) = listener.accept()?;
+        let (mut parts, mut buffer) = (Vec::new(), vec![0; 65_536]);
+        loop {
+            match conn.read(&mut buffer)? {
+                0 => return Ok(parts),
+                n => parts.push(buffer[..n].to_vec()),
+            }
+            conn.write_all(ANSWER.as_bytes())?;
+        }
+    });
+    // The 1,024th byte is inside a character.
+    let line = "x".to_owned() + &"欢".repeat(1000);
+    let output = typed(&address, &format!("{line}\n"))?;
+    assert_eq!(output, format!(">{}\n>", ANSWER.repeat(3)));
+    let parts = server.join().expect("does not panic")?;
+    assert!(parts.iter().all(|part| std::str::from_utf8(part).is_ok()), "{parts:?}");
+    assert_eq!(String::from_utf8(parts.concat())?, line);
+    Ok(())
+}
+
+fn not_utf8() -> Result<(), Failed> {
+    let server = start("keepalive_server");
+    let mut client = example("keepalive_client");
+    client.arg(server.address.to_string()).stdin(Stdio::piped());
+    let mut client = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    client.stdin.take().ok_or("a pipe")?.write_all(b"hello\n\xff\xfe!\nnever sent\n")?;
+    let output = client.wait_with_output()?;
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "Error: the line b\"\\xff\\xfe!\" is not UTF-8, and was not sent\n";
+    assert_eq!(String::from_utf8(output.stderr)?, expected);
+    let lines = server.stop_and_read();
+    assert_eq!(lines.iter().filter(|line| line.contains("Received data")).count(), 1, "{lines:?}");
     Ok(())
 }
 

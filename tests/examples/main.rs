@@ -25,6 +25,8 @@ mod blocking_modes;
 #[cfg(unix)]
 mod blocking_servers;
 #[cfg(unix)]
+mod bursts;
+#[cfg(unix)]
 mod chat;
 #[cfg(unix)]
 mod clients;
@@ -54,6 +56,10 @@ mod libcurl_multi;
 #[cfg(unix)]
 mod many_clients;
 #[cfg(unix)]
+mod names;
+#[cfg(unix)]
+mod output;
+#[cfg(unix)]
 mod per_core_echo;
 #[cfg(unix)]
 mod processes;
@@ -63,6 +69,8 @@ mod select_servers;
 mod select_stdin_server;
 #[cfg(unix)]
 mod socketserver;
+#[cfg(unix)]
+mod text;
 #[cfg(unix)]
 mod thread_pools;
 #[cfg(unix)]
@@ -82,6 +90,14 @@ const EXAMPLES: &[fn() -> Vec<Trial>] = &[
     blocking_servers::trials,
     #[cfg(unix)]
     chat::trials,
+    #[cfg(unix)]
+    text::trials,
+    #[cfg(unix)]
+    output::trials,
+    #[cfg(unix)]
+    names::trials,
+    #[cfg(unix)]
+    bursts::trials,
     #[cfg(unix)]
     clients::trials,
     #[cfg(target_os = "linux")]

@@ -2,8 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::mem;
-use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use libtest_mimic::Failed;
@@ -23,20 +24,55 @@ const OTHER_DESCRIPTORS: u64 = 400;
 /// Connects 1,000 clients while the server is suspended, so that the accept queue has to hold all of
 /// them; then each sends its text and compares the answer. Nothing reads the server's output.
 pub fn bear_a_burst(subject: &Subject, mut server: Server) -> Result<(), Failed> {
-    // One burst at a time: each takes as many ports and descriptors as it has clients.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-
-    let clients = CLIENTS.min(accept_queue_limit()).min(affordable_clients()?);
+    let _guard = one_at_a_time();
     let texts = Texts::new(subject);
     server.suspend();
-    let mut burst = Burst::connect(server.address, clients)?;
+    let mut burst = Burst::connect(server.address, clients()?)?;
     server.resume();
     burst.exchange(&texts)?;
     drop(burst);
     server.read_output();
     server.stop();
     Ok(())
+}
+
+/// One burst at a time: each takes as many ports and descriptors as it has clients.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn clients() -> Result<usize, Failed> {
+    Ok(CLIENTS.min(accept_queue_limit()).min(affordable_clients()?))
+}
+
+/// The connected clients of a burst.
+pub struct Connected {
+    clients: Vec<TcpStream>,
+    _guard: MutexGuard<'static, ()>,
+}
+
+impl Deref for Connected {
+    type Target = [TcpStream];
+
+    fn deref(&self) -> &[TcpStream] {
+        &self.clients
+    }
+}
+
+/// Connects 1,000 clients while the server is suspended.
+pub fn connect_at_once(server: &Server) -> Result<Connected, Failed> {
+    let _guard = one_at_a_time();
+    server.suspend();
+    let mut burst = Burst::connect(server.address, clients()?)?;
+    server.resume();
+    let clients = burst.selector.drain()?.map(|(_, registration)| {
+        let client = TcpStream::from(registration.into_parts().0);
+        client.set_nonblocking(false)?;
+        client.set_read_timeout(Some(SURELY))?;
+        Ok(client)
+    });
+    Ok(Connected { clients: clients.collect::<io::Result<_>>()?, _guard })
 }
 
 /// The largest accept queue that the system allows.

@@ -43,7 +43,7 @@ impl Subject {
 
     /// Only the case of a burst of connections.
     pub fn burst_trials(&'static self) -> Vec<Trial> {
-        self.own_on(Backend::available(), A_BURST, |backend| bears_a_burst(self, backend))
+        self.own_on(Backend::available(), A_BURST, |backend| self.bears_a_burst(backend))
     }
 
     /// Cases of this server alone.
@@ -87,6 +87,10 @@ impl Subject {
         let mut command = self.command(backend);
         command.env("RUST_LOG", "off");
         Server::start_with(command)
+    }
+
+    pub fn bears_a_burst(&self, backend: Backend) -> Result<(), Failed> {
+        burst::bear_a_burst(self, Server::start_unread(self.command(backend)))
     }
 
     /// A client that sends without pause does not starve another.
@@ -247,5 +251,5 @@ fn runs_out_of_descriptors_and_goes_on(subject: &Subject, backend: Backend) -> R
 }
 
 fn bears_a_burst(subject: &Subject, backend: Backend) -> Result<(), Failed> {
-    burst::bear_a_burst(subject, Server::start_unread(subject.command(backend)))
+    subject.bears_a_burst(backend)
 }
