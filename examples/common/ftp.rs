@@ -14,16 +14,29 @@
 //!
 //! A side that cannot finish a file sends `Refused` instead of `End`. A file without `End` is
 //! incomplete.
+//!
+//! The document's programs send text without lengths, so each of them waits for ever for one that sends frames:
+//! it waits for a text, and the other for the rest of a frame. That is why a prefix has to arrive in time.
 
 pub mod content;
 pub mod incoming;
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
 
 /// The longest frame in bytes, without letter and length.
 pub const LONGEST: usize = 64 * 1024;
 /// The number of bytes of letter and length.
 pub const PREFIX: usize = 5;
+
+/// The answer to a program that sends no frames: a text that fits into the `recv(128)` of the document's client.
+pub const NO_FRAMES: &str = "this server needs frames with a length, which the document's client does not send: \
+                             use ftp_client";
+
+/// What to do about a program that sends no frames, or understands none.
+const ADVICE: &str =
+    "ftp_server and ftp_client of this example understand each other, and no others";
 
 pub const LIBRARY_IS_EMPTY: &str = "文件库为空";
 pub const NO_SUCH_FILE: &str = "文件不存在";
@@ -80,12 +93,41 @@ impl Frame {
     }
 
     /// Waits for a frame; `None` at the end of the stream.
-    pub fn read(mut source: impl Read) -> io::Result<Option<Self>> {
+    pub fn read(source: impl Read) -> io::Result<Option<Self>> {
+        Self::read_in_steps(source, |_| Ok(()))
+    }
+
+    /// Waits up to `first` for a frame to begin, and up to `patience` for the rest of its prefix.
+    pub fn receive(
+        conn: &TcpStream,
+        first: Option<Duration>,
+        patience: Duration,
+    ) -> io::Result<Option<Self>> {
+        let received = Self::read_in_steps(conn, |step| {
+            conn.set_read_timeout(match step {
+                Step::First => first,
+                Step::Prefix => Some(patience),
+                Step::Rest => None,
+            })
+        });
+        received.map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => silent(patience),
+            _ => error,
+        })
+    }
+
+    fn read_in_steps(
+        mut source: impl Read,
+        begin: impl Fn(Step) -> io::Result<()>,
+    ) -> io::Result<Option<Self>> {
         let mut prefix = [0; PREFIX];
+        begin(Step::First)?;
         if read_some(&mut source, &mut prefix[..1])? == 0 {
             return Ok(None);
         }
+        begin(Step::Prefix)?;
         source.read_exact(&mut prefix[1..])?;
+        begin(Step::Rest)?;
         let (letter, length) = read_prefix(prefix)?;
         let mut bytes = vec![0; length];
         source.read_exact(&mut bytes)?;
@@ -116,12 +158,39 @@ impl Frame {
 
     /// The error for a frame that is not allowed at this point.
     pub fn unexpected(&self) -> io::Error {
-        bad(&format!("{:?} out of place", char::from(self.encode()[0])))
+        let letter = char::from(self.encode()[0]);
+        io::Error::other(format!("the other side sent {letter:?} out of place"))
     }
 }
 
+/// The steps of reading a frame.
+enum Step {
+    /// Its first byte.
+    First,
+    /// The rest of letter and length.
+    Prefix,
+    Rest,
+}
+
 fn bad(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the other side sent {what}"))
+    io::Error::new(ErrorKind::InvalidData, format!("the other side sent {what}; {ADVICE}"))
+}
+
+/// The error for a frame that does not arrive.
+pub fn silent(patience: Duration) -> io::Error {
+    let message = format!("no whole frame has arrived for {patience:?}; {ADVICE}");
+    io::Error::new(ErrorKind::TimedOut, message)
+}
+
+/// Answers a program that sends no frames; does not block.
+pub fn refuse(mut conn: &TcpStream, error: &io::Error) {
+    if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::TimedOut) {
+        return;
+    }
+    let answered = conn.set_nonblocking(true).and_then(|()| conn.write_all(NO_FRAMES.as_bytes()));
+    // Unread bytes would make closing reset the connection, and the answer could be lost.
+    let most = 2 * LONGEST as u64;
+    let _ = answered.and_then(|()| io::copy(&mut conn.take(most), &mut io::sink()));
 }
 
 fn read_prefix([letter, length @ ..]: [u8; PREFIX]) -> io::Result<(u8, usize)> {
@@ -135,7 +204,7 @@ fn read_prefix([letter, length @ ..]: [u8; PREFIX]) -> io::Result<(u8, usize)> {
 fn read_some(mut source: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match source.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => return result,
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::common::ftp::Frame;
 use super::common::printing::{print, say};
@@ -10,6 +11,7 @@ use super::common::text::Decoder;
 
 pub struct FtpClient {
     pub sockfd: Arc<TcpStream>,
+    pub patience: Duration,
 }
 
 impl FtpClient {
@@ -17,10 +19,11 @@ impl FtpClient {
         frame.write(&*self.sockfd)
     }
 
-    pub fn receive(&self) -> io::Result<Frame> {
+    /// Waits up to `first` for the server's next frame.
+    fn receive(&self, first: Option<Duration>) -> io::Result<Frame> {
         let closed =
             || io::Error::new(io::ErrorKind::UnexpectedEof, "the server has closed the connection");
-        Frame::read(&*self.sockfd)?.ok_or_else(closed)
+        Frame::receive(&self.sockfd, first, self.patience)?.ok_or_else(closed)
     }
 
     /// Sends a request. Returns the size that the answer promises, or `None` after printing a
@@ -31,7 +34,7 @@ impl FtpClient {
     }
 
     pub fn reply(&self) -> io::Result<Option<u64>> {
-        match self.receive()? {
+        match self.receive(Some(self.patience))? {
             Frame::Ok(size) => Ok(Some(size)),
             Frame::Refused(why) => {
                 say!("{why}");
@@ -64,7 +67,7 @@ impl FtpClient {
     ) -> io::Result<bool> {
         let mut left = size;
         loop {
-            match self.receive()? {
+            match self.receive(None)? {
                 Frame::Data(bytes) if bytes.len() as u64 <= left => {
                     sink(&bytes)?;
                     left -= bytes.len() as u64;

@@ -3,7 +3,9 @@
 //!
 //! The original takes a broken connection for the end of the file, or waits for ever; here a file
 //! appears under its name once all of it has arrived. The original takes the last word for the
-//! name, so names with spaces do not work; here the name is everything after the command.
+//! name, so names with spaces do not work; here the name is everything after the command. The
+//! document's server understands no frames and does not answer: after a short wait this client says so
+//! and ends.
 //!
 //! ```text
 //! cargo run --example ftp_server -- LIBRARY
@@ -21,6 +23,7 @@ mod files;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use client::FtpClient;
@@ -32,6 +35,9 @@ struct Args {
     /// The server's address.
     #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     addr: String,
+    /// How long to wait for the server's answer to a command.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    patience: u32,
 }
 
 fn print_menu() {
@@ -58,7 +64,7 @@ fn main() -> Result<(), common::Failure> {
     let sockfd = Arc::new(common::connect(&args.addr)?);
     let ctrl_c = CtrlC::default();
     ctrl_c.watch(Arc::clone(&sockfd))?;
-    let ftp = FtpClient { sockfd };
+    let ftp = FtpClient { sockfd, patience: Duration::from_secs(args.patience.into()) };
     loop {
         print_menu();
         let Some(cmd) = input()? else {

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
-use polyselect::{Backend, Event, EventLoop, Interest, Key, Next, WriteQueue, signal};
+use polyselect::{Backend, Event, EventLoop, Interest, Key, Next, TimerKey, WriteQueue, signal};
 
 use crate::common;
 use crate::common::ftp::content::Content;
-use crate::common::ftp::{Frame, LONGEST, PREFIX};
+use crate::common::ftp::{Frame, LONGEST, PREFIX, refuse, silent};
 use crate::library::{Library, Upload};
 
 struct State {
@@ -21,6 +22,7 @@ struct State {
     /// Above this number, clients wait in the listener's queue, so that each accepted one can open
     /// a file.
     most_clients: usize,
+    patience: Duration,
     listener: Option<Key>,
 }
 
@@ -32,6 +34,8 @@ struct Client {
     has_ended: bool,
     outgoing: WriteQueue,
     task: Task,
+    /// Set while the prefix of a frame is incomplete.
+    timer: Option<TimerKey>,
 }
 
 enum Task {
@@ -52,7 +56,13 @@ impl Client {
             has_ended: false,
             outgoing: WriteQueue::new(),
             task: Task::Command,
+            timer: None,
         }
+    }
+
+    /// Whether a frame has begun, and its letter and length have not arrived.
+    fn has_half_a_prefix(&self) -> bool {
+        (1..PREFIX).contains(&self.input.len())
     }
 
     /// Runs one step. Returns the interest to wait for, or `None` at the end.
@@ -172,6 +182,9 @@ fn welcome(server: &mut Server, conn: TcpStream, addr: SocketAddr) -> io::Result
 
 fn forget(server: &mut Server, key: Key) -> Option<Client> {
     let client = server.state.clients.remove(&key)?;
+    if let Some(timer) = client.timer {
+        server.cancel(timer).expect("is kept until it runs");
+    }
     if let Err(error) = listen(server, Interest::READABLE) {
         log::warn!("no more clients can come: {error}");
     }
@@ -183,20 +196,50 @@ fn listen(server: &mut Server, interest: Interest) -> io::Result<()> {
 }
 
 fn go_on(server: &mut Server, conn: &TcpStream, event: Event) -> io::Result<Next> {
-    let State { library, clients, .. } = &mut server.state;
-    let Some(client) = clients.get_mut(&event.key) else { return Ok(Next::Remove) };
-    if let Some(interest) = client.go_on(library, conn, event)? {
-        return Ok(Next::Modify(interest));
+    let State { library, clients, patience, .. } = &mut server.state;
+    let (key, patience) = (event.key, *patience);
+    let Some(client) = clients.get_mut(&key) else { return Ok(Next::Remove) };
+    let interest = client.go_on(library, conn, event).inspect_err(|error| refuse(conn, error))?;
+    let Some(interest) = interest else {
+        forget(server, key);
+        return Ok(Next::Remove);
+    };
+    let waits = interest == Interest::READABLE && client.has_half_a_prefix();
+    if let Some(timer) = client.timer.take() {
+        server.cancel(timer)?;
     }
-    forget(server, event.key);
-    Ok(Next::Remove)
+    if waits {
+        let timer = server.call_later(patience, move |server| give_up(server, key));
+        server.state.clients.get_mut(&key).expect("is still served").timer = Some(timer);
+    }
+    Ok(Next::Modify(interest))
+}
+
+/// Closes the connection of a client that does not complete a prefix.
+fn give_up(server: &mut Server, key: Key) {
+    let error = silent(server.state.patience);
+    if let Some(conn) = server.get::<TcpStream>(key) {
+        refuse(conn, &error);
+    }
+    if let Some(client) = server.state.clients.get_mut(&key) {
+        client.timer = None;
+        log::info!("{} is gone: {error}", client.addr);
+    }
+    forget(server, key);
+    let _ = server.unregister(key);
 }
 
 /// Serves until Ctrl-C.
-pub fn serve(listener: TcpListener, library: Library, backend: Option<Backend>) -> io::Result<()> {
+pub fn serve(
+    listener: TcpListener,
+    library: Library,
+    backend: Option<Backend>,
+    patience: Duration,
+) -> io::Result<()> {
     // A socket and a file.
     let most_clients = common::affordable_clients(2);
-    let state = State { library, clients: HashMap::new(), most_clients, listener: None };
+    let clients = HashMap::new();
+    let state = State { library, clients, most_clients, patience, listener: None };
     let mut server = match backend {
         Some(backend) => Server::with_backend(backend, state)?,
         None => Server::new(state)?,

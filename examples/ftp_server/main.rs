@@ -2,9 +2,11 @@
 //! folder; each client has its own thread, or `--model event-loop` serves all on one thread.
 //!
 //! The original separates messages by sleeping in between, and marks the end of a file with `##`,
-//! which a file may contain; here everything is sent in frames with a length. It had no `do_put`,
-//! its `G ../../etc/passwd` left the folder, and an incomplete file looked like a complete one.
-//! Here a file appears in the library once all of it has arrived, and never replaces another.
+//! which a file may contain; here everything is sent in frames with a length. So the document's client
+//! and this server do not understand each other: that client is refused with a message. The original
+//! had no `do_put`, its `G ../../etc/passwd` left the folder, and an incomplete file looked like a
+//! complete one. Here a file appears in the library once all of it has arrived, and never replaces
+//! another.
 //!
 //! ```text
 //! cargo run --example ftp_server -- LIBRARY
@@ -21,6 +23,7 @@ mod thread_per_client;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use library::Library;
@@ -38,6 +41,9 @@ struct Args {
     /// The event loop's backend; without it, the best of this system.
     #[arg(long)]
     backend: Option<Backend>,
+    /// How long the rest of a frame's letter and length may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    patience: u32,
     /// The folder with the files.
     library: PathBuf,
 }
@@ -66,9 +72,10 @@ fn main() -> Result<(), common::Failure> {
     }
     let _printing = common::start_server_log()?;
     let library = Library::open(&args.library)?;
+    let patience = Duration::from_secs(args.patience.into());
     let listener = TcpListener::from(common::bind(&args.addr)?);
     match args.model {
-        Model::Threads => Ok(thread_per_client::serve(listener, library)?),
-        Model::EventLoop => Ok(event_loop::serve(listener, library, args.backend)?),
+        Model::Threads => Ok(thread_per_client::serve(listener, library, patience)?),
+        Model::EventLoop => Ok(event_loop::serve(listener, library, args.backend, patience)?),
     }
 }

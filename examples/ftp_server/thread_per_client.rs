@@ -5,17 +5,19 @@ use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use polyselect::accept::{Batch, REST};
 
 use crate::common;
-use crate::common::ftp::Frame;
 use crate::common::ftp::content::Content;
+use crate::common::ftp::{Frame, refuse};
 use crate::library::Library;
 
 struct FtpServer {
     connfd: Arc<TcpStream>,
     library: Arc<Library>,
+    patience: Duration,
 }
 
 impl FtpServer {
@@ -24,7 +26,7 @@ impl FtpServer {
     }
 
     fn receive(&self) -> io::Result<Option<Frame>> {
-        Frame::read(&*self.connfd)
+        Frame::receive(&self.connfd, None, self.patience)
     }
 
     fn do_list(&self) -> io::Result<()> {
@@ -150,26 +152,33 @@ impl Drop for Visit {
 }
 
 /// Serves until Ctrl-C.
-pub fn serve(listener: TcpListener, library: Library) -> io::Result<()> {
+pub fn serve(listener: TcpListener, library: Library, patience: Duration) -> io::Result<()> {
     listener.set_nonblocking(false)?;
     let mut ctrl_c = common::ctrl_c()?;
     crate::announce(&listener)?;
     let clients = Arc::new(Clients::new());
-    let accepting = Arc::clone(&clients);
-    thread::Builder::new().spawn(move || accept(&listener, &Arc::new(library), &accepting))?;
+    let (library, accepting) = (Arc::new(library), Arc::clone(&clients));
+    thread::Builder::new().spawn(move || {
+        let client = |connfd| FtpServer { connfd, library: Arc::clone(&library), patience };
+        accept(&listener, &accepting, client);
+    })?;
     while ctrl_c.read(&mut [0]).is_err_and(|error| common::is_not_now(&error)) {}
     log::info!("服务器程序退出");
     clients.close();
     Ok(())
 }
 
-fn accept(listener: &TcpListener, library: &Arc<Library>, clients: &Arc<Clients>) {
+fn accept(
+    listener: &TcpListener,
+    clients: &Arc<Clients>,
+    client: impl Fn(Arc<TcpStream>) -> FtpServer,
+) {
     loop {
         let accepted = Batch::with_limit(1).next(|| listener.accept());
         let started = accepted.and_then(|accepted| {
             let Some((connfd, addr)) = accepted else { return Ok(()) };
             log::info!("Connect from {addr}");
-            start(connfd, addr, library, clients)
+            start(connfd, addr, clients, &client)
         });
         if let Err(error) = started {
             // Most likely out of descriptors or threads; clients in the queue can wait a bit
@@ -183,8 +192,8 @@ fn accept(listener: &TcpListener, library: &Arc<Library>, clients: &Arc<Clients>
 fn start(
     connfd: TcpStream,
     addr: SocketAddr,
-    library: &Arc<Library>,
     clients: &Arc<Clients>,
+    client: impl Fn(Arc<TcpStream>) -> FtpServer,
 ) -> io::Result<()> {
     // On some systems an accepted socket inherits the listener's mode.
     connfd.set_nonblocking(false)?;
@@ -192,10 +201,11 @@ fn start(
     let connfd = Arc::new(connfd);
     let Some(number) = clients.enter(&connfd) else { return Ok(()) };
     let visit = Visit(Arc::clone(clients), number);
-    let client = FtpServer { connfd, library: Arc::clone(library) };
+    let client = client(connfd);
     thread::Builder::new().spawn(move || {
         let _visit = visit;
         if let Err(error) = client.run() {
+            refuse(&client.connfd, &error);
             log::info!("{addr} is gone: {error}");
         }
     })?;

@@ -2,6 +2,7 @@
 
 mod breaking_off;
 mod client;
+mod document;
 // rustix cannot return the name of a new terminal on these systems.
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 mod progress;
@@ -30,9 +31,10 @@ enum Model {
 type Story = fn(Model) -> Result<(), Failed>;
 
 pub fn trials() -> Vec<Trial> {
-    let stories = [sessions::STORIES, breaking_off::STORIES].concat();
+    let stories = [sessions::STORIES, breaking_off::STORIES, document::STORIES].concat();
     let models = [Model::Threads].into_iter().chain(Backend::available().map(Model::EventLoop));
-    let mut trials = client::trials();
+    let mut trials =
+        [client::trials(), document::trials()].into_iter().flatten().collect::<Vec<_>>();
     #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
     trials.push(progress::trial());
     for model in models {
@@ -97,8 +99,17 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
 }
 
 fn run_client(address: &str, folder: &Path, keyboard: &str) -> io::Result<Output> {
+    run_client_with(address, folder, keyboard, &[])
+}
+
+fn run_client_with(
+    address: &str,
+    folder: &Path,
+    keyboard: &str,
+    arguments: &[&str],
+) -> io::Result<Output> {
     let mut command = example("ftp_client");
-    command.arg(address).current_dir(folder).stdin(Stdio::piped());
+    command.arg(address).args(arguments).current_dir(folder).stdin(Stdio::piped());
     let mut client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     // A client that ends early does not read all of it.
     let _ = client.stdin.take().expect("is a pipe").write_all(keyboard.as_bytes());

@@ -16,10 +16,11 @@ use crate::support::{example, wait};
 type Story = fn() -> Result<(), Failed>;
 
 pub fn trials() -> Vec<Trial> {
-    let stories: [(&str, Story); 7] = [
+    let stories: [(&str, Story); 8] = [
         ("the_server_says_what_is_wrong", the_server_says_what_is_wrong),
         ("half_a_download_is_none", half_a_download_is_none),
         ("says_what_the_server_says", says_what_the_server_says),
+        ("a_name_may_be_cut_by_a_frame", a_name_may_be_cut_by_a_frame),
         ("writes_nowhere_else", writes_nowhere_else),
         ("what_cannot_be_stored_is_left_out", what_cannot_be_stored_is_left_out),
         ("says_who_cannot_be_reached", says_who_cannot_be_reached),
@@ -77,6 +78,15 @@ fn says_what_the_server_says() -> Result<(), Failed> {
     let expected = format!("{MENU}sorry\n{MENU}谢谢使用\n");
     assert_eq!(String::from_utf8(output.stdout)?, expected);
     assert!(output.status.success() && names(folder.path())?.is_empty());
+    Ok(())
+}
+
+fn a_name_may_be_cut_by_a_frame() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let (head, tail) = "欢\n".as_bytes().split_at(1);
+    let list = [ok(4), frame('D', head), frame('D', tail), frame('Z', b"")].concat();
+    let output = with_answer(list, folder.path(), "list\nquit\n")?;
+    assert_eq!(String::from_utf8(output.stdout)?, format!("{MENU}欢\n\n{MENU}谢谢使用\n"));
     Ok(())
 }
 
