@@ -22,9 +22,15 @@ const CLIENTS: usize = 1000;
 const OTHER_DESCRIPTORS: u64 = 400;
 
 /// Connects 1,000 clients while the server is suspended, so that the accept queue has to hold all of
-/// them; then each sends its text and compares the answer. Nothing reads the server's output.
-pub fn bear_a_burst(subject: &Subject, mut server: Server) -> Result<(), Failed> {
+/// them; then each sends its text and compares the answer. Nothing reads the server's output. The load is started
+/// first, and dropped at the end.
+pub fn bear_a_burst<L>(
+    subject: &Subject,
+    mut server: Server,
+    load: impl FnOnce() -> L,
+) -> Result<(), Failed> {
     let _guard = one_at_a_time();
+    let _load = load();
     let texts = Texts::new(subject);
     server.suspend();
     let mut burst = Burst::connect(server.address, clients()?)?;

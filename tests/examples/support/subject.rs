@@ -43,7 +43,7 @@ impl Subject {
 
     /// Only the case of a burst of connections.
     pub fn burst_trials(&'static self) -> Vec<Trial> {
-        self.own_on(Backend::available(), A_BURST, |backend| self.bears_a_burst(backend))
+        self.own_on(Backend::available(), A_BURST, |backend| self.bears_a_burst(backend, || ()))
     }
 
     /// Cases of this server alone.
@@ -89,8 +89,13 @@ impl Subject {
         Server::start_with(command)
     }
 
-    pub fn bears_a_burst(&self, backend: Backend) -> Result<(), Failed> {
-        burst::bear_a_burst(self, Server::start_unread(self.command(backend)))
+    /// Whatever else the system does meanwhile.
+    pub fn bears_a_burst<L>(
+        &self,
+        backend: Backend,
+        load: impl FnOnce() -> L,
+    ) -> Result<(), Failed> {
+        burst::bear_a_burst(self, Server::start_unread(self.command(backend)), load)
     }
 
     /// A client that sends without pause does not starve another.
@@ -251,5 +256,5 @@ fn runs_out_of_descriptors_and_goes_on(subject: &Subject, backend: Backend) -> R
 }
 
 fn bears_a_burst(subject: &Subject, backend: Backend) -> Result<(), Failed> {
-    subject.bears_a_burst(backend)
+    subject.bears_a_burst(backend, || ())
 }
