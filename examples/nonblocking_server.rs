@@ -28,6 +28,17 @@ struct Args {
     addr: String,
 }
 
+/// The processor time that the process has used, if the system reports it.
+fn processor_time() -> String {
+    #[cfg(target_os = "linux")]
+    {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        format!("{}.{:03} s of the processor", used.tv_sec, used.tv_nsec / 1_000_000)
+    }
+    #[cfg(not(target_os = "linux"))]
+    String::from("and the processor never rested")
+}
+
 fn main() -> Result<(), common::Failure> {
     let args = Args::parse();
     let _printing = common::start_server_log()?;
@@ -77,6 +88,6 @@ fn main() -> Result<(), common::Failure> {
             false
         });
     }
-    log::info!("{looks} looks, {} of them in vain; {}", looks - found, common::processor_time());
+    log::info!("{looks} looks, {} of them in vain; {}", looks - found, processor_time());
     Ok(())
 }

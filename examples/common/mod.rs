@@ -225,17 +225,6 @@ pub fn descriptor_limit() -> Option<u64> {
     None
 }
 
-/// The processor time that the process has used, if the system reports it.
-pub fn processor_time() -> String {
-    #[cfg(target_os = "linux")]
-    {
-        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        format!("{}.{:03} s of the processor", used.tv_sec, used.tv_nsec / 1_000_000)
-    }
-    #[cfg(not(target_os = "linux"))]
-    String::from("and the processor never rested")
-}
-
 /// The number of clients that the limit on descriptors allows, at `descriptors_for_each` per client.
 pub fn affordable_clients(descriptors_for_each: usize) -> usize {
     /// Standard streams, the listener, the selector, Ctrl-C, and descriptors that are open only
