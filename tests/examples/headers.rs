@@ -10,6 +10,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("headers::say_the_document_and_the_commands", document_and_commands),
         Trial::test("headers::one_file_can_be_read_in_one_sitting", one_sitting),
         Trial::test("headers::all_examples_print_in_the_same_way", all_print_alike),
+        Trial::test("readme::has_the_default_address_of_each_server", addresses),
     ]
 }
 
@@ -93,4 +94,30 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
         }
     }
     Ok(files)
+}
+
+fn addresses() -> Result<(), Failed> {
+    let readme = include_str!("../../examples/README.md");
+    let (_, table) = readme.split_once("| listens at |").ok_or("a table")?;
+    let rows: Vec<_> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    let mut found = 0;
+    for (name, path) in examples()? {
+        let source = fs::read_to_string(path)?;
+        let flag = "#[arg(long, value_name = \"HOST:PORT\", default_value = \"";
+        let Some((_, rest)) = source.split_once(flag).filter(|_| name != "blocking_modes") else {
+            continue;
+        };
+        let address = rest.split('"').next().unwrap_or_default();
+        let is_listed = |row: &&&str| {
+            let mut cells = row.split('|').skip(1);
+            let names = cells.next().unwrap_or_default();
+            let listens_at = cells.next().unwrap_or_default();
+            names.contains(&format!("`{name}`")) && listens_at.contains(&format!("`{address}`"))
+        };
+        assert_eq!(rows.iter().filter(is_listed).count(), 1, "{name} at {address}");
+        found += 1;
+    }
+    let listed = rows.iter().map(|row| row.split('|').nth(1).unwrap_or_default());
+    assert_eq!(listed.map(|names| names.matches('`').count() / 2).sum::<usize>(), found);
+    Ok(())
 }
