@@ -1,7 +1,7 @@
 //! A loop inside another one, in a lab.
 
 use std::cell::RefCell;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
