@@ -14,10 +14,10 @@
 
 #![allow(unsafe_code)] // A number that libcurl passes is a descriptor.
 
-use std::io::{self, Write};
+mod failure;
 use std::path::{Path, PathBuf};
-use std::{cell::RefCell, collections::BTreeMap, env, error::Error, fs::File};
-use std::{os::fd::BorrowedFd, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, env, fs::File, os::fd::BorrowedFd};
+use std::{io, io::Write, time::Duration};
 
 use curl::easy::{Easy2, Handler, WriteError};
 use curl::multi::{Easy2Handle, Events, Multi, Socket, SocketEvents};
@@ -114,7 +114,7 @@ fn act(
     Ok(())
 }
 
-fn add(downloads: &mut Downloads, folder: &Path, url: &str) -> Result<(), Box<dyn Error>> {
+fn add(downloads: &mut Downloads, folder: &Path, url: &str) -> Result<(), failure::Failure> {
     let name = url.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("index");
     let mut transfer = Easy2::new(Target(File::create(folder.join(name))?));
     transfer.url(url)?;
@@ -127,7 +127,7 @@ fn add(downloads: &mut Downloads, folder: &Path, url: &str) -> Result<(), Box<dy
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), failure::Failure> {
     env_logger::init();
     let mut arguments = env::args().skip(1);
     let folder = PathBuf::from(arguments.next().ok_or("usage: curl_multi FOLDER URL…")?);

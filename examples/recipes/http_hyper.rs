@@ -11,9 +11,10 @@
 //! curl --http2-prior-knowledge -d 'some text' http://localhost:8080/shout
 //! ```
 
+mod failure;
+
 use std::cell::RefCell;
 use std::env;
-use std::error::Error;
 use std::io;
 use std::net::TcpStream;
 use std::rc::Rc;
@@ -112,7 +113,7 @@ async fn run(host: &str, port: u16) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), failure::Failure> {
     env_logger::init();
     let address = env::args().nth(1).ok_or("usage: http_hyper HOST:PORT")?;
     let (host, port) = address.rsplit_once(':').ok_or("usage: http_hyper HOST:PORT")?;

@@ -8,9 +8,10 @@
 //! nc localhost 10000
 //! ```
 
+mod failure;
+
 use std::cell::Cell;
 use std::env;
-use std::error::Error;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
@@ -113,7 +114,7 @@ async fn distribute(host: &str, port: u16, workers: usize) -> io::Result<()> {
     server.serve_forever().await
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), failure::Failure> {
     env_logger::init();
     let arguments: Vec<_> = env::args().skip(1).collect();
     let mut event_loop = EventLoop::new(())?;

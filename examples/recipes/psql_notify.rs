@@ -9,6 +9,8 @@
 //! psql -U postgres -c "NOTIFY news, 'hello'"
 //! ```
 
+mod failure;
+
 use std::env;
 use std::error::Error;
 use std::future::poll_fn;
@@ -55,11 +57,11 @@ async fn listen(socket: &str, user: &str, channel: &str) -> Result<(), Box<dyn E
     Ok(connection.await??)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), failure::Failure> {
     env_logger::init();
     let arguments: Vec<_> = env::args().skip(1).collect();
     let [socket, user, channel] = &arguments[..] else {
         return Err("usage: psql_notify SOCKET USER CHANNEL".into());
     };
-    EventLoop::new(())?.block_on(listen(socket, user, channel))?
+    Ok(EventLoop::new(())?.block_on(listen(socket, user, channel))??)
 }

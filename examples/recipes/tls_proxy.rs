@@ -8,6 +8,8 @@
 //! curl --cacert cert.pem https://localhost:4433/
 //! ```
 
+mod failure;
+
 use std::env;
 use std::error::Error;
 use std::io;
@@ -83,7 +85,7 @@ fn host_and_port(text: &str) -> Result<(&str, u16), Box<dyn Error>> {
     Ok((host, port.parse()?))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), failure::Failure> {
     env_logger::init();
     let arguments: Vec<_> = env::args().skip(1).collect();
     let [address, certificates, key, target] = &arguments[..] else {

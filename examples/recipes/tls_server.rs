@@ -9,6 +9,8 @@
 //! openssl s_client -connect localhost:4433 -CAfile cert.pem
 //! ```
 
+mod failure;
+
 use std::env;
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -86,7 +88,7 @@ fn configure(certificates: &str, key: &str) -> Result<Arc<ServerConfig>, Box<dyn
     Ok(Arc::new(config))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), failure::Failure> {
     env_logger::init();
     let arguments: Vec<_> = env::args().skip(1).collect();
     let [address, certificates, key] = &arguments[..] else {

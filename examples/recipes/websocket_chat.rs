@@ -9,10 +9,11 @@
 //! node --experimental-websocket -e 'new WebSocket("ws://localhost:8765").onmessage = (e) => console.log(e.data)'
 //! ```
 
+mod failure;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::env;
-use std::error::Error;
 use std::io;
 use std::net::TcpStream;
 use std::rc::Rc;
@@ -104,7 +105,7 @@ async fn serve(stream: Async<TcpStream>, room: Rc<Room>) -> io::Result<()> {
     future::or(listen(from_client, &place), speak).await.map_err(io::Error::other)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), failure::Failure> {
     env_logger::init();
     let address = env::args().nth(1).ok_or("usage: websocket_chat HOST:PORT")?;
     let (host, port) = address.rsplit_once(':').ok_or("usage: websocket_chat HOST:PORT")?;

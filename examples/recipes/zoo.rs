@@ -5,7 +5,8 @@
 //! cargo run -p polyselect-recipes --bin zoo -- /tmp
 //! ```
 
-use std::{error::Error, io, mem::MaybeUninit, os::fd::AsFd, process::Command};
+mod failure;
+use std::{io, mem::MaybeUninit, os::fd::AsFd, process::Command};
 
 use polyselect::{EventLoop, Interest, Next};
 use rustix::io::{Errno, read, write};
@@ -137,13 +138,12 @@ fn stdin(event_loop: &mut EventLoop) -> io::Result<()> {
     })
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), failure::Failure> {
     let folder = std::env::args().nth(1).ok_or("usage: zoo FOLDER")?;
     let mut event_loop = EventLoop::new(())?;
     inotify(&mut event_loop, &folder)?;
     let others = [timerfd, pidfd, pty, netlink, stdin];
     others.into_iter().try_for_each(|add| add(&mut event_loop))?;
     println!("ready");
-    event_loop.run()?;
-    Ok(())
+    Ok(event_loop.run()?)
 }

@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::net::{Ipv6Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use libtest_mimic::{Completion, Failed, Trial};
 
@@ -13,10 +14,12 @@ use crate::support::{Server, example};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
-        Trial::ignorable_test("clients::find_a_server_at_127_0_0_1", || {
+        Trial::ignorable_test("clients::find_a_server_that_has_only_ipv4", || {
             clients_find_it("127.0.0.1")
         }),
-        Trial::ignorable_test("clients::find_a_server_at_1", || clients_find_it("::1")),
+        Trial::ignorable_test("clients::find_a_server_that_has_only_ipv6", || {
+            clients_find_it("::1")
+        }),
     ];
     for name in servers().expect("the folder of the examples can be read") {
         let own = name.clone();
@@ -31,24 +34,31 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// Runs a command where the system lists IPv6 first for `localhost`; `None` where that takes rights.
-fn with_ipv6_first(command: &Command) -> Result<Option<Command>, Failed> {
-    const HOSTS: &str = "::1 localhost\n127.0.0.1 localhost\n";
+/// A list of hosts with IPv6 first for `localhost`.
+fn hosts() -> &'static Path {
+    static HOSTS: OnceLock<PathBuf> = OnceLock::new();
+    HOSTS.get_or_init(|| {
+        let hosts = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hosts");
+        fs::write(&hosts, "::1 localhost\n127.0.0.1 localhost\n").expect("the folder is there");
+        hosts
+    })
+}
 
-    let hosts = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hosts");
-    if !fs::read_to_string(&hosts).is_ok_and(|hosts| hosts == HOSTS) {
-        fs::write(&hosts, HOSTS)?;
-    }
-    let run = |program: &str, arguments: Vec<&std::ffi::OsStr>| {
-        let mut unshared = Command::new("unshare");
+/// Runs a command with this list; `None` where that takes rights.
+fn with_ipv6_first(command: &Command) -> Option<Command> {
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
         let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-        unshared.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(&hosts);
-        unshared.arg(program).args(arguments);
-        unshared
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(hosts());
+        unshare
     };
-    let tried = run("true", Vec::new()).stderr(Stdio::null()).status();
-    let program = command.get_program().to_str().ok_or("a path")?;
-    Ok(tried.is_ok_and(|it| it.success()).then(|| run(program, command.get_args().collect())))
+    let tried = unshare().arg("true").stderr(Stdio::null()).status();
+    tried.is_ok_and(|it| it.success()).then(|| {
+        let mut unshared = unshare();
+        unshared.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        unshared.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        unshared
+    })
 }
 
 const NO_RIGHTS: &str = "this system does not let the test replace /etc/hosts";
@@ -64,10 +74,9 @@ fn server(name: &str, addr: &str, folder: &Path) -> Command {
 
 fn listens_on_ipv4(name: &str) -> Result<Completion, Failed> {
     let folder = tempfile::tempdir()?;
-    let Some(mut command) = with_ipv6_first(&server(name, "localhost:0", folder.path()))? else {
+    let Some(command) = with_ipv6_first(&server(name, "localhost:0", folder.path())) else {
         return Ok(Completion::ignored_with(NO_RIGHTS));
     };
-    command.stdin(Stdio::null());
     let server = Server::start_with(command);
     let address = server.address;
     if name == "asyncio_start_server" {
@@ -111,7 +120,7 @@ fn clients_find_it(ip: &str) -> Result<Completion, Failed> {
         if client == "many_clients" {
             command.args(["--clients", "3"]);
         }
-        let Some(mut command) = with_ipv6_first(&command)? else {
+        let Some(mut command) = with_ipv6_first(&command) else {
             return Ok(Completion::ignored_with(NO_RIGHTS));
         };
         let keyboard = folder.path().join(".keyboard");

@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod downloads;
+mod errors;
 mod http;
 mod length;
 mod postgres;
@@ -40,6 +41,7 @@ fn is_installed(program: &str) -> bool {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = length::trials();
+    trials.extend(errors::trials());
     for &(name, programs, test) in CASES.iter().copied().flatten() {
         let missing = programs.split_whitespace().find(|program| !is_installed(program));
         for backend in Backend::available() {
