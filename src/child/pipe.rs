@@ -115,7 +115,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Takes the transfer that has ended; `None` if there is none. With a context, the task is woken when the one in
+    /// Takes the transfer that has ended, or `None` without a transfer. With a context, the task is woken when the one in
     /// progress ends.
     pub(crate) fn poll(&self, context: Option<&Context<'_>>) -> Poll<Option<Ended>> {
         let mut state = self.0.lock();
@@ -167,9 +167,9 @@ impl State {
 
 /// Whether a transfer has ended, also if that was not noted yet. The lock of its pipe must be held.
 fn is_over(operation: *mut Operation) -> bool {
-    // SAFETY: the operation lives until `has_ended` has got the lock, which the caller holds. The system writes its
-    // status, of the size of a pointer and aligned, once.
-    let status = unsafe { AtomicUsize::from_ptr(&raw mut (*operation).overlapped.Internal) };
+    // SAFETY: the operation lives until `has_ended` has got the lock, which the caller holds. It begins with its status,
+    // an aligned integer of this size, which the system changes once.
+    let status = unsafe { AtomicUsize::from_ptr(operation.cast()) };
     status.load(Ordering::Acquire) != STATUS_PENDING as usize
 }
 
@@ -208,5 +208,6 @@ impl fmt::Debug for Pipe {
     }
 }
 
-/// The address of an operation is also that of its `OVERLAPPED`.
+/// The address of an operation is also that of its `OVERLAPPED`, and of the status.
 const _: () = assert!(mem::offset_of!(Operation, overlapped) == 0);
+const _: () = assert!(mem::offset_of!(OVERLAPPED, Internal) == 0);

@@ -148,7 +148,7 @@ pub struct PipeReader {
     received: RefCell<Received>,
 }
 
-/// What a transfer has brought.
+/// The bytes of the last transfer.
 #[derive(Default)]
 struct Received {
     bytes: Vec<u8>,
@@ -297,7 +297,7 @@ pub(super) fn reader(pipe: impl Into<OwnedHandle>) -> io::Result<PipeReader> {
     Ok(PipeReader { pipe: Pipe::new(pipe)?, received: RefCell::default() })
 }
 
-/// The end of a child, for one task.
+/// The end of a child that one task waits for.
 struct End {
     has_come: AtomicBool,
     waker: Waker,

@@ -22,7 +22,7 @@ pub fn program(part: &str) -> Command {
 pub fn play() {
     let Ok(part) = env::var(PART) else { return };
     let words: Vec<_> = part.split(' ').collect();
-    // What is written to a parent that is gone is no error of the part.
+    // The parent may close the pipes before the part ends.
     let code = run(&words).unwrap_or(99);
     exit(code);
 }
