@@ -43,6 +43,7 @@ const WRONG_ON_WINE: &[(&str, &str)] = &[
     ("asyncio_writers::a_dropped_writer_without_time_gives_up_immediately", READS_RESETS),
     ("asyncio_writers::abort_gives_up_what_is_queued", READS_RESETS),
     ("asyncio_writers::abort_resets_a_connection_without_queued_bytes", READS_RESETS),
+    ("asyncio_uninit_reads::a_failed_read_leaves_the_vector_as_it_was", READS_RESETS),
     ("level::a_reset_is_an_error", READS_RESETS),
     (
         "poll::behind_our_back::a_closed_descriptor_is_invalid_once_and_the_others_are_not_affected",
