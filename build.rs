@@ -13,6 +13,11 @@ fn main() {
     let simulates = env::var_os("POLYSELECT_KQUEUE_SIM").is_some()
         && os == "linux"
         && Path::new("tests/kqueue_sim").exists();
+    // The same for event ports: `scripts/event_port`.
+    let simulates_ports = env::var_os("POLYSELECT_EVENT_PORT_SIM").is_some()
+        && os == "linux"
+        && Path::new("tests/event_port_sim").exists();
+    let solarish = ["illumos", "solaris"].contains(&&*os);
     let linux = ["linux", "android"].contains(&&*os) && !simulates;
     let apple = ["macos", "ios", "tvos", "watchos", "visionos"].contains(&&*os);
     let bsd = ["freebsd", "netbsd", "openbsd", "dragonfly"].contains(&&*os);
@@ -23,7 +28,9 @@ fn main() {
         ("io_uring", os == "linux" && !simulates && feature("IO_URING")),
         ("mio", unix && feature("MIO")),
         ("afd", os == "windows"),
-        ("select", !["illumos", "solaris"].contains(&&*os)),
+        ("event_port", solarish || simulates_ports),
+        ("event_port_sim", simulates_ports),
+        ("select", !solarish),
         // A flag of `poll`, not a backend.
         ("poll_rdhup", linux || simulates || ["freebsd", "illumos"].contains(&&*os)),
     ] {
@@ -34,4 +41,5 @@ fn main() {
     }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=POLYSELECT_KQUEUE_SIM");
+    println!("cargo::rerun-if-env-changed=POLYSELECT_EVENT_PORT_SIM");
 }

@@ -10,12 +10,14 @@ mod always_ready;
 mod capabilities;
 #[cfg(epoll)]
 pub(crate) mod epoll;
+#[cfg(event_port)]
+mod event_port;
 mod fd_map;
 #[cfg(io_uring)]
 mod io_uring;
 #[cfg(kqueue)]
 mod kqueue;
-#[cfg(any(io_uring, mio))]
+#[cfg(any(event_port, io_uring, mio))]
 mod level_emulation;
 #[cfg(mio)]
 mod mio;
@@ -72,6 +74,9 @@ pub enum Backend {
     /// `select`: every system but illumos and Solaris. Every wait walks all numbers up to the highest
     /// registered descriptor, and a short `poll` of the ready ones adds the details.
     Select,
+    /// Event ports: illumos and Solaris. The cost follows the active descriptors; it is the last one, because it was not
+    /// run on these systems.
+    EventPort,
 }
 
 struct Row {
@@ -186,6 +191,20 @@ const TABLE: &[Row] = &[
         #[cfg(select)]
         open: select::open,
         #[cfg(not(select))]
+        open: missing,
+    },
+    Row {
+        backend: Backend::EventPort,
+        name: "event_port",
+        capabilities: Capabilities {
+            oneshot: true,
+            priority: true,
+            shared: true,
+            ..Capabilities::NONE
+        },
+        #[cfg(event_port)]
+        open: event_port::open,
+        #[cfg(not(event_port))]
         open: missing,
     },
 ];

@@ -18,6 +18,12 @@ impl Descriptor {
         Self(source.as_fd().as_raw_fd())
     }
 
+    /// The descriptor that an event names. It may be closed.
+    #[cfg(event_port)]
+    pub(crate) fn of_event(number: u32) -> Self {
+        Self(number.cast_signed())
+    }
+
     /// The descriptor of a backend's kernel object, whose type does not lend it.
     #[cfg(all(mio, any(epoll, kqueue)))]
     pub(crate) fn of_kernel_object(object: &impl AsRawFd) -> Self {
@@ -121,7 +127,7 @@ impl Descriptor {
         self.0 as usize
     }
 
-    #[cfg(any(afd, select, epoll, mio))]
+    #[cfg(any(afd, epoll, event_port, mio, select))]
     #[inline]
     pub(crate) fn number(self) -> RawFd {
         self.0

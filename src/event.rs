@@ -227,7 +227,7 @@ impl Events {
 
     /// The number of events that a kernel may return: one more than the capacity, because the waker's event is
     /// removed before the user sees the batch.
-    #[cfg(any(afd, kqueue, mio))]
+    #[cfg(any(afd, event_port, kqueue, mio))]
     pub(crate) fn room(&self) -> usize {
         self.capacity + 1
     }

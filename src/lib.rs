@@ -188,6 +188,10 @@ mod descriptor;
 mod error;
 mod event;
 mod event_loop;
+/// The kernel that the backend for event ports runs on in this project's own tests on Linux.
+#[cfg(event_port_sim)]
+#[path = "../tests/event_port_sim/mod.rs"]
+mod event_port_sim;
 mod fork;
 mod interest;
 mod key;

@@ -34,7 +34,7 @@ struct Owner {
 }
 
 impl PollSet {
-    #[cfg(any(io_uring, mio))]
+    #[cfg(any(event_port, io_uring, mio))]
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -100,7 +100,7 @@ impl PollSet {
     }
 
     /// Removes the entries that the last call did not find ready.
-    #[cfg(any(io_uring, mio))]
+    #[cfg(any(event_port, io_uring, mio))]
     pub(super) fn remove_unready(&mut self, mut removed: impl FnMut(Descriptor)) {
         let mut position = 0;
         while let Some(entry) = self.entries.get(position) {
@@ -159,6 +159,12 @@ fn to_flags(bits: u32) -> PollFlags {
 fn to_flags(bits: u32) -> PollFlags {
     let set = FLAGS.iter().filter(|(_, bit)| bits & bit != 0);
     set.fold(PollFlags::empty(), |flags, &(flag, _)| flags | flag)
+}
+
+/// The system's flags for an interest.
+#[cfg(event_port)]
+pub(super) fn flags_of(interest: Interest) -> PollFlags {
+    to_flags(interest.poll_bits())
 }
 
 /// The result for an entry, with Linux's values.

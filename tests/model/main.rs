@@ -76,6 +76,11 @@ fn select() {
 }
 
 #[test]
+fn event_port() {
+    on(Backend::EventPort);
+}
+
+#[test]
 fn epoll_while_system_calls_fail() {
     with_faults_on(Backend::Epoll);
 }
