@@ -24,7 +24,7 @@ pub struct Disorder {
     /// A source that is watched for edges is reported without an edge: there may be nothing to read.
     pub spurious: u8,
     /// A wait ends without a reason, as by a waker. Only of selectors that have a waker, as loops with a
-    /// [`Remote`](crate::Remote) or with tasks do.
+    /// [`Remote`](crate::Remote) or with tasks do. Without effect on Windows.
     pub wake: u8,
     /// A signal comes during a wait.
     pub interrupt: u8,

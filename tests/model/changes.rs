@@ -1,13 +1,12 @@
 //! Registering, changing, unregistering and rebuilding, while system calls may fail.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use polyselect::{Backend, Interest, Ready, Watch};
 
 use super::program::{Outcome, PLACES, Registered, Run, Sel, Standing};
-use super::subject::{Kind, Subject};
+use super::subject::{Kind, Number, Subject};
 
 /// Whether a backend supports the modes of a watch.
 fn can(backend: Backend, watch: Watch) -> bool {
@@ -130,10 +129,10 @@ impl Run<'_> {
     }
 
     /// Unregisters and drops a subject, and replaces it by another.
-    fn exchange(&mut self, place: usize, new: Subject) -> Result<i32, String> {
+    fn exchange(&mut self, place: usize, new: Subject) -> Result<Number, String> {
         self.unregister(place)?;
         let old = std::mem::replace(&mut self.subjects[place], new);
-        let number = old.source().as_raw_fd();
+        let number = old.number();
         old.release(self.time_to_release()?)?;
         Ok(number)
     }
@@ -153,7 +152,7 @@ impl Run<'_> {
         let number = self.exchange(place, Subject::new(Kind::Stream))?;
         stranger.move_to(number);
         if let Some(injector) = self.setting.injector {
-            injector.add_stranger(stranger.source().as_raw_fd());
+            injector.add_stranger(stranger.number());
         }
         self.strangers.push(stranger);
         if self.strangers.len() > MOST { self.release_stranger() } else { Ok(()) }
@@ -163,7 +162,7 @@ impl Run<'_> {
     pub fn release_stranger(&mut self) -> Outcome {
         let stranger = self.strangers.remove(0);
         if let Some(injector) = self.setting.injector {
-            injector.remove_stranger(stranger.source().as_raw_fd());
+            injector.remove_stranger(stranger.number());
         }
         let released = stranger.release(self.time_to_release()?);
         released.map_err(|wrong| format!("a stranger that was never registered: {wrong}"))

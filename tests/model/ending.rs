@@ -3,19 +3,23 @@
 use polyselect::Backend;
 
 use super::dimensions::Dimension;
-use super::own_descriptors::open_descriptors;
 use super::program::{Outcome, PLACES, Run, Sel};
-use super::subject::Subject;
 
 /// The descriptors of a selector: its kernel object's and the waker's.
+#[cfg(unix)]
 const MOST_OWN: usize = 6;
 
 /// The further descriptors that nesting may need.
+#[cfg(unix)]
 const MOST_FOR_NESTING: usize = 3;
 
 impl Run<'_> {
     /// Checks that the selector has opened no more descriptors than it needs.
+    #[cfg(unix)]
     pub fn check_own_descriptors(&self) -> Outcome {
+        use super::own_descriptors::open_descriptors;
+        use super::subject::Subject;
+
         let Some(before) = self.setting.own_descriptors else { return Ok(()) };
         let open = open_descriptors().map_err(|error| error.to_string())?.len();
         let subjects = self.subjects.iter().chain(&self.strangers);

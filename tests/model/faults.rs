@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use polyselect::Backend;
 
-use super::injector::{Call, Fault, Injector};
+use super::injector::Injector;
+#[cfg(unix)]
+use super::injector::{Call, Fault};
 use super::program::{Outcome, Run, Sel};
 
 /// The environment of a program.
@@ -24,7 +26,8 @@ pub struct Setting<'a> {
 /// up to 50 ms; the rest is for a busy machine.
 const LONGEST_BESIDE_A_CHILD: Duration = Duration::from_millis(1500);
 
-/// How a system call fails; see [`Fault`].
+/// How a system call fails; see `Fault`.
+#[cfg_attr(windows, allow(dead_code))]
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
     pub nth: u32,
@@ -33,6 +36,7 @@ pub struct Failure {
 }
 
 /// The system calls of a backend and of the waker, and those that open any backend.
+#[cfg(unix)]
 fn calls(backend: Backend) -> &'static [Call] {
     use Call::*;
 
@@ -93,6 +97,12 @@ impl Run<'_> {
         if self.setting.fails_kevent && self.selector.backend() == Backend::Kqueue {
             return kevent::arm(failure, index.is_multiple_of(2));
         }
+        #[cfg(unix)]
+        self.arm_injector(index, failure);
+    }
+
+    #[cfg(unix)]
+    fn arm_injector(&self, index: usize, failure: Failure) {
         let Some(injector) = self.setting.injector else { return };
         let calls = calls(self.selector.backend());
         let (call, Failure { nth, times, errno }) = (calls[index % calls.len()], failure);

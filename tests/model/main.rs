@@ -14,14 +14,16 @@
 //! POLYSELECT_MODEL_DIMENSIONS=faults,threads cargo test --test model -- io_uring
 //! ```
 
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 #[path = "mod.rs"]
 mod model;
 mod random;
 
 use polyselect::{Backend, Selector};
-use random::{check, check_calls, check_with_faults};
+use random::check;
+#[cfg(unix)]
+use random::{check_calls, check_with_faults};
 
 fn on(backend: Backend) {
     if is_missing(backend) {
@@ -30,6 +32,7 @@ fn on(backend: Backend) {
     check(&format!("on {backend}"), || Selector::with_backend(backend));
 }
 
+#[cfg(unix)]
 fn with_faults_on(backend: Backend) {
     if is_missing(backend) {
         return;
@@ -43,6 +46,11 @@ fn is_missing(backend: Backend) -> bool {
         println!("skipped: this system does not have {backend}");
     }
     is_missing
+}
+
+#[test]
+fn afd() {
+    on(Backend::Afd);
 }
 
 #[test]
@@ -75,6 +83,7 @@ fn select() {
     on(Backend::Select);
 }
 
+#[cfg(unix)]
 #[test]
 fn event_port() {
     on(Backend::EventPort);
@@ -85,21 +94,25 @@ fn epoll_while_system_calls_fail() {
     with_faults_on(Backend::Epoll);
 }
 
+#[cfg(unix)]
 #[test]
 fn io_uring_while_system_calls_fail() {
     with_faults_on(Backend::IoUring);
 }
 
+#[cfg(unix)]
 #[test]
 fn mio_while_system_calls_fail() {
     with_faults_on(Backend::Mio);
 }
 
+#[cfg(unix)]
 #[test]
 fn poll_while_system_calls_fail() {
     with_faults_on(Backend::Poll);
 }
 
+#[cfg(unix)]
 #[test]
 fn select_while_system_calls_fail() {
     with_faults_on(Backend::Select);
@@ -112,6 +125,7 @@ fn random_programs_while_kevent_fails() {
     check("while kevent fails", || Selector::with_backend(Backend::Kqueue));
 }
 
+#[cfg(unix)]
 #[test]
 fn the_injector_knows_every_system_call_of_each_backend() {
     for backend in Backend::available() {

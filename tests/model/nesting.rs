@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use polyselect::Interest;
 
+use super::poll_truth::truths_of;
 use super::program::{Outcome, PLACES, Run, Sel};
 use super::subject::Kind;
 use super::truth::HangUp;
-use super::truth::truths;
 use super::wait::must;
 
 /// The descriptor that the outer loop watches.
@@ -17,7 +17,7 @@ pub struct Nested(OwnedFd);
 impl Nested {
     fn is_readable(&self) -> bool {
         let asked = [(self.0.as_fd(), Interest::READABLE)];
-        !truths(&asked, HangUp::Writable)[0].least.is_empty()
+        !truths_of(&asked, HangUp::Writable)[0].least.is_empty()
     }
 }
 

@@ -195,11 +195,10 @@ impl<'a> Run<'a> {
         if has_waker {
             selector.waker().expect("opens");
         }
-        let kinds = [Kind::Stream, Kind::PipeReader, Kind::PipeWriter, Kind::Counter];
         Self {
             selector,
             setting,
-            subjects: (0..PLACES).map(|place| Subject::new(kinds[place % 4])).collect(),
+            subjects: (0..PLACES).map(|place| Subject::new(Kind::FIRST[place % 4])).collect(),
             registered: (0..PLACES).map(|_| None).collect(),
             strangers: Vec::new(),
             nested: None,

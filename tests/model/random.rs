@@ -14,11 +14,13 @@ use proptest::test_runner::{
 };
 
 use self::budget::Budget;
-use super::model::dimensions::{Dimension, are_chosen};
+#[cfg(unix)]
+use super::model::dimensions::Dimension;
+use super::model::dimensions::are_chosen;
 use super::model::faults::{Failure, Setting};
+#[cfg(unix)]
 use super::model::forks::ChildStep;
-use super::model::injector::{self, Injector};
-use super::model::own_descriptors::{open_descriptors, separate};
+use super::model::injector::Injector;
 use super::model::program::{Mode, Outcome, PLACES, Sel, Step, run};
 use super::model::subject::Kind;
 use super::model::threads::Place;
@@ -46,6 +48,16 @@ fn mode() -> impl Strategy<Value = Mode> {
     ]
 }
 
+#[cfg(windows)]
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        4 => Just(Kind::Stream),
+        1 => Just(Kind::Listener),
+        1 => Just(Kind::Datagrams),
+    ]
+}
+
+#[cfg(unix)]
 fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         4 => Just(Kind::Stream),
@@ -73,6 +85,7 @@ fn failure() -> impl Strategy<Value = Failure> {
     (1..=5_u32, times, errno).prop_map(|(nth, times, errno)| Failure { nth, times, errno })
 }
 
+#[cfg(unix)]
 fn child_step() -> impl Strategy<Value = ChildStep> {
     prop_oneof![
         3 => Just(ChildStep::Wake),
@@ -84,6 +97,16 @@ fn child_step() -> impl Strategy<Value = ChildStep> {
         1 => place().prop_map(ChildStep::Unregister),
         1 => Just(ChildStep::Drop),
     ]
+}
+
+#[cfg(unix)]
+fn fork() -> impl Strategy<Value = Step> {
+    proptest::collection::vec(child_step(), 0..8).prop_map(Step::Fork)
+}
+
+#[cfg(windows)]
+fn fork() -> impl Strategy<Value = Step> {
+    Just(Step::Fork(Vec::new()))
 }
 
 fn thread() -> impl Strategy<Value = Place> {
@@ -118,7 +141,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (0..64_usize, failure()).prop_map(|(index, failure)| Step::Fail(index, failure)),
         5 => thread().prop_map(Step::Move),
         2 => Just(Step::Nest),
-        1 => proptest::collection::vec(child_step(), 0..8).prop_map(Step::Fork),
+        1 => fork(),
         1 => Just(Step::ForkAndLive),
     ];
     prop_oneof![81 => plain, 34 => more]
@@ -134,12 +157,13 @@ pub fn check(name: &str, open: impl Fn() -> io::Result<Sel> + Send) {
 }
 
 /// Runs random programs while system calls fail.
+#[cfg(unix)]
 pub fn check_with_faults(name: &str, open: impl Fn() -> io::Result<Sel> + Send) {
     if !Dimension::Faults.is_enabled() {
         println!("skipped, {name}: the dimension `faults` is disabled");
         return;
     }
-    let outcome = injector::run(|injector| {
+    let outcome = super::model::injector::run(|injector| {
         let outcome = with_own_descriptors(name, Some(injector), Budget::or_seconds(1), open);
         println!("{name}, calls and failures: {:?}", injector.seen());
         outcome
@@ -148,8 +172,9 @@ pub fn check_with_faults(name: &str, open: impl Fn() -> io::Result<Sel> + Send) 
 }
 
 /// Runs some random programs, and checks that the injector covers each system call that they make.
+#[cfg(unix)]
 pub fn check_calls(name: &str, open: impl Fn() -> io::Result<Sel> + Send) {
-    let outcome = injector::run_and_record(|injector| {
+    let outcome = super::model::injector::run_and_record(|injector| {
         with_own_descriptors(name, Some(injector), Budget::Programs(10), open)?;
         match injector.unknown() {
             unknown if unknown.is_empty() => Ok(()),
@@ -174,13 +199,10 @@ fn with_own_descriptors(
     budget: Budget,
     open: impl Fn() -> io::Result<Sel>,
 ) -> Outcome {
-    let before = match separate().map(|()| prepare_simulation()).and_then(|()| open_descriptors()) {
-        Ok(before) => Some(before),
-        Err(error) => {
-            println!("{name}: no forks, and descriptors are not counted: {error}");
-            None
-        }
-    };
+    #[cfg(unix)]
+    let before = own_table(name);
+    #[cfg(windows)]
+    let before = None::<Vec<i32>>;
     let own_descriptors = before.as_ref().map(Vec::len);
     Watchdog::beside(|watchdog| {
         let setting = Setting {
@@ -191,11 +213,19 @@ fn with_own_descriptors(
         };
         run_programs(name, budget, |program| {
             run(setting, program, open().map_err(|error| error.to_string())?)?;
-            let Some(before) = &before else { return Ok(()) };
-            let after = open_descriptors().map_err(|error| error.to_string())?;
-            if after == *before { Ok(()) } else { Err(format!("leaves descriptors: {after:?}")) }
+            #[cfg(unix)]
+            check_descriptors(before.as_deref())?;
+            Ok(())
         })
     })
+}
+
+#[cfg(unix)]
+fn check_descriptors(before: Option<&[i32]>) -> Outcome {
+    let Some(before) = before else { return Ok(()) };
+    let after =
+        super::model::own_descriptors::open_descriptors().map_err(|error| error.to_string())?;
+    if after == before { Ok(()) } else { Err(format!("leaves descriptors: {after:?}")) }
 }
 
 fn run_programs(name: &str, budget: Budget, run_one: impl Fn(&[Step]) -> Outcome) -> Outcome {
@@ -235,7 +265,22 @@ fn run_programs(name: &str, budget: Budget, run_one: impl Fn(&[Step]) -> Outcome
     Ok(())
 }
 
+/// Gives this thread a table of descriptors of its own, and returns those that are open.
+#[cfg(unix)]
+fn own_table(name: &str) -> Option<Vec<i32>> {
+    use super::model::own_descriptors::{open_descriptors, separate};
+
+    match separate().map(|()| prepare_simulation()).and_then(|()| open_descriptors()) {
+        Ok(before) => Some(before),
+        Err(error) => {
+            println!("{name}: no forks, and descriptors are not counted: {error}");
+            None
+        }
+    }
+}
+
 /// The simulated kqueue needs a descriptor of its own in each table.
+#[cfg(unix)]
 fn prepare_simulation() {
     #[cfg(kqueue_sim)]
     {

@@ -1,6 +1,6 @@
 //! A watched descriptor of some kind, the operations on it, and the events that it should report.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use rustix::net::{
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::truth::{HangUp, truths};
+use super::poll_truth::truths;
+use super::truth::HangUp;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -24,6 +25,14 @@ pub enum Kind {
     Listener,
     File,
 }
+
+impl Kind {
+    /// The kinds at the start of a program.
+    pub const FIRST: [Self; 4] = [Self::Stream, Self::PipeReader, Self::PipeWriter, Self::Counter];
+}
+
+/// The number of a descriptor.
+pub type Number = RawFd;
 
 /// A source that is shared with the selector.
 pub type Source = Arc<OwnedFd>;
@@ -90,7 +99,7 @@ impl Subject {
     }
 
     /// Moves the source to this descriptor, if it is free.
-    pub fn move_to(&mut self, number: RawFd) {
+    pub fn move_to(&mut self, number: Number) {
         let moved = fcntl_dupfd_cloexec(&*self.source, number).unwrap();
         self.source = Arc::new(moved);
     }
@@ -98,6 +107,10 @@ impl Subject {
     /// Returns the descriptors of source and peers.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
         [self.source.as_raw_fd()].into_iter().chain(self.peers.iter().map(AsRawFd::as_raw_fd))
+    }
+
+    pub fn number(&self) -> Number {
+        self.source.as_raw_fd()
     }
 
     pub fn kind(&self) -> Kind {
@@ -244,7 +257,7 @@ impl Subject {
 
     /// Returns the result of `poll`.
     pub fn truth(&self, interest: Interest, hang_up: HangUp) -> Ready {
-        truths(&[(self.source.as_fd(), interest)], hang_up)[0].least
+        truths(&[(self, interest)], hang_up)[0].least
     }
 
     /// Closes the source, of which this must be the last owner, and checks that the file is

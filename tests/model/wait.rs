@@ -1,14 +1,17 @@
 //! The wait, and whether its events are true and complete.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use polyselect::{Events, Interest, Ready};
 
 use super::dimensions::Dimension;
+#[cfg(unix)]
+use super::poll_truth::truths;
 use super::program::{Outcome, PLACES, Registered, Run, Standing};
-use super::truth::{GUARANTEED, HangUp, Truth, asked, truths};
+#[cfg(windows)]
+use super::subject::truths;
+use super::truth::{GUARANTEED, HangUp, Truth, asked};
 
 /// A wait that has a reason to return takes microseconds; the rest is for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,15 +21,14 @@ impl Run<'_> {
         HangUp::on(self.selector.backend())
     }
 
-    /// The result of `poll` for each registered subject.
+    /// The readiness of each registered subject.
     pub fn truths(&self) -> Vec<Truth> {
         let interest = |place: usize| {
             let registered = self.registered[place].as_ref();
             registered.map_or(Interest::empty(), |registered| registered.watch.interest())
         };
         let subjects = self.subjects.iter().enumerate();
-        let asked: Vec<_> =
-            subjects.map(|(place, subject)| (subject.source().as_fd(), interest(place))).collect();
+        let asked: Vec<_> = subjects.map(|(place, subject)| (subject, interest(place))).collect();
         truths(&asked, self.hang_up())
     }
 
@@ -134,7 +136,7 @@ impl Run<'_> {
         let must = must(entry, truth);
         let registered = entry.as_ref().ok_or("an event of a registration that is gone")?;
         let (watch, interest) = (registered.watch, registered.watch.interest());
-        let found = format!("{place}: {ready:?}, {truth:?} by poll, {registered:?}");
+        let found = format!("{place}: {ready:?}, {truth:?} is the truth, {registered:?}");
         let (mut standing, mut is_changed) = (registered.standing, registered.changed);
         if ready.contains(Ready::INVALID) {
             if !matches!(standing, Standing::Unsure | Standing::Free) {

@@ -8,7 +8,7 @@ use polyselect::{
     EventLoop, Events, Interest, Key, Next, Selector, Watch, asyncio, asyncio::Async,
 };
 
-use crate::sockets::{Stream, stream_pair};
+use crate::sockets::{Stream, is_supported, stream_pair};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -88,6 +88,7 @@ fn order_changes_the_order_of_a_batch_alone() {
     assert_eq!(orders.len(), 6);
 }
 
+#[cfg(unix)] // Edges are not available on Windows.
 #[test]
 fn spurious_reports_sources_with_edges_alone() {
     let mut spurious = 0;
@@ -109,6 +110,7 @@ fn spurious_reports_sources_with_edges_alone() {
     assert!((10..=50).contains(&spurious), "{spurious}");
 }
 
+#[cfg(unix)] // Edges are not available on Windows.
 #[test]
 fn spurious_reports_no_oneshot() {
     for lab in labs(Disorder { spurious: 255, ..NONE }) {
@@ -120,6 +122,7 @@ fn spurious_reports_no_oneshot() {
     }
 }
 
+#[cfg(unix)] // On Windows a wake without a reason ends no wait.
 #[test]
 fn wake_ends_waits_of_selectors_with_a_waker_alone() {
     let mut early = 0;
@@ -183,7 +186,7 @@ fn stall_lets_time_pass_after_a_wait_with_events() {
 fn delay_reports_a_source_later_and_loses_no_event() {
     let watches: [fn(Interest) -> Watch; 3] =
         [|interest| interest.into(), Interest::edge, Interest::oneshot];
-    for watch in watches {
+    for watch in watches.into_iter().filter(|watch| is_supported(watch(Interest::READABLE))) {
         let mut delayed = 0;
         for lab in labs(Disorder { delay: 128, ..NONE }) {
             let mut bench = Bench::new(&lab, &[watch(Interest::READABLE); 2]);
@@ -234,7 +237,9 @@ fn refuse_fails_registrations_and_wakers() {
         wakers += usize::from(selector.waker().is_err());
     }
     assert!((10..50).contains(&registrations), "{registrations}");
-    assert!((10..50).contains(&wakers), "{wakers}");
+    // A waker of `afd` is not registered.
+    let range = if cfg!(unix) { 10..50 } else { 0..1 };
+    assert!(range.contains(&wakers), "{wakers}");
 }
 
 #[test]
@@ -344,7 +349,10 @@ fn callbacks_see_every_byte_under_every_level() {
     for level in [Disorder::promised(), Disorder::network(), Disorder::beyond()] {
         for lab in labs(level) {
             let mut event_loop = EventLoop::in_lab(&lab, 0).unwrap();
-            for watch in [Interest::READABLE.into(), Interest::READABLE.edge()] {
+            let watches = [Interest::READABLE.into(), Interest::READABLE.edge()];
+            let watches = watches.into_iter().filter(|&watch| is_supported(watch));
+            let expected = 100 * watches.clone().count();
+            for watch in watches {
                 let (source, mut peer) = stream_pair().unwrap();
                 source.set_nonblocking(true).unwrap();
                 event_loop
@@ -361,7 +369,7 @@ fn callbacks_see_every_byte_under_every_level() {
                 event_loop.call_later(SECOND, move |_loop| peer.write_all(&[0; 100]).unwrap());
             }
             event_loop.run().unwrap();
-            assert_eq!(event_loop.state, 200);
+            assert_eq!(event_loop.state, expected);
         }
     }
 }

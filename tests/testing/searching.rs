@@ -86,6 +86,7 @@ fn a_loop_that_outlives_its_run_is_a_failure() {
     assert!(failure.message.contains("1 sources"), "{failure}");
 }
 
+#[cfg(unix)] // By an `fstat` of its number.
 #[test]
 fn a_source_that_stays_open_is_a_failure() {
     let leaks = |_lab: &Lab| {
@@ -98,6 +99,7 @@ fn a_source_that_stays_open_is_a_failure() {
     assert!(failure.message.contains("still open"), "{failure}");
 }
 
+#[cfg(unix)]
 #[test]
 fn the_seed_of_a_source_that_stays_open_is_found_later() {
     let leaks = |lab: &Lab| {

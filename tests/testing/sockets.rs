@@ -1,6 +1,14 @@
 //! Pairs of connected streams, and listeners: local ones where the system has them.
 
+use polyselect::{Backend, Watch};
+
 pub use system::{Stream, listen, stream_pair};
+
+/// Whether the backend of a lab has the mode of this watch.
+pub fn is_supported(watch: Watch) -> bool {
+    let backend = Backend::available().next().expect("there is one");
+    !watch.is_edge() || backend.capabilities().edge
+}
 
 #[cfg(unix)]
 mod system {

@@ -16,12 +16,11 @@ mod wakeups;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::Range;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use polyselect::Source;
 use polyselect::testing::{Disorder, Failure, Faults, Flaky, Lab, explore, first_failure};
-
-use crate::sockets::{Stream, stream_pair};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -42,8 +41,8 @@ impl Trial<'_> {
     }
 
     /// A connection: the program's end, and its peer's, which has no faults. Both are non-blocking.
-    fn pair(&self) -> (Flaky<Stream>, Stream) {
-        let (left, right) = stream_pair().unwrap();
+    fn pair(&self) -> (Flaky<UnixStream>, UnixStream) {
+        let (left, right) = UnixStream::pair().unwrap();
         left.set_nonblocking(true).unwrap();
         right.set_nonblocking(true).unwrap();
         (self.flaky(left), right)
@@ -61,11 +60,11 @@ fn moved(mut operation: impl FnMut() -> io::Result<usize>) -> io::Result<Option<
     }
 }
 
-fn read_some(mut source: &Flaky<Stream>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+fn read_some(mut source: &Flaky<UnixStream>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     moved(|| source.read(buffer))
 }
 
-fn write_some(mut source: &Flaky<Stream>, bytes: &[u8]) -> io::Result<Option<usize>> {
+fn write_some(mut source: &Flaky<UnixStream>, bytes: &[u8]) -> io::Result<Option<usize>> {
     moved(|| source.write(bytes))
 }
 
@@ -127,14 +126,14 @@ impl Mistake {
 
 /// Makes three tests for each mistake, and a list of all.
 macro_rules! mistakes {
-    ($($(#[$attribute:meta])* $file:ident::$name:ident: $message:expr;)*) => {
-        const ALL: &[Mistake] = &[$($(#[$attribute])* Mistake {
+    ($($file:ident::$name:ident: $message:expr;)*) => {
+        const ALL: &[Mistake] = &[$(Mistake {
             name: stringify!($name),
             program: $file::$name,
             message: $message,
         }),*];
 
-        $($(#[$attribute])* mod $name {
+        $(mod $name {
             use super::named;
 
             #[test]
@@ -159,7 +158,6 @@ mistakes! {
     wakeups::waits_without_looking_again: STUCK;
     wakeups::retries_at_once: "gave up";
     oneshots::leaves_a_oneshot_disarmed: STUCK;
-    #[cfg(unix)]
     oneshots::takes_a_wake_for_the_timeout: "timed out";
     transfers::ignores_how_much_was_written: STUCK;
     transfers::reads_once_for_an_edge: STUCK;

@@ -1,12 +1,10 @@
 //! Waits that end for another reason than the expected one.
 
 use std::io::Write;
-#[cfg(unix)]
 use std::time::Duration;
 
-use polyselect::{EventLoop, Interest, Next};
-#[cfg(unix)]
-use polyselect::{Events, Selector};
+use polyselect::testing::Link;
+use polyselect::{EventLoop, Events, Interest, Next, Selector};
 
 use super::{MS, Trial, read_some};
 
@@ -38,11 +36,10 @@ pub(super) fn leaves_a_oneshot_disarmed(trial: &Trial<'_>) {
     assert_eq!(event_loop.state, 20 * 7);
 }
 
-#[cfg(unix)]
 pub(super) fn takes_a_wake_for_the_timeout(trial: &Trial<'_>) {
     const LIMIT: Duration = Duration::from_secs(5);
 
-    let link = polyselect::testing::Link::new().latency(Duration::from_secs(1));
+    let link = Link::new().latency(Duration::from_secs(1));
     let (mut client, server, _wire) = trial.lab.stream_pair(link).unwrap();
     let mut selector = Selector::new().unwrap();
     let _waker = selector.waker().unwrap(); // Another thread may stop the program.

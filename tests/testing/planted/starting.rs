@@ -1,21 +1,24 @@
 //! Connections that readiness announced, but that do not exist any more.
 
+use std::os::unix::net::{UnixListener, UnixStream};
+
 use polyselect::accept::Listener;
 use polyselect::{Events, Interest, Selector};
 
 use super::Trial;
-use crate::sockets::listen;
 
 pub(super) fn expects_a_connection_after_readable(trial: &Trial<'_>) {
     const CLIENTS: usize = 3;
 
-    let (listener, connect) = listen();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
     listener.set_nonblocking(true).unwrap();
     let mut selector = Selector::new().unwrap();
     selector.register(trial.flaky(listener), Interest::READABLE, ()).unwrap();
     let mut events = Events::with_capacity(8);
     for _ in 0..CLIENTS {
-        let _client = connect();
+        let _client = UnixStream::connect(&path).unwrap();
         let mut is_accepted = false;
         while !is_accepted {
             selector.select(&mut events, None).unwrap();
