@@ -2,9 +2,9 @@
 
 #![allow(dead_code)] // Not every system has every case.
 
+pub mod closed;
 #[path = "../../support/closed_port.rs"]
 mod closed_port;
-pub mod closed;
 pub mod disorder;
 pub mod harness;
 #[cfg(target_os = "linux")]
