@@ -21,13 +21,16 @@ use crate::WriteQueue;
 
 /// Writes to a source through a queue: from [`Async::split`].
 ///
-/// The loop sends the bytes that the source does not take immediately. Only [`drain`](Self::drain) limits the queue:
-/// await it after each write, so that a peer that does not read cannot fill the memory.
+/// The loop sends the bytes that the source does not take immediately, but only while it runs: await
+/// [`close`](Self::close), or call [`EventLoop::run`](crate::EventLoop::run), before the loop is dropped. Only
+/// [`drain`](Self::drain) limits the queue: await it after each write, so that a peer that does not read cannot fill the
+/// memory.
 ///
 /// When the writer is dropped with bytes left, by the end of its task, an error or a cancellation, the
 /// loop goes on sending them for up to 30 seconds ([`set_linger`](Self::set_linger)). Then it
 /// discards the rest, with a log line (`log::warn!`) and a reset of the connection, so that the peer notices
-/// the missing bytes. A [`Server`](super::Server) that is stopped discards it earlier.
+/// the missing bytes. A [`Server`](super::Server) that is stopped discards it earlier, and so does a loop that is
+/// dropped. A Unix socket has no reset: its peer reads the end of the stream.
 /// [`close`](Self::close) waits until everything is sent; [`abort`](Self::abort) does not wait.
 pub struct StreamWriter<S: AsFd + 'static>(Rc<Outgoing<S>>);
 
@@ -50,9 +53,22 @@ struct Outgoing<S: AsFd + 'static> {
 
 impl<S: AsFd + 'static> Outgoing<S> {
     fn fail(&self, error: io::Error) {
+        if self.is_dropped.get() || self.source.is_aborted() {
+            self.discard(&error);
+        }
         self.has_failed.set(true);
         self.failure.set(Some(error));
         self.queue.borrow_mut().clear();
+    }
+
+    /// Gives up the queued bytes; no call of the writer returns the reason.
+    fn discard(&self, reason: &dyn fmt::Display) {
+        let left = self.queue.borrow().len();
+        if left > 0 {
+            self.queue.borrow_mut().clear();
+            self.source.reset_on_close();
+            log::warn!("a writer gives up {left} bytes that are not sent: {reason}");
+        }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -101,14 +117,16 @@ where
             Poll::Pending => limit.as_mut().poll(context).map(Err),
             sent => sent,
         });
-        let Err(error) = sent.await else { return };
-        let left = self.queue.borrow().len();
-        let is_given_up = self.is_dropped.get() || self.source.is_aborted();
-        if is_given_up && left > 0 {
-            log::warn!("a writer gives up {left} bytes that are not sent: {error}");
-            self.source.reset_on_close();
+        if let Err(error) = sent.await {
+            self.fail(error);
         }
-        self.fail(error);
+    }
+}
+
+/// The writer and its sending task are gone: the loop was dropped, or the bytes were written outside a task.
+impl<S: AsFd + 'static> Drop for Outgoing<S> {
+    fn drop(&mut self) {
+        self.discard(&"their writer was dropped, and no loop is left that sends them");
     }
 }
 
@@ -187,7 +205,8 @@ where
     ///
     /// The error of the source, from this call or since the last one; the queue is discarded then, and
     /// later calls return `BrokenPipe`. `Other` if bytes are left outside a task of an
-    /// [`EventLoop`](crate::EventLoop), where no loop could send them.
+    /// [`EventLoop`](crate::EventLoop), where no loop could send them; they stay in the queue for the next wait in a
+    /// task.
     ///
     /// See [`Async::split`] for an example.
     #[track_caller]

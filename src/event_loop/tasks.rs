@@ -190,6 +190,9 @@ impl<T: 'static> EventLoop<T> {
     /// Runs the loop until `future` is ready, and returns its output. Everything else of the loop runs
     /// meanwhile. The future may borrow from the caller.
     ///
+    /// Tasks that are left, and bytes that a [`StreamWriter`](crate::asyncio::StreamWriter) still has to send, go on only
+    /// while the loop runs again: await them before, or call [`run`](Self::run), or they end when the loop is dropped.
+    ///
     /// # Errors
     ///
     /// - `Interrupted` if [`stop`](Self::stop) was called, or a callback replaced this loop; the

@@ -23,6 +23,7 @@ cases! {
     a_connection_counts_until_its_writer_has_sent_everything,
     stop_gives_up_what_a_writer_still_has_to_send in virtual time,
     dropping_a_server_gives_up_what_a_writer_still_has_to_send in virtual time,
+    dropping_a_server_and_its_loop_resets_connections_that_are_owed_bytes,
     stop_shuts_down_connections_whose_handles_are_kept_elsewhere in virtual time,
     a_server_returns_its_address,
     waiting_for_a_server_of_another_loop_is_refused in virtual time,
@@ -293,6 +294,24 @@ fn dropping_a_server_gives_up_what_a_writer_still_has_to_send(backend: Backend) 
             })
             .unwrap();
         run_ends_at_once(&mut event_loop);
+        expect_reset(client);
+    }
+}
+
+fn dropping_a_server_and_its_loop_resets_connections_that_are_owed_bytes(backend: Backend) {
+    for (is_task_ended, is_detached) in
+        [(false, false), (false, true), (true, false), (true, true)]
+    {
+        let mut event_loop = open(backend, ());
+        let (server, client) = event_loop
+            .block_on(async {
+                let server = owing(is_task_ended);
+                let client = until_it_owes(&server).await;
+                (keep(server, is_detached), client)
+            })
+            .unwrap();
+        drop(server);
+        drop(event_loop);
         expect_reset(client);
     }
 }

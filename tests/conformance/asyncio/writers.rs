@@ -1,6 +1,7 @@
 //! Writers that are dropped, cancelled and aborted with queued bytes: the loop sends them up to a
 //! time limit.
 
+use std::future::pending;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -17,6 +18,11 @@ cases! {
     a_writer_of_a_cancelled_task_gives_up_when_its_time_is_up in virtual time,
     a_dropped_writer_without_time_gives_up_immediately in virtual time,
     a_dropped_writer_that_is_read_from_in_time_loses_nothing,
+    a_dropped_loop_resets_the_connection_of_a_dropped_writer,
+    a_dropped_loop_resets_the_connection_of_a_writer_whose_task_lives,
+    a_dropped_loop_resets_the_connection_of_a_writer_that_is_closing,
+    a_writer_that_outlives_its_loop_resets_the_connection_when_it_is_dropped,
+    bytes_written_outside_a_task_end_with_a_reset_when_the_writer_is_dropped,
     abort_gives_up_what_is_queued in virtual time,
     abort_ends_the_waits_of_other_handles,
     abort_resets_a_connection_without_queued_bytes,
@@ -35,8 +41,12 @@ fn owing(event_loop: &mut EventLoop, limit: Duration) -> (Writer, TcpStream) {
 }
 
 /// Runs until nothing is left, although the peer reads nothing; then the peer gets a reset.
-fn run_ends_with_a_reset(event_loop: &mut EventLoop, mut peer: TcpStream) {
+fn run_ends_with_a_reset(event_loop: &mut EventLoop, peer: TcpStream) {
     event_loop.run().unwrap();
+    expect_reset(peer);
+}
+
+fn expect_reset(mut peer: TcpStream) {
     let mut got = Vec::new();
     let error = peer.read_to_end(&mut got).expect_err("this is not the end of a whole message");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -81,6 +91,67 @@ fn a_dropped_writer_that_is_read_from_in_time_loses_nothing(backend: Backend) {
     });
     event_loop.run().unwrap();
     assert_eq!(reading.join().unwrap(), MORE_THAN_FITS);
+}
+
+/// Expects a reset and one warning, which names the number of bytes.
+fn expect_reset_and_warning(peer: TcpStream) {
+    expect_reset(peer);
+    let records = take_records();
+    let [warning] = &records[..] else { panic!("{records:?}") };
+    assert!(warning.starts_with("WARN: a writer gives up "), "{warning}");
+}
+
+fn a_dropped_loop_resets_the_connection_of_a_dropped_writer(backend: Backend) {
+    keep_records();
+    let mut event_loop = open(backend, ());
+    let (writer, peer) = owing(&mut event_loop, SURELY);
+    drop(writer);
+    drop(event_loop);
+    expect_reset_and_warning(peer);
+}
+
+fn a_dropped_loop_resets_the_connection_of_a_writer_whose_task_lives(backend: Backend) {
+    keep_records();
+    let mut event_loop = open(backend, ());
+    let (writer, peer) = owing(&mut event_loop, SURELY);
+    let living = async move {
+        let _writer = writer;
+        pending::<()>().await;
+    };
+    event_loop.spawn(living).detach();
+    event_loop.turn(Duration::ZERO).unwrap();
+    drop(event_loop);
+    expect_reset_and_warning(peer);
+}
+
+fn a_dropped_loop_resets_the_connection_of_a_writer_that_is_closing(backend: Backend) {
+    keep_records();
+    let mut event_loop = open(backend, ());
+    let (writer, peer) = owing(&mut event_loop, SURELY);
+    event_loop.spawn(writer.close()).detach();
+    event_loop.turn(Duration::ZERO).unwrap();
+    drop(event_loop);
+    expect_reset_and_warning(peer);
+}
+
+fn a_writer_that_outlives_its_loop_resets_the_connection_when_it_is_dropped(backend: Backend) {
+    keep_records();
+    let mut event_loop = open(backend, ());
+    let (writer, peer) = owing(&mut event_loop, SURELY);
+    drop(event_loop);
+    assert!(take_records().is_empty(), "another loop may send them");
+    drop(writer);
+    expect_reset_and_warning(peer);
+}
+
+fn bytes_written_outside_a_task_end_with_a_reset_when_the_writer_is_dropped(_: Backend) {
+    keep_records();
+    let (left, right) = pair();
+    let (_reader, mut writer) = Async::new(left).unwrap().split();
+    writer.write(&vec![7; MORE_THAN_FITS]).unwrap_err();
+    drop((_reader, writer));
+    right.set_nonblocking(false).unwrap();
+    expect_reset_and_warning(right);
 }
 
 fn abort_gives_up_what_is_queued(backend: Backend) {

@@ -13,6 +13,7 @@ pub mod network;
 pub mod process;
 #[cfg(feature = "async")]
 pub mod program;
+mod records;
 #[macro_use]
 pub mod suite;
 mod virtual_time;
@@ -26,6 +27,7 @@ use polyselect::{Backend, Event, Events, Interest, Key, Ready, Selector};
 pub use closed_port::closed_port;
 #[allow(unused_imports)] // Not every system has the cases.
 pub use closed_port::closed_udp_port;
+pub use records::{keep_records, take_records};
 pub use virtual_time::{now, pass};
 
 pub const R: Interest = Interest::READABLE;
