@@ -33,7 +33,7 @@ pub struct TimerKey {
 
 impl fmt::Debug for TimerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TimerKey({}, {:?})", self.owner.0, self.handle)
+        write!(f, "TimerKey({}:{})", self.owner.0, self.handle)
     }
 }
 

@@ -14,7 +14,8 @@ use std::{error, fmt, io};
 /// A future that keeps its output in its [`Outcome`].
 pub(super) type Coroutine = Pin<Box<dyn Future<Output = ()>>>;
 
-/// The error of a task without a result: it panicked, or it was cancelled.
+/// The error of a task without a result: it panicked, or it was cancelled. Also that of
+/// [work on another thread](super::to_thread) that panicked.
 ///
 /// ```
 /// use polyselect::EventLoop;
@@ -28,14 +29,18 @@ pub(super) type Coroutine = Pin<Box<dyn Future<Output = ()>>>;
 /// ```
 pub struct JoinError(Option<Panic>);
 
-/// The payload of a panic. The lock is never contended; it makes the error `Sync`, as other error types require.
-type Panic = Mutex<Box<dyn Any + Send>>;
+struct Panic {
+    /// The noun for the code that panicked.
+    of: &'static str,
+    /// The lock is never contended; it makes the error `Sync`, as other error types require.
+    payload: Mutex<Box<dyn Any + Send>>,
+}
 
 impl JoinError {
     const CANCELLED: Self = Self(None);
 
-    pub(super) fn of_panic(panic: Box<dyn Any + Send>) -> Self {
-        Self(Some(Mutex::new(panic)))
+    pub(super) fn of_panic(of: &'static str, payload: Box<dyn Any + Send>) -> Self {
+        Self(Some(Panic { of, payload: Mutex::new(payload) }))
     }
 
     /// Returns whether the task panicked; otherwise it was cancelled, or its loop was dropped.
@@ -61,7 +66,7 @@ impl JoinError {
     pub fn resume_panic(self) -> Self {
         match self.0 {
             Some(panic) => {
-                resume_unwind(panic.into_inner().unwrap_or_else(PoisonError::into_inner))
+                resume_unwind(panic.payload.into_inner().unwrap_or_else(PoisonError::into_inner))
             }
             None => self,
         }
@@ -77,11 +82,12 @@ impl fmt::Debug for JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(panic) = &self.0 else { return f.write_str("the task was cancelled") };
-        let panic = panic.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = panic.downcast_ref::<&str>().copied();
-        match text.or_else(|| panic.downcast_ref().map(String::as_str)) {
-            Some(text) => write!(f, "the task panicked: {text}"),
-            None => f.write_str("the task panicked with a non-string payload"),
+        let of = panic.of;
+        let payload = panic.payload.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = payload.downcast_ref::<&str>().copied();
+        match text.or_else(|| payload.downcast_ref().map(String::as_str)) {
+            Some(text) => write!(f, "the {of} panicked: {text}"),
+            None => write!(f, "the {of} panicked with a non-string payload"),
         }
     }
 }
@@ -249,7 +255,7 @@ impl<R: 'static> Outcome<R> {
                     }
                     match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(context))) {
                         Ok(poll) => poll.map(Ok),
-                        Err(panic) => Poll::Ready(Err(JoinError::of_panic(panic))),
+                        Err(panic) => Poll::Ready(Err(JoinError::of_panic("task", panic))),
                     }
                 });
                 guarded.await

@@ -55,7 +55,7 @@ impl<R> Future for ToThread<R> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let done = Pin::new(&mut self.task).poll(context);
-        done.map(|(result, _outside)| result.map_err(JoinError::of_panic))
+        done.map(|(result, _outside)| result.map_err(|panic| JoinError::of_panic("work", panic)))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{fmt, io};
 
+use super::errors;
 use super::handler::Handler;
-use crate::error;
 use crate::interest::{Interest, Watch};
 use crate::key::Key;
 use crate::registration::Registration;
@@ -52,7 +52,8 @@ impl<T> SourceTable<T> {
     /// The handler behind a key of the user.
     pub(super) fn user_handler(&self, key: Key) -> io::Result<&Handler<T>> {
         let registration = self.selector.get(key).filter(|found| !found.source().0.is_own());
-        Ok(registration.ok_or_else(|| error::stale_key(key))?.source())
+        let handler = registration.map(Registration::source);
+        handler.ok_or_else(|| errors::not_found(format_args!("key {key} names no registration")))
     }
 }
 

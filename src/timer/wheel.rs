@@ -48,6 +48,12 @@ pub(crate) struct Handle {
     generation: u32,
 }
 
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}v{}", self.id, self.generation)
+    }
+}
+
 /// 24 bytes and the value, for values of up to eight bytes' alignment that have a niche.
 struct Node<V> {
     deadline: u64,

@@ -19,6 +19,7 @@ cases! {
     to_thread_returns_a_panic_as_a_join_error,
     a_dropped_future_of_to_thread_leaves_the_work_to_its_end,
     run_in_thread_calls_back_on_the_loop_with_values_that_are_not_send,
+    a_panic_of_work_in_a_thread_is_not_called_a_panic_of_a_task,
     run_returns_when_the_work_of_threads_has_ended,
     all_of_much_work_at_once_is_done,
     a_loop_that_is_dropped_drops_the_callback_and_not_the_work,
@@ -50,7 +51,7 @@ fn to_thread_returns_a_panic_as_a_join_error(backend: Backend) {
     let failing = event_loop.block_on(asyncio::to_thread(work)).unwrap();
     let error = failing.unwrap_err();
     assert!(error.is_panic());
-    assert_eq!(error.to_string(), "the task panicked: on purpose");
+    assert_eq!(error.to_string(), "the work panicked: on purpose");
 }
 
 fn a_dropped_future_of_to_thread_leaves_the_work_to_its_end(backend: Backend) {
@@ -90,6 +91,16 @@ fn run_in_thread_calls_back_on_the_loop_with_values_that_are_not_send(backend: B
     event_loop.run().unwrap();
     event_loop.state.sort_unstable();
     assert_eq!((event_loop.state.as_slice(), not_send.get()), (&["done", "panicked"][..], 42));
+}
+
+fn a_panic_of_work_in_a_thread_is_not_called_a_panic_of_a_task(backend: Backend) {
+    let mut event_loop = open(backend, String::new());
+    event_loop.run_in_thread(
+        || panic!("on purpose"),
+        |event_loop, result: Result<(), _>| event_loop.state = result.unwrap_err().to_string(),
+    );
+    event_loop.run().unwrap();
+    assert_eq!(event_loop.state, "the work panicked: on purpose");
 }
 
 fn run_returns_when_the_work_of_threads_has_ended(backend: Backend) {

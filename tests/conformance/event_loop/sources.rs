@@ -16,6 +16,7 @@ cases! {
     a_source_that_cannot_be_registered_is_given_back,
     take_gives_the_source_back,
     take_of_a_running_callback_is_refused,
+    errors_of_stale_keys_name_the_loop,
     parts_lend_state_and_sources,
     clear_leaves_timers_and_calls in virtual time,
     the_mode_stays_when_the_interest_changes needs oneshot,
@@ -131,6 +132,27 @@ fn take_of_a_running_callback_is_refused(backend: Backend) {
     drop(right);
     event_loop.run().unwrap();
     assert!(event_loop.state.is_some());
+}
+
+fn errors_of_stale_keys_name_the_loop(backend: Backend) {
+    let (left, _right) = pair();
+    let mut event_loop = open(backend, ());
+    let key = event_loop.register(left, W, |_, _, _| Ok(Next::Keep)).unwrap();
+    event_loop.unregister(key).unwrap();
+    let timer = event_loop.call_later(SURELY, |_| ());
+    event_loop.cancel(timer).unwrap();
+    for error in [
+        event_loop.unregister(key).unwrap_err(),
+        event_loop.modify(key, W).unwrap_err(),
+        event_loop.take::<TcpStream>(key).unwrap_err(),
+        event_loop.cancel(timer).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let message = error.to_string();
+        assert!(message.contains("of this event loop"), "{message}");
+        assert!(message.contains("another loop"), "{message}");
+        assert!(!message.contains("Handle"), "{message}");
+    }
 }
 
 fn parts_lend_state_and_sources(backend: Backend) {
