@@ -94,7 +94,10 @@ impl Runtime {
     pub(super) fn current() -> io::Result<Rc<Self>> {
         let current = CURRENT.with_borrow(|current| current.as_deref().map(Rc::clone));
         current.ok_or_else(|| {
-            io::Error::other("called outside a task of an `EventLoop`: use its spawn or block_on")
+            io::Error::other(
+                "called outside a task of an `EventLoop`: use `event_loop.spawn` in a callback, and `block_on` \
+                 outside of the loop",
+            )
         })
     }
 
@@ -105,7 +108,11 @@ impl Runtime {
     /// Outside of tasks.
     #[track_caller]
     pub(super) fn expect_current() -> Rc<Self> {
-        Self::current().unwrap_or_else(|error| panic!("{error}"))
+        // A closure would hide the place of the caller.
+        match Self::current() {
+            Ok(current) => current,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     pub(super) fn clock(&self) -> &Clock {

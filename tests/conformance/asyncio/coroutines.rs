@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, set_hook, take_hook};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Waker};
@@ -41,6 +41,7 @@ cases! {
     block_on_ends_with_stop,
     a_panic_passes_through_block_on,
     awaiting_or_spawning_outside_a_task_is_an_error,
+    a_spawn_in_a_callback_panics_at_the_place_of_the_call,
     a_loop_runs_inside_a_callback_of_another,
 }
 
@@ -429,13 +430,42 @@ fn awaiting_or_spawning_outside_a_task_is_an_error(_backend: Backend) {
     let Poll::Ready(Err(error)) = pin!(right.read(&mut [0])).poll(&mut nobody()) else {
         panic!("this waits")
     };
-    assert!(error.to_string().contains("spawn or block_on"), "{error}");
+    assert!(error.to_string().contains("event_loop.spawn"), "{error}");
     for outside in [
         || drop(asyncio::spawn(async {})),
         || assert!(pin!(asyncio::sleep(A_WHILE)).poll(&mut nobody()).is_ready()),
     ] as [fn(); 2]
     {
         assert!(catch_unwind(outside).is_err());
+    }
+}
+
+fn a_spawn_in_a_callback_panics_at_the_place_of_the_call(backend: Backend) {
+    static PLACES: Mutex<Vec<(String, u32)>> = Mutex::new(Vec::new());
+    set_hook(Box::new(|panic| {
+        let place = panic.location().unwrap();
+        PLACES.lock().unwrap().push((place.file().to_owned(), place.line()));
+    }));
+    let mut event_loop = open(backend, Vec::new());
+    for spawn in [
+        || drop(asyncio::spawn(async {})),
+        || drop(asyncio::spawn_named("task", async {})),
+        || drop(asyncio::shield(async {})),
+        || asyncio::TaskGroup::<()>::new().spawn(async { Ok(()) }),
+    ] as [fn(); 4]
+    {
+        event_loop.call_soon(move |event_loop: &mut EventLoop<_>| {
+            let panic = catch_unwind(spawn).unwrap_err();
+            event_loop.state.push(panic.downcast_ref::<String>().unwrap().clone());
+        });
+    }
+    event_loop.run().unwrap();
+    drop(take_hook());
+    let line = line!() - 13;
+    let expected: Vec<_> = (line..line + 4).map(|line| (file!().to_owned(), line)).collect();
+    assert_eq!(*PLACES.lock().unwrap(), expected);
+    for message in event_loop.state {
+        assert!(message.contains("`event_loop.spawn` in a callback"), "{message}");
     }
 }
 
