@@ -91,7 +91,7 @@ impl<T: 'static> EventLoop<T> {
     }
 
     /// Returns a list of everything that the loop waits for, as text: its sources, signals, children, tasks and timers,
-    /// each with the place where it was registered or spawned.
+    /// each with the place where it was registered, spawned or set. A task's timer is listed with the task.
     ///
     /// It shows why a program hangs; `examples/asyncio_ps.rs` prints it at a signal.
     ///
@@ -118,8 +118,8 @@ impl<T: 'static> EventLoop<T> {
             let (watch, place) = (registration.watch(), registration.source().0.location());
             line(format_args!("{key}, {watch:?}, registered at {place}"));
         }
-        self.signals.iter().flat_map(Signals::places).for_each(|place| {
-            line(format_args!("a signal, registered at {place}"));
+        self.signals.iter().flat_map(Signals::places).for_each(|(signal, place)| {
+            line(format_args!("signal {signal}, registered at {place}"));
         });
         self.children.places().for_each(|place| line(format_args!("a child, watched at {place}")));
         #[cfg(feature = "async")]
@@ -128,11 +128,10 @@ impl<T: 'static> EventLoop<T> {
             line(format_args!("calls of a `Remote` that exists"));
         }
         if !self.calls.is_empty() {
-            line(format_args!("{} queued calls", self.calls.len()));
+            let count = self.calls.len();
+            line(format_args!("{count} queued {}", if count == 1 { "call" } else { "calls" }));
         }
-        if !self.timers.is_empty() {
-            line(format_args!("{} timers", self.timers.len()));
-        }
+        self.timers.places().for_each(|place| line(format_args!("a timer, set at {place}")));
         list
     }
 

@@ -68,8 +68,8 @@ impl<T> Signals<T> {
         self.handlers.is_empty()
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = &'static Location<'static>> {
-        self.handlers.iter().map(|it| it.location)
+    pub(super) fn places(&self) -> impl Iterator<Item = (c_int, &'static Location<'static>)> {
+        self.handlers.iter().map(|it| (it.signal, it.location))
     }
 
     /// Whether handlers are left of an iteration that ended early, by a panic or a replacement of the loop. Its wait

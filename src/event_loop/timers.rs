@@ -57,6 +57,16 @@ impl<T> Timers<T> {
         self.wheel.len()
     }
 
+    /// The places where the user's timers were set.
+    pub(super) fn places(&self) -> impl Iterator<Item = &'static Location<'static>> {
+        self.wheel.values().filter_map(|timer| match timer {
+            Timer::Once(_, location) => Some(*location),
+            Timer::Every(every) => Some(every.location),
+            #[cfg(feature = "async")]
+            Timer::Alarm(_) => None,
+        })
+    }
+
     /// Called when user code has run since the clock was read, or may have.
     #[inline]
     pub(super) fn forget_the_time(&mut self) {

@@ -182,7 +182,6 @@ impl<V> Wheel<V> {
     }
 
     /// The values of all timers, in no particular order.
-    #[allow(dead_code)] // For a list of what waits.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.nodes.iter().filter_map(|node| node.value.as_ref())
     }

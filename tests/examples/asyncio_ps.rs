@@ -43,7 +43,7 @@ fn lists_tasks(backend: Backend) -> Result<(), Failed> {
         "READABLE",
         "\"heartbeat\"",
         "waits for a timer in ",
-        "a signal, registered at",
+        ", registered at examples/asyncio_ps.rs",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }

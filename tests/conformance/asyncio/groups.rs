@@ -248,6 +248,9 @@ fn tasks_lists_names_places_and_what_each_waits_for(backend: Backend) {
     let channel = event_loop.spawn_named("channel", std::future::pending::<()>());
     event_loop.run_until_idle().unwrap();
     let ready = event_loop.spawn(async {});
+    event_loop.call_later(SURELY, |_| ());
+    event_loop.call_every(SURELY, |_, _| ());
+    let timers = line!() - 2;
 
     let tasks = event_loop.tasks();
     let info = |name: Option<&str>, is_ready| {
@@ -264,6 +267,9 @@ fn tasks_lists_names_places_and_what_each_waits_for(backend: Backend) {
     let dump = event_loop.dump();
     for task in &tasks {
         assert!(dump.contains(&task.spawned_at.to_string()), "{task}: {dump}");
+    }
+    for line in [timers, timers + 1] {
+        assert!(dump.contains(&format!("a timer, set at {}:{line}:", file!())), "{dump}");
     }
     drop((reader, both, channel, ready, right));
 }
