@@ -15,8 +15,12 @@ use super::spawn;
 
 /// Tasks that succeed or end together: asyncio's `TaskGroup`.
 ///
-/// The first task that returns an `Err` or panics ends the group: the others are cancelled, and [`join`](Self::join)
-/// returns that error when all have ended. So no task outlives `join`. Dropping the group cancels its tasks.
+/// The first task that returns an `Err` or panics ends the group: the others are cancelled immediately, and so are
+/// tasks that are spawned later; [`join`](Self::join) returns that error when all have ended. So no task outlives
+/// `join`. Dropping the group cancels its tasks.
+///
+/// The group keeps every result until `join`. For an endless series of tasks, such as one for each connection,
+/// [`detach`](JoinHandle::detach) them instead.
 ///
 /// ```
 /// use polyselect::{EventLoop, asyncio};
@@ -36,27 +40,34 @@ use super::spawn;
 /// # Ok::<(), io::Error>(())
 /// ```
 pub struct TaskGroup<R: 'static, E: 'static = std::io::Error> {
-    tasks: Vec<Option<JoinHandle<Result<R, E>>>>,
-    ended: Rc<Ended>,
+    members: Rc<Members<R, E>>,
 }
 
-/// The indices of the tasks that have ended.
-#[derive(Default)]
-struct Ended {
-    numbers: RefCell<VecDeque<usize>>,
+/// Shared by a group and its tasks.
+struct Members<R: 'static, E: 'static> {
+    tasks: RefCell<Vec<Option<JoinHandle<Result<R, E>>>>>,
+    /// The indices of the tasks that have ended, the first to end first.
+    ended: RefCell<VecDeque<usize>>,
+    has_failed: Cell<bool>,
+    /// The waker of the task that joins.
     waker: Cell<Option<Waker>>,
 }
 
 /// Reports that a task has ended, also if it panics or is cancelled.
-struct Notice {
-    ended: Rc<Ended>,
+struct Notice<R: 'static, E: 'static> {
+    members: Rc<Members<R, E>>,
     number: usize,
+    has_succeeded: bool,
 }
 
-impl Drop for Notice {
+impl<R: 'static, E: 'static> Drop for Notice<R, E> {
     fn drop(&mut self) {
-        self.ended.numbers.borrow_mut().push_back(self.number);
-        if let Some(waker) = self.ended.waker.take() {
+        let members = &*self.members;
+        members.ended.borrow_mut().push_back(self.number);
+        if !self.has_succeeded && !members.has_failed.replace(true) {
+            members.cancel_all();
+        }
+        if let Some(waker) = members.waker.take() {
             waker.wake();
         }
     }
@@ -68,7 +79,13 @@ impl<R: 'static, E: 'static> TaskGroup<R, E> {
     /// See [`TaskGroup`] for an example.
     #[must_use]
     pub fn new() -> Self {
-        Self { tasks: Vec::new(), ended: Rc::default() }
+        let members = Members {
+            tasks: RefCell::default(),
+            ended: RefCell::default(),
+            has_failed: Cell::new(false),
+            waker: Cell::new(None),
+        };
+        Self { members: Rc::new(members) }
     }
 
     /// Spawns a task that belongs to the group.
@@ -80,13 +97,20 @@ impl<R: 'static, E: 'static> TaskGroup<R, E> {
     /// See [`TaskGroup`] for an example.
     #[track_caller]
     pub fn spawn(&mut self, future: impl Future<Output = Result<R, E>> + 'static) {
-        let notice = Notice { ended: Rc::clone(&self.ended), number: self.tasks.len() };
         let runtime = Runtime::expect_current();
+        let members = Rc::clone(&self.members);
+        let notice = Notice { members, number: self.len(), has_succeeded: false };
         let task = async move {
-            let _notice = notice;
-            future.await
+            let mut notice = notice;
+            let result = future.await;
+            notice.has_succeeded = result.is_ok();
+            result
         };
-        self.tasks.push(Some(runtime.spawn(task, Location::caller())));
+        let task = runtime.spawn(task, Location::caller());
+        if self.members.has_failed.get() {
+            task.cancel();
+        }
+        self.members.tasks.borrow_mut().push(Some(task));
     }
 
     /// Returns the number of tasks that were spawned.
@@ -98,7 +122,7 @@ impl<R: 'static, E: 'static> TaskGroup<R, E> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.tasks.len()
+        self.members.tasks.borrow().len()
     }
 
     /// Returns whether no task was spawned.
@@ -110,7 +134,7 @@ impl<R: 'static, E: 'static> TaskGroup<R, E> {
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+        self.members.tasks.borrow().is_empty()
     }
 
     /// Waits until all tasks have ended, and returns their results in the order of `spawn`.
@@ -122,15 +146,16 @@ impl<R: 'static, E: 'static> TaskGroup<R, E> {
     /// The first error. Later errors are dropped; later panics are logged (`log::error!`).
     ///
     /// See [`TaskGroup`] for an example.
-    pub async fn join(mut self) -> Result<Vec<R>, E>
+    pub async fn join(self) -> Result<Vec<R>, E>
     where
         E: From<JoinError>,
     {
-        let mut results: Vec<Option<R>> = self.tasks.iter().map(|_| None).collect();
+        let members = &*self.members;
+        let mut results: Vec<Option<R>> = (0..self.len()).map(|_| None).collect();
         let mut failure = None;
-        for _ in 0..self.tasks.len() {
-            let number = poll_fn(|context| self.ended.poll(context)).await;
-            let task = self.tasks[number].take().expect("a task ends once");
+        for _ in 0..self.len() {
+            let number = poll_fn(|context| members.poll_ended(context)).await;
+            let task = members.tasks.borrow_mut()[number].take().expect("a task ends once");
             if failure.is_some() {
                 // Dropping the handle logs a panic.
                 drop(task);
@@ -141,9 +166,6 @@ impl<R: 'static, E: 'static> TaskGroup<R, E> {
                 Ok(Err(error)) => failure = Some(error),
                 Err(error) => failure = Some(E::from(error)),
             }
-            if failure.is_some() {
-                self.tasks.iter().flatten().for_each(JoinHandle::cancel);
-            }
         }
         match failure {
             Some(error) => Err(error),
@@ -152,9 +174,21 @@ impl<R: 'static, E: 'static> TaskGroup<R, E> {
     }
 }
 
-impl Ended {
-    fn poll(&self, context: &Context<'_>) -> Poll<usize> {
-        let number = self.numbers.borrow_mut().pop_front();
+impl<R: 'static, E: 'static> Drop for TaskGroup<R, E> {
+    fn drop(&mut self) {
+        // Dropping a handle runs user code, so nothing is borrowed then.
+        let tasks = self.members.tasks.take();
+        drop(tasks);
+    }
+}
+
+impl<R: 'static, E: 'static> Members<R, E> {
+    fn cancel_all(&self) {
+        self.tasks.borrow().iter().flatten().for_each(JoinHandle::cancel);
+    }
+
+    fn poll_ended(&self, context: &Context<'_>) -> Poll<usize> {
+        let number = self.ended.borrow_mut().pop_front();
         match number {
             Some(number) => Poll::Ready(number),
             None => {

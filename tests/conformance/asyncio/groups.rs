@@ -14,6 +14,8 @@ use crate::support::*;
 cases! {
     join_returns_the_results_in_the_order_of_spawn,
     the_first_error_cancels_the_other_tasks_and_is_returned,
+    the_first_error_cancels_the_other_tasks_before_join,
+    a_task_spawned_after_the_first_error_is_cancelled,
     a_panic_ends_the_group_as_an_error,
     no_task_outlives_join,
     a_dropped_group_cancels_its_tasks,
@@ -99,6 +101,49 @@ fn the_first_error_cancels_the_other_tasks_and_is_returned(backend: Backend) {
         })
         .unwrap();
     assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_nothing_left(&mut event_loop);
+}
+
+fn the_first_error_cancels_the_other_tasks_before_join(backend: Backend) {
+    for panics in [false, true] {
+        let mut event_loop = open(backend, ());
+        let alive = Rc::new(Cell::new(0));
+        let of_tasks = Rc::clone(&alive);
+        let group = event_loop
+            .block_on(async move {
+                let mut group = TaskGroup::new();
+                spawn_sleepers(&mut group, &of_tasks);
+                group.spawn(async move {
+                    assert!(!panics, "on purpose");
+                    Err(ErrorKind::InvalidData.into())
+                });
+                spawn_sleepers(&mut group, &of_tasks);
+                group
+            })
+            .unwrap();
+        event_loop.run_until_idle().unwrap();
+        assert_eq!(alive.get(), 0, "join is not needed");
+        let error = event_loop.block_on(group.join()).unwrap().unwrap_err();
+        let expected = if panics { ErrorKind::Other } else { ErrorKind::InvalidData };
+        assert_eq!(error.kind(), expected);
+        assert_nothing_left(&mut event_loop);
+    }
+}
+
+fn a_task_spawned_after_the_first_error_is_cancelled(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let mut group = TaskGroup::new();
+            group.spawn(async { Err(ErrorKind::InvalidData.into()) });
+            asyncio::sleep(STEP).await;
+            let alive = Rc::new(Cell::new(0));
+            spawn_sleepers(&mut group, &alive);
+            asyncio::sleep(STEP).await;
+            assert_eq!(alive.get(), 0);
+            assert_eq!(group.join().await.unwrap_err().kind(), ErrorKind::InvalidData);
+        })
+        .unwrap();
     assert_nothing_left(&mut event_loop);
 }
 
