@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -44,12 +45,18 @@ pub(super) async fn accept_until_closed<L, F, R>(
             Pin::new(&mut incoming).poll_next(context)
         });
         match next.await {
-            Some(Ok((conn, _addr))) => serving.start(conn, &handler),
+            Some(Ok((conn, addr))) => serving.start(conn, peer_of(&addr), &handler),
             Some(Err(error)) => serving.fail(error),
             None => break,
         }
     }
     mem::forget(panic);
+}
+
+/// The peer's address for the log, if the listener has addresses of the Internet. A socket that its peer has reset
+/// no longer knows it.
+fn peer_of(addr: &dyn Any) -> Option<SocketAddr> {
+    addr.downcast_ref().copied()
 }
 
 pub(super) struct Serving {
@@ -87,8 +94,12 @@ impl Serving {
     }
 
     /// Starts the task of a connection, in which the handler is called: if that panics, the task ends.
-    fn start<S, F, R>(self: &Rc<Self>, conn: Async<S>, handler: &Rc<RefCell<F>>)
-    where
+    fn start<S, F, R>(
+        self: &Rc<Self>,
+        conn: Async<S>,
+        peer: Option<SocketAddr>,
+        handler: &Rc<RefCell<F>>,
+    ) where
         S: AsFd + 'static,
         F: FnMut(Async<S>) -> R + 'static,
         R: Future<Output = io::Result<()>> + 'static,
@@ -104,7 +115,14 @@ impl Serving {
             let served = handler.borrow_mut()(conn);
             drop(handler);
             if let Err(error) = served.await {
-                log::warn!("a connection of the server started at {location}: {error}");
+                match peer {
+                    Some(peer) => {
+                        log::warn!(
+                            "the connection from {peer} of the server started at {location}: {error}"
+                        );
+                    }
+                    None => log::warn!("a connection of the server started at {location}: {error}"),
+                }
             }
         };
         let task = runtime.spawn(task, location);

@@ -83,7 +83,7 @@ impl<T: 'static> EventLoop<T> {
                         return Ok(Next::Keep);
                     }
                     if let Err(error) = result {
-                        self.report(key, error);
+                        self.report(key, None, error);
                     }
                     let interest = self.sources().interest(key);
                     if !interest.is_some_and(|interest| interest.contains(Interest::READABLE)) {
@@ -111,7 +111,7 @@ impl<T: 'static> EventLoop<T> {
             if event_loop.contains(key)
                 && let Err(error) = event_loop.modify(key, Interest::READABLE)
             {
-                event_loop.report(key, error);
+                event_loop.report(key, None, error);
             }
         });
         log::warn!("{key}: no connection is accepted for {rest:?}: {error}");

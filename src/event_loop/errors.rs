@@ -1,7 +1,7 @@
 //! Applies the return value of a callback, and passes on its errors.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::{fmt, io};
 
@@ -17,7 +17,8 @@ impl<T: 'static> EventLoop<T> {
     /// `Interrupted`.
     ///
     /// The registration has ended by then; its key identifies it, so that the program can clear its state
-    /// of that key. Without a hook such errors are logged (`log::error!`).
+    /// of that key. Without a hook such errors are logged with the place of the registration: by `log::warn!` if the
+    /// peer has ended the connection (`ConnectionReset`, `ConnectionAborted`, `BrokenPipe`), otherwise by `log::error!`.
     ///
     /// An error of [`accept`](Self::accept)'s callback is reported here too, under the key of the listener,
     /// which stays registered.
@@ -100,11 +101,12 @@ impl<T: 'static> EventLoop<T> {
         failure: Option<io::Error>,
         handler: Option<Handler<T>>,
     ) -> Result<(), Replaced> {
-        let mut dropped = Ok(());
+        let (mut dropped, mut location) = (Ok(()), None);
         // If the callback ended its own registration, this is the last owner.
         let handler =
             self.sources.remove(key).map(|removed| removed.into_parts().0).ok().or(handler);
         if let Some(handler) = handler {
+            location = Some(handler.0.location());
             let place = Place::Destructor(handler.0.location());
             let drop_it = |_: &mut Self| catch_unwind(AssertUnwindSafe(|| drop(handler)));
             dropped = match self.call_user(iteration, Registrant::Nothing, place, drop_it) {
@@ -113,7 +115,7 @@ impl<T: 'static> EventLoop<T> {
         }
         let mut reported = Ok(());
         if let Some(error) = failure {
-            let report = |event_loop: &mut Self| event_loop.report(key, error);
+            let report = |event_loop: &mut Self| event_loop.report(key, location, error);
             reported = self.call_user(iteration, Registrant::Nothing, Place::ErrorHook, report);
         }
         // A panic of a destructor passes through when the error has been reported.
@@ -123,13 +125,23 @@ impl<T: 'static> EventLoop<T> {
         }
     }
 
-    /// Calls the hook. This is user code: it runs inside [`call_user`](Self::call_user).
-    pub(super) fn report(&mut self, key: Key, error: io::Error) {
+    /// Calls the hook. This is user code: it runs inside [`call_user`](Self::call_user). `location` is the place of a
+    /// registration that has ended.
+    pub(super) fn report(
+        &mut self,
+        key: Key,
+        location: Option<&'static Location<'static>>,
+        error: io::Error,
+    ) {
         self.stats.errors += 1;
         let hook = self.error_hook.clone();
         match hook.as_ref().map(|hook| hook.try_borrow_mut()) {
             Some(Ok(mut hook)) => hook(self, key, error),
-            _ => log::error!("{key}: {error}"),
+            _ => {
+                let registration = self.sources.selector.get(key);
+                let location = location.or_else(|| Some(registration?.source().0.location()));
+                log_failure(key, location, &error);
+            }
         }
     }
 }
@@ -137,6 +149,21 @@ impl<T: 'static> EventLoop<T> {
 /// `WouldBlock` after a spurious event is not a failure, and `Interrupted` does not concern the source.
 fn is_no_failure(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cold]
+fn log_failure(key: Key, location: Option<&'static Location<'static>>, error: &io::Error) {
+    let level = if is_end_by_peer(error) { log::Level::Warn } else { log::Level::Error };
+    match location {
+        Some(place) => log::log!(level, "the callback registered at {place} ({key}): {error}"),
+        None => log::log!(level, "the callback of {key}: {error}"),
+    }
+}
+
+/// Whether the peer has ended the connection: the program did not cause this.
+fn is_end_by_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
 pub(super) fn invalid(message: String) -> io::Error {

@@ -90,7 +90,7 @@ impl<T: 'static> EventLoop<T> {
                     }
                 }
                 Late::Error(key, error) => {
-                    let report = |event_loop: &mut Self| event_loop.report(key, error);
+                    let report = |event_loop: &mut Self| event_loop.report(key, None, error);
                     let (nothing, place) = (Registrant::Nothing, Place::ErrorHook);
                     if let Err(replaced) = self.call_user(iteration, nothing, place, report) {
                         return Ok(Err(replaced));

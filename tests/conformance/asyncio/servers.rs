@@ -23,6 +23,7 @@ cases! {
     a_graceful_stop_ends_those_who_take_too_long in virtual time,
     no_connection_is_accepted_after_close in virtual time,
     an_error_or_a_panic_ends_only_its_connection,
+    the_log_of_a_failed_connection_names_its_peer,
     dropping_a_server_ends_it_immediately,
     a_detached_server_goes_on,
     #[cfg(unix)]
@@ -258,6 +259,29 @@ fn an_error_or_a_panic_ends_only_its_connection(backend: Backend) {
             clients[2].read_exact(&mut [0]).unwrap();
         })
         .unwrap();
+}
+
+fn the_log_of_a_failed_connection_names_its_peer(backend: Backend) {
+    keep_records();
+    let mut event_loop = open(backend, ());
+    let peer = event_loop
+        .block_on(async {
+            let server = asyncio::start_server(([127, 0, 0, 1], 0), |stream| async move {
+                stream.read(&mut [0]).await.map(drop)
+            })
+            .unwrap();
+            let client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+            let peer = client.local_addr().unwrap();
+            until_at_work(&server, 1).await;
+            reset(client);
+            while server.connections() > 0 {
+                asyncio::sleep(Duration::from_millis(1)).await;
+            }
+            peer
+        })
+        .unwrap();
+    let records = take_records();
+    assert!(records.len() == 1 && records[0].contains(&format!("from {peer}")), "{records:?}");
 }
 
 fn dropping_a_server_ends_it_immediately(backend: Backend) {

@@ -13,6 +13,8 @@ cases! {
     an_error_removes_the_registration_and_goes_to_the_hook,
     would_block_and_interrupted_are_ignored,
     without_a_hook_the_loop_runs_on,
+    without_a_hook_an_error_is_logged_with_its_place,
+    an_error_of_an_accepting_callback_is_logged_with_its_place,
     a_hook_may_replace_itself_and_use_the_loop,
     a_modification_that_is_refused_is_an_error_of_the_callback needs exclusive,
     a_panic_passes_through_and_the_rest_is_delivered,
@@ -97,6 +99,39 @@ fn without_a_hook_the_loop_runs_on(backend: Backend) {
         .unwrap();
     event_loop.run().unwrap();
     assert_eq!(event_loop.state, 1);
+}
+
+fn without_a_hook_an_error_is_logged_with_its_place(backend: Backend) {
+    keep_records();
+    let mut event_loop = open(backend, ());
+    for (kind, level) in [
+        (io::ErrorKind::InvalidData, "ERROR"),
+        (io::ErrorKind::ConnectionReset, "WARN"),
+        (io::ErrorKind::ConnectionAborted, "WARN"),
+        (io::ErrorKind::BrokenPipe, "WARN"),
+    ] {
+        let (left, _right) = pair();
+        event_loop.register(left, W, move |_, _, _| Err(kind.into())).unwrap();
+        let place = format!("{}:{}:", file!(), line!() - 1);
+        event_loop.run().unwrap();
+        let records = take_records();
+        let start = format!("{level}: the callback registered at {place}");
+        assert!(records.len() == 1 && records[0].starts_with(&start), "{records:?}");
+        assert!(records[0].ends_with(&io::Error::from(kind).to_string()), "{records:?}");
+    }
+}
+
+fn an_error_of_an_accepting_callback_is_logged_with_its_place(backend: Backend) {
+    keep_records();
+    let mut event_loop = open(backend, ());
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    event_loop.accept(listener, |_, _, _| Err(io::Error::other("went wrong"))).unwrap();
+    let place = format!("{}:{}:", file!(), line!() - 1);
+    event_loop.turn(SURELY).unwrap();
+    let records = take_records();
+    let start = format!("ERROR: the callback registered at {place}");
+    assert!(records.len() == 1 && records[0].starts_with(&start), "{records:?}");
 }
 
 fn a_hook_may_replace_itself_and_use_the_loop(backend: Backend) {
