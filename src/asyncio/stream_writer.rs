@@ -237,6 +237,30 @@ where
         Ok(())
     }
 
+    /// Returns the number of bytes in the queue: those that the source has not taken yet. asyncio's
+    /// `get_write_buffer_size`.
+    ///
+    /// A broadcast that must not wait for its slowest peer checks this instead of awaiting [`drain`](Self::drain).
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// # use polyselect::{EventLoop, asyncio::Async};
+    /// # let (left, _right) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (_reader, mut writer) = Async::new(left)?.split();
+    /// # EventLoop::new(())?.block_on(async {
+    /// writer.write(&vec![0; 30_000_000])?;
+    /// if writer.write_buffer_size() > 1 << 20 {
+    ///     writer.abort(); // the peer is too slow
+    /// }
+    /// # std::io::Result::Ok(()) })??;
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn write_buffer_size(&self) -> usize {
+        self.0.queue.borrow().len()
+    }
+
     /// Waits while the queue is longer than the high-water mark: until a quarter of that is left.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ cases! {
     read_exact_returns_all_bytes_or_an_error,
     a_cancelled_read_keeps_what_has_come in virtual time,
     drain_waits_above_the_high_water_mark_and_no_longer_than_needed,
+    write_buffer_size_is_the_number_of_bytes_that_wait,
     bytes_of_a_dropped_writer_are_sent,
     flush_and_close_wait_for_the_last_byte,
     an_error_of_a_writer_is_returned_by_the_next_call,
@@ -177,6 +178,30 @@ fn drain_waits_above_the_high_water_mark_and_no_longer_than_needed(backend: Back
     drop(event_loop);
     drop(_reader);
     assert!(reading.join().unwrap() > 3 << 19);
+}
+
+fn write_buffer_size_is_the_number_of_bytes_that_wait(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (_reader, mut writer, mut peer) = streams();
+    assert_eq!(writer.write_buffer_size(), 0);
+    event_loop
+        .block_on(async {
+            writer.write(b"!").unwrap();
+            assert_eq!(writer.write_buffer_size(), 0, "the source has taken it");
+            writer.write(&vec![0; MORE_THAN_FITS]).unwrap();
+            let first = writer.write_buffer_size();
+            assert!((1..MORE_THAN_FITS).contains(&first));
+            writer.write(&[0; 100]).unwrap();
+            assert_eq!(writer.write_buffer_size(), first + 100);
+        })
+        .unwrap();
+    let reading = thread::spawn(move || {
+        peer.set_nonblocking(false).unwrap();
+        peer.read_exact(&mut vec![0; 1 + MORE_THAN_FITS + 100]).unwrap();
+    });
+    event_loop.block_on(async { writer.flush().await.unwrap() }).unwrap();
+    assert_eq!(writer.write_buffer_size(), 0);
+    reading.join().unwrap();
 }
 
 fn bytes_of_a_dropped_writer_are_sent(backend: Backend) {
