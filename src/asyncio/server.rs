@@ -272,6 +272,23 @@ impl Server {
         self.serving.connections()
     }
 
+    /// Limits the number of open [`connections`](Self::connections); without a limit at first.
+    ///
+    /// At the limit the server accepts no more until a connection ends; further clients wait in the listener's backlog.
+    /// Connections that are open above a new, lower limit continue. A limit of zero pauses accepting.
+    ///
+    /// ```
+    /// # use polyselect::{EventLoop, asyncio};
+    /// # EventLoop::new(())?.block_on(async {
+    /// let server = asyncio::start_server(([127, 0, 0, 1], 0), |_stream| async { Ok(()) })?;
+    /// server.set_max_connections(1_000);
+    /// # std::io::Result::Ok(()) })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_max_connections(&self, count: usize) {
+        self.serving.set_max_connections(count);
+    }
+
     /// Accepts no more connections; open ones continue. The listener is closed in this
     /// iteration of the loop or the next, and [`wait_closed`](Self::wait_closed) waits for that too.
     ///

@@ -35,13 +35,16 @@ pub(super) async fn accept_until_closed<L, F, R>(
 {
     let panic = AcceptingPanics(&serving);
     let mut incoming = listener.incoming();
-    let mut closing = serving.closing.waiter();
+    let mut changed = serving.changed.waiter();
     loop {
         let next = poll_fn(|context| {
             if serving.is_closing.get() {
                 return Poll::Ready(None);
             }
-            serving.closing.enter(&mut closing.entry, context.waker());
+            serving.changed.enter(&mut changed.entry, context.waker());
+            if serving.is_full() {
+                return Poll::Pending;
+            }
             Pin::new(&mut incoming).poll_next(context)
         });
         match next.await {
@@ -63,8 +66,9 @@ pub(super) struct Serving {
     runtime: Weak<Runtime>,
     location: &'static Location<'static>,
     is_closing: Cell<bool>,
-    /// The accepting task, which waits for `is_closing`.
-    closing: Waiters,
+    max_connections: Cell<usize>,
+    /// The accepting tasks, which wait for `is_closing`, and for room below the limit.
+    changed: Waiters,
     /// The number of open listeners.
     listeners: Cell<usize>,
     pub(super) failure: Cell<Option<io::Error>>,
@@ -85,7 +89,8 @@ impl Serving {
             runtime: Rc::downgrade(runtime),
             location,
             is_closing: Cell::new(false),
-            closing: Waiters::default(),
+            max_connections: Cell::new(usize::MAX),
+            changed: Waiters::default(),
             listeners: Cell::new(0),
             failure: Cell::new(None),
             connections: RefCell::default(),
@@ -131,7 +136,16 @@ impl Serving {
 
     pub(super) fn close(&self) {
         self.is_closing.set(true);
-        self.closing.wake();
+        self.changed.wake();
+    }
+
+    pub(super) fn set_max_connections(&self, count: usize) {
+        self.max_connections.set(count);
+        self.changed.wake();
+    }
+
+    fn is_full(&self) -> bool {
+        self.connections() >= self.max_connections.get()
     }
 
     fn fail(&self, error: io::Error) {
@@ -219,7 +233,11 @@ struct Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
+        let was_full = self.serving.is_full();
         let entry = self.serving.connections.borrow_mut().try_remove(self.slot);
+        if was_full {
+            self.serving.changed.wake();
+        }
         // A panic of the task is logged then.
         entry.and_then(|entry| entry.task).into_iter().for_each(JoinHandle::detach);
         self.serving.wake_if_ended();

@@ -22,6 +22,10 @@ cases! {
     a_graceful_stop_lets_those_at_work_finish,
     a_graceful_stop_ends_those_who_take_too_long in virtual time,
     no_connection_is_accepted_after_close in virtual time,
+    at_the_limit_clients_wait_until_a_connection_ends in virtual time,
+    a_limit_may_be_lowered_raised_and_zero in virtual time,
+    a_server_at_its_limit_can_be_stopped in virtual time,
+    a_server_at_its_limit_lets_the_loop_sleep in virtual time,
     an_error_or_a_panic_ends_only_its_connection,
     the_log_of_a_failed_connection_names_its_peer,
     dropping_a_server_ends_it_immediately,
@@ -223,6 +227,95 @@ fn no_connection_is_accepted_after_close(backend: Backend) {
             asyncio::timeout(SURELY, server.serve_forever()).await.unwrap().unwrap();
         })
         .unwrap();
+}
+
+/// Waits until the server has this number of connections, and no more after a while.
+async fn settles_at(server: &Server, connections: usize) {
+    let settled = async {
+        while server.connections() != connections {
+            asyncio::sleep(Duration::from_millis(1)).await;
+        }
+        asyncio::sleep(A_WHILE).await;
+        assert_eq!(server.connections(), connections);
+    };
+    asyncio::timeout(SURELY, settled).await.expect("it settles");
+}
+
+fn at_the_limit_clients_wait_until_a_connection_ends(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let server = start();
+            server.set_max_connections(2);
+            let addr = server.local_addr().unwrap();
+            let mut clients: Vec<_> = (0..5).map(|_| TcpStream::connect(addr).unwrap()).collect();
+            while !clients.is_empty() {
+                settles_at(&server, clients.len().min(2)).await;
+                drop(clients.remove(0));
+            }
+            settles_at(&server, 0).await;
+        })
+        .unwrap();
+}
+
+fn a_limit_may_be_lowered_raised_and_zero(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            let server = start();
+            let addr = server.local_addr().unwrap();
+            let mut clients: Vec<_> = (0..3).map(|_| TcpStream::connect(addr).unwrap()).collect();
+            settles_at(&server, 3).await;
+            server.set_max_connections(1);
+            clients.push(TcpStream::connect(addr).unwrap());
+            settles_at(&server, 3).await;
+            drop(clients.remove(0));
+            settles_at(&server, 2).await;
+            server.set_max_connections(3);
+            settles_at(&server, 3).await;
+            server.set_max_connections(0);
+            clients.clear();
+            clients.push(TcpStream::connect(addr).unwrap());
+            settles_at(&server, 0).await;
+            server.set_max_connections(usize::MAX);
+            settles_at(&server, 1).await;
+        })
+        .unwrap();
+}
+
+fn a_server_at_its_limit_can_be_stopped(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    event_loop
+        .block_on(async {
+            for (limit, cut_off) in [(0, 0), (1, 1)] {
+                let server = start();
+                server.set_max_connections(limit);
+                let addr = server.local_addr().unwrap();
+                let _clients: Vec<_> = (0..2).map(|_| TcpStream::connect(addr).unwrap()).collect();
+                settles_at(&server, limit).await;
+                let stopped = asyncio::timeout(SURELY, server.stop(A_WHILE)).await;
+                assert_eq!(stopped.expect("it stops"), cut_off);
+            }
+        })
+        .unwrap();
+}
+
+fn a_server_at_its_limit_lets_the_loop_sleep(backend: Backend) {
+    let mut event_loop = open(backend, ());
+    let (server, _clients) = event_loop
+        .block_on(async {
+            let server = start();
+            server.set_max_connections(1);
+            let addr = server.local_addr().unwrap();
+            let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(addr).unwrap()).collect();
+            settles_at(&server, 1).await;
+            (server, clients)
+        })
+        .unwrap();
+    let before = event_loop.stats().turns;
+    event_loop.block_on(asyncio::sleep(A_WHILE)).unwrap();
+    assert!(event_loop.stats().turns - before < 10, "clients in the backlog wake nothing");
+    drop(server);
 }
 
 fn an_error_or_a_panic_ends_only_its_connection(backend: Backend) {
