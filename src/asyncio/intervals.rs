@@ -10,10 +10,14 @@ use super::time::{now, sleep_until};
 ///
 /// # Panics
 ///
-/// If `period` is zero.
+/// If `period` is zero, as [`EventLoop::call_every`](crate::EventLoop::call_every) does.
 #[must_use]
+#[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    assert!(!period.is_zero(), "an interval needs a period");
+    assert!(
+        !period.is_zero(),
+        "an interval needs a period longer than zero: await yield_now instead"
+    );
     Interval { period, next: now().checked_add(period) }
 }
 
