@@ -4,6 +4,10 @@
 //! [`explore`] runs a test under many seeds, each of which changes what a system may change: see [`Disorder`]. Sources
 //! fail if they are [`Flaky`]; `Lab::stream_pair` returns connected streams with latency and bandwidth.
 //!
+//! A whole program gets the disorder of a level, with the system's clock, from the environment variable
+//! `POLYSELECT_DISORDER`: a level and a seed, such as `promised:42`. Creating a selector panics if the value is anything
+//! else.
+//!
 //! The page [Testing your reactor](crate::_docs::testing) shows how they work together.
 //!
 //! ```

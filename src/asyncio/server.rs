@@ -32,6 +32,9 @@ const BACKLOG: i32 = 1024;
 /// returns and a panic of its task are logged (`log::warn!`); the other connections go on. Call it in a
 /// task: the task's loop serves.
 ///
+/// For an address as text write `addr.parse::<SocketAddr>()?`; [`start_server_host`] looks up a name. In the handler,
+/// `stream.get_ref().peer_addr()` returns the address of the peer.
+///
 /// # Errors
 ///
 /// The errors of binding and listening; `Other` outside a task of an [`EventLoop`](crate::EventLoop).
@@ -348,7 +351,11 @@ impl Server {
     /// are discarded, and the peer gets a reset. If a handle of the connection is kept outside of
     /// the task, the socket is shut down. With a `grace` of zero, that happens immediately.
     ///
-    /// When this returns, the listener is closed, and the address can be listened on again.
+    /// When this returns, the listener is closed, and the address can be listened on again. The future may be dropped
+    /// before, and `stop` called again: the full `grace` counts again then.
+    ///
+    /// A handler that awaits it waits for its own connection, until the grace is over and it is cancelled itself. Keep the
+    /// server in an `Rc` for that, spawn the `stop`, and detach the task.
     ///
     /// See [`start_server`] for an example.
     ///

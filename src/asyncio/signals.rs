@@ -12,7 +12,8 @@ use crate::waker::Waker;
 
 /// Handles a signal by a stream of its arrivals.
 ///
-/// From the call on, the signal's default action does not happen. Several streams, callbacks of
+/// From the call on, the signal's default action does not happen, not even when the stream has been dropped. Several
+/// streams, callbacks of
 /// [`EventLoop::on_signal`](crate::EventLoop::on_signal) and handlers of other code for the same signal see it, each
 /// for itself. Opens a descriptor; does not block.
 ///
@@ -21,7 +22,30 @@ use crate::waker::Waker;
 /// `InvalidInput` for signals that cannot be handled (`SIGKILL`, `SIGSTOP`, `SIGSEGV` and their like), and the errors of
 /// opening the descriptor.
 ///
-/// See [`Signals`] for an example.
+/// Stops at the first Ctrl-C, and ends immediately at the second:
+///
+/// ```no_run
+/// use polyselect::signal::SIGINT;
+/// use polyselect::{EventLoop, asyncio};
+/// use std::{io, time::Duration};
+///
+/// # fn main() -> io::Result<()> {
+/// EventLoop::new(())?.block_on(async {
+///     let server = asyncio::start_server(([127, 0, 0, 1], 0), |_stream| async { Ok(()) })?;
+///     let mut interrupt = asyncio::signal(SIGINT)?;
+///     interrupt.recv().await?;
+///     asyncio::spawn(async move {
+///         if interrupt.recv().await.is_ok() {
+///             std::process::exit(130);
+///         }
+///     }).detach();
+///     server.stop(Duration::from_secs(30)).await;
+///     io::Result::Ok(())
+/// })?
+/// # }
+/// ```
+///
+/// See [`Signals`] for another example.
 pub fn signal(signal: c_int) -> io::Result<Signals> {
     let waker = Waker::new(Clock::system())?;
     waker.as_fd()?;

@@ -329,7 +329,7 @@ where
         self.0.source.end_writing()
     }
 
-    /// Discards the queue, and lets the connection end with a reset when its last handle is
+    /// Discards the queue, and lets the connection end with a reset (TCP; a Unix socket just ends) when its last handle is
     /// dropped. The reader's waits, and those of other handles, end with `ConnectionAborted`.
     ///
     /// ```

@@ -138,6 +138,9 @@ impl<T: 'static> EventLoop<T> {
     /// Panics unless the loop has nothing left: no source, signal, child, task, timer, call or remote. For the end of a
     /// test; the message is that of [`dump`](Self::dump).
     ///
+    /// A task whose handle was dropped ends in the next iteration: call this after
+    /// [`run_until_idle`](Self::run_until_idle).
+    ///
     /// # Panics
     ///
     /// If something is left.

@@ -23,7 +23,8 @@ impl<T: 'static> EventLoop<T> {
     /// The source should be non-blocking, or its callback can block the loop. `watch` is an
     /// [`Interest`], level-triggered, or a [`Watch`]. The callback gets the loop, its source, and the
     /// event, and returns the fate of the registration; for its errors see
-    /// [`EventLoop`](Self#errors-and-panics-of-callbacks).
+    /// [`EventLoop`](Self#errors-and-panics-of-callbacks). A closure that is kept in a variable before it is registered
+    /// needs the types of all its arguments: `|event_loop: &mut EventLoop<T>, source: &S, event: Event|`.
     ///
     /// Does not block, like [`Selector::register`](crate::Selector::register).
     ///
