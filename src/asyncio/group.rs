@@ -43,9 +43,12 @@ pub struct TaskGroup<R: 'static, E: 'static = std::io::Error> {
     members: Rc<Members<R, E>>,
 }
 
+/// A task of a group, until it is joined.
+type Member<R, E> = Option<JoinHandle<Result<R, E>>>;
+
 /// Shared by a group and its tasks.
 struct Members<R: 'static, E: 'static> {
-    tasks: RefCell<Vec<Option<JoinHandle<Result<R, E>>>>>,
+    tasks: RefCell<Vec<Member<R, E>>>,
     /// The indices of the tasks that have ended, the first to end first.
     ended: RefCell<VecDeque<usize>>,
     has_failed: Cell<bool>,
