@@ -20,6 +20,8 @@ static SUBJECTS: &[Subject] = &[
     Subject { example: "custom_reactor", answer: <[u8]>::to_vec },
     Subject { example: "echo_selector", answer: <[u8]>::to_vec },
     Subject { example: "epoll_server", answer: <[u8]>::to_vec },
+    #[cfg(target_os = "linux")]
+    Subject { example: "in_tokio", answer: <[u8]>::to_vec },
     Subject { example: "per_core_echo", answer: <[u8]>::to_vec },
     Subject { example: "poll_ok_server", answer: |_| b"OK".to_vec() },
     Subject { example: "select_echo", answer: <[u8]>::to_vec },
@@ -34,6 +36,7 @@ static SUBJECTS: &[Subject] = &[
         example: "selectors_thread_pool",
         answer: |_| b"Server received your message.".to_vec(),
     },
+    Subject { example: "thread_reactor", answer: <[u8]>::to_vec },
 ];
 
 pub fn trials() -> Vec<Trial> {
