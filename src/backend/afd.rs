@@ -14,6 +14,8 @@
 //! - Nothing of this is verified with `WSAPoll`, which did not report failed connections before Windows 10 2004.
 //! - Old data end a request as new data do, so edge-triggered delivery is not possible.
 
+#[cfg(test)]
+mod cost;
 mod driver;
 mod helpers;
 pub(crate) mod port;
