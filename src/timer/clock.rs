@@ -55,12 +55,13 @@ mod tests {
     #[test]
     fn moments_before_and_after_the_start_keep_their_order() {
         let clock = TimerClock::start(Clock::current());
-        let step = Duration::from_nanos(1);
+        // Windows takes moments that are closer than its counter is fine for the same.
+        let step = Duration::from_micros(1);
         let moments = [clock.start.checked_sub(2 * step), clock.start.checked_sub(step)];
         let moments = moments.into_iter().flatten().chain([clock.start, clock.start + step]);
         let moments: Vec<_> = moments.collect();
         let times: Vec<_> = moments.iter().map(|&moment| clock.at(moment)).collect();
-        assert!(times.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{times:?}");
+        assert!(times.windows(2).all(|pair| pair[0] + 1000 == pair[1]), "{times:?}");
         assert!(clock.now() >= TimerClock::START);
         for (time, moment) in times.into_iter().zip(moments) {
             assert_eq!(clock.moment(time), Some(moment));
