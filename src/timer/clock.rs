@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn moments_before_and_after_the_start_keep_their_order() {
         let clock = TimerClock::start(Clock::current());
-        // Windows takes moments that are closer than its counter is fine for the same.
+        // On Windows moments that differ by less than the resolution of its counter count as the same.
         let step = Duration::from_micros(1);
         let moments = [clock.start.checked_sub(2 * step), clock.start.checked_sub(step)];
         let moments = moments.into_iter().flatten().chain([clock.start, clock.start + step]);
