@@ -45,8 +45,9 @@ pub enum Name {
 /// The processes of a program; `asyncio::Process` is not part of the model on Windows.
 #[cfg(windows)]
 #[derive(Default)]
-pub struct Processes;
+pub struct Processes(());
 
+#[allow(clippy::unused_self)]
 #[cfg(windows)]
 impl Processes {
     pub fn have_started(&self) -> bool {

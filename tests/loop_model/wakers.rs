@@ -1,16 +1,20 @@
 //! Wakers whose owners are counted, and wakers that panic.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
 use super::world::panic_as_planned;
 
-/// Does nothing when it is woken.
-struct Counted;
+/// Only notes that it was woken.
+#[derive(Default)]
+struct Counted(AtomicBool);
 
 impl Wake for Counted {
-    fn wake(self: Arc<Self>) {}
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 struct Panicking;
@@ -41,7 +45,7 @@ impl Count {
 
 impl Wakers {
     pub fn counted(&self) -> (Waker, Count) {
-        let waker = Arc::new(Counted);
+        let waker = Arc::new(Counted::default());
         self.counted.borrow_mut().push(Arc::downgrade(&waker));
         let count = Count(Arc::downgrade(&waker));
         (waker.into(), count)

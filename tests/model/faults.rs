@@ -94,11 +94,14 @@ fn calls(backend: Backend) -> &'static [Call] {
 impl Run<'_> {
     /// Makes a system call of the library fail from now on, until it has failed.
     pub fn arm(&mut self, index: usize, failure: Failure) {
-        if self.setting.fails_kevent && self.selector.backend() == Backend::Kqueue {
-            return kevent::arm(failure, index.is_multiple_of(2));
+        let fails_kevent = self.setting.fails_kevent && self.selector.backend() == Backend::Kqueue;
+        if fails_kevent {
+            kevent::arm(failure, index.is_multiple_of(2));
         }
         #[cfg(unix)]
-        self.arm_injector(index, failure);
+        if !fails_kevent {
+            self.arm_injector(index, failure);
+        }
     }
 
     #[cfg(unix)]

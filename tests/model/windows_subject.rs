@@ -53,7 +53,7 @@ fn new_address() -> SocketAddr {
     static COUNT: AtomicU32 = AtomicU32::new(1);
 
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    SocketAddr::from((Ipv4Addr::from_bits(0x7F00_0000 | count % 0xFF_FFFE), 0))
+    SocketAddr::from((Ipv4Addr::from_bits(0x7F00_0000 | (count % 0xFF_FFFE)), 0))
 }
 
 fn bound(kind: Type) -> Socket {
@@ -199,6 +199,7 @@ impl Subject {
     }
 
     /// A socket that is shut down by its owner has no state that all systems agree on.
+    #[allow(clippy::unused_self)]
     pub fn hang_up_full(&mut self) -> bool {
         false
     }

@@ -59,6 +59,6 @@ mod system {
         static COUNT: AtomicU32 = AtomicU32::new(1);
 
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        SocketAddr::from((Ipv4Addr::from_bits(0x7F00_0000 | count % 0xFF_FFFE), 0))
+        SocketAddr::from((Ipv4Addr::from_bits(0x7F00_0000 | (count % 0xFF_FFFE)), 0))
     }
 }
