@@ -233,6 +233,7 @@ impl Events {
     }
 
     /// Adds an event with `poll`'s bits.
+    #[inline]
     pub(crate) fn push(&mut self, token: Token, found: u32) {
         self.raw.set(self.len, token, found);
         self.len += 1;

@@ -27,6 +27,7 @@ impl<T> FdMap<T> {
     }
 
     /// Inserts or replaces the value of `descriptor`; returns its position.
+    #[inline]
     pub(super) fn insert(&mut self, descriptor: Descriptor, value: T) -> usize {
         match self.positions.get(descriptor) {
             Some(position) => {
@@ -43,6 +44,7 @@ impl<T> FdMap<T> {
     }
 
     /// Removes a value. The last value moves to its position, which is returned.
+    #[inline]
     pub(super) fn remove(&mut self, descriptor: Descriptor) -> Option<(usize, T)> {
         let position = self.positions.remove(descriptor)?;
         let (_, value) = self.entries.swap_remove(position);

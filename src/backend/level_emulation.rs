@@ -105,6 +105,7 @@ impl<T> LevelEmulation<T> {
     }
 
     /// Takes a hint in `poll`'s bits.
+    #[inline]
     pub(super) fn hint(&mut self, position: usize, found: u32) {
         let Some(entry) = self.entries.get_mut(position) else { return };
         if !entry.watch.is_edge() {

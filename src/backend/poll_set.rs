@@ -216,6 +216,7 @@ pub(crate) fn ready_bits(descriptor: Descriptor, interest: Interest) -> u32 {
 }
 
 /// `poll` over any number of entries; returns how many are ready.
+#[inline]
 pub(super) fn poll_all(
     entries: &mut [PollFd<'static>],
     timeout: Option<Duration>,
