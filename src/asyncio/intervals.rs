@@ -10,14 +10,10 @@ use super::time::{now, sleep_until};
 ///
 /// # Panics
 ///
-/// If `period` is zero, as [`EventLoop::call_every`](crate::EventLoop::call_every) does.
+/// If `period` is zero.
 #[must_use]
-#[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    assert!(
-        !period.is_zero(),
-        "an interval needs a period longer than zero: await yield_now instead"
-    );
+    assert!(!period.is_zero(), "an interval needs a period");
     Interval { period, next: now().checked_add(period) }
 }
 

@@ -222,12 +222,8 @@ impl<T: 'static> EventLoop<T> {
     /// The callback gets its own key.
     ///
     /// The deadlines are whole periods from now, however late the callback runs, so it does not drift. Deadlines that
-    /// were missed during a stall are not made up for: the callback runs once, and continues with the next deadline.
-    ///
-    /// # Panics
-    ///
-    /// If `period` is zero. To run a callback in every iteration, let it queue itself with
-    /// [`call_soon`](Self::call_soon).
+    /// were missed during a stall are not made up for: the callback runs once, and continues with the next deadline. A
+    /// period of zero runs it in every iteration, and the loop never sleeps.
     ///
     /// ```
     /// use polyselect::EventLoop;
@@ -250,12 +246,7 @@ impl<T: 'static> EventLoop<T> {
         period: Duration,
         callback: impl FnMut(&mut Self, TimerKey) + 'static,
     ) -> TimerKey {
-        assert!(
-            !period.is_zero(),
-            "a repeating timer needs a period longer than zero: for every iteration, queue the callback again with \
-             call_soon"
-        );
-        let period = nanoseconds(period);
+        let period = nanoseconds(period).max(1);
         let deadline = self.timers.clock.now().saturating_add(period);
         let every = Every {
             period,

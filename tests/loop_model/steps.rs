@@ -219,7 +219,7 @@ impl Step {
             122..=126 => Self::CallLocal,
             127 | 128 => Self::CallRemote,
             129..=136 => Self::CallLater(delay(a)),
-            137..=139 => Self::CallEvery(delay(a).max(Duration::from_nanos(1))),
+            137..=139 => Self::CallEvery(delay(a)),
             140..=143 => Self::CancelTimer(x),
             144 | 145 => Self::OnSignal(x),
             146 => Self::RemoveSignal(x),

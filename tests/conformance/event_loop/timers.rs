@@ -1,7 +1,6 @@
 //! Timers: never early, in order, cancellable at any moment.
 
 use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use polyselect::{Backend, Interest, Next, TimerKey};
@@ -21,7 +20,6 @@ cases! {
     a_key_of_another_loop_cancels_nothing,
     timers_run_beside_sources_that_are_always_ready,
     far_deadlines_are_not_an_error in virtual time,
-    a_period_of_zero_panics,
     deadlines_before_the_loop_was_made_keep_their_order,
 }
 
@@ -195,23 +193,6 @@ fn a_timer_of_zero_set_by_an_event_runs_in_the_same_iteration(backend: Backend) 
     assert_eq!(event_loop.state, 1);
     event_loop.turn(SURELY).unwrap();
     assert_eq!(event_loop.state, 11);
-}
-
-fn a_period_of_zero_panics(backend: Backend) {
-    let mut event_loop = open(backend, ());
-    let message_of = |panic: Box<dyn std::any::Any + Send>| *panic.downcast::<&str>().unwrap();
-    let every = catch_unwind(AssertUnwindSafe(|| {
-        event_loop.call_every(Duration::ZERO, |_, _| ());
-    }));
-    let message = message_of(every.unwrap_err());
-    assert!(message.contains("longer than zero") && message.contains("call_soon"), "{message}");
-    event_loop.run().unwrap(); // No timer was set.
-    #[cfg(feature = "async")]
-    {
-        let interval = catch_unwind(|| polyselect::asyncio::interval(Duration::ZERO));
-        let message = message_of(interval.unwrap_err());
-        assert!(message.contains("longer than zero"), "{message}");
-    }
 }
 
 fn deadlines_before_the_loop_was_made_keep_their_order(backend: Backend) {

@@ -62,7 +62,7 @@ fn timers_of_zero_and_of_a_nanosecond_run(backend: Backend) {
     let mut event_loop = open_loop(backend, Vec::new());
     for delay in [NANOSECOND, Duration::ZERO] {
         event_loop.call_later(delay, move |event_loop| event_loop.state.push(delay));
-        event_loop.call_every(delay.max(NANOSECOND), move |event_loop, timer| {
+        event_loop.call_every(delay, move |event_loop, timer| {
             event_loop.state.push(delay);
             if event_loop.state.len() > 10 {
                 event_loop.cancel(timer).unwrap();
