@@ -88,7 +88,7 @@ impl World {
 
     /// Sends a signal to this thread, if it is handled.
     pub fn raise(&self, which: usize) {
-        // Wine's C runtime calls an address that is no function after the handler.
+        // Wine's C runtime calls an address that is not a function after the handler.
         if cfg!(windows) {
             return;
         }

@@ -1,4 +1,4 @@
-//! What the model does not have on Windows: forks, nesting, and system calls that fail.
+//! The model on Windows lacks forks, nesting, and system calls that fail.
 
 /// No injector exists.
 pub mod injector {

@@ -1,4 +1,4 @@
-//! The cost of a wait beside that of the same calls without a selector, for the table in `docs/performance.md`. Each is
+//! The cost of a wait beside the cost of the same calls without a selector, as in the table of `docs/performance.md`. Each is
 //! measured in a process of its own, and under wine with a server of its own, because the order in which that has
 //! allocated its requests changes the cost of walking them.
 //!

@@ -98,7 +98,7 @@ fn waiting_child() -> Child {
 
 /// Sends the signal of the loop to this process.
 fn raise() {
-    // Wine's C runtime calls an address that is no function if a handler was replaced.
+    // Wine's C runtime calls an address that is not a function if a handler was replaced.
     #[cfg(unix)]
     {
         use rustix::process::{Signal, getpid, kill_process};
