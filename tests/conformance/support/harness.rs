@@ -41,6 +41,28 @@ const WRONG_ON_WINE: &[(&str, &str)] = &[
     ("asyncio_writers::a_writer_of_a_cancelled_task_gives_up_when_its_time_is_up", READS_RESETS),
     ("asyncio_writers::a_dropped_writer_gives_up_when_its_time_is_up", READS_RESETS),
     ("asyncio_writers::a_dropped_writer_without_time_gives_up_immediately", READS_RESETS),
+    (
+        "asyncio_server_endings::dropping_a_server_and_its_loop_resets_connections_that_are_owed_bytes",
+        READS_RESETS,
+    ),
+    ("asyncio_servers::the_log_of_a_failed_connection_names_its_peer", READS_RESETS),
+    ("asyncio_writers::a_dropped_loop_resets_the_connection_of_a_dropped_writer", READS_RESETS),
+    (
+        "asyncio_writers::a_dropped_loop_resets_the_connection_of_a_writer_that_is_closing",
+        READS_RESETS,
+    ),
+    (
+        "asyncio_writers::a_dropped_loop_resets_the_connection_of_a_writer_whose_task_lives",
+        READS_RESETS,
+    ),
+    (
+        "asyncio_writers::a_writer_that_outlives_its_loop_resets_the_connection_when_it_is_dropped",
+        READS_RESETS,
+    ),
+    (
+        "asyncio_writers::bytes_written_outside_a_task_end_with_a_reset_when_the_writer_is_dropped",
+        READS_RESETS,
+    ),
     ("asyncio_writers::abort_gives_up_what_is_queued", READS_RESETS),
     ("asyncio_writers::abort_resets_a_connection_without_queued_bytes", READS_RESETS),
     ("asyncio_uninit_reads::a_failed_read_leaves_the_vector_as_it_was", READS_RESETS),
