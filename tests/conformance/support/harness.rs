@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
@@ -178,6 +179,22 @@ pub fn run_process(
     Err(format!("on {backend}, {}\n{}", output.status, String::from_utf8_lossy(&text)).into())
 }
 
+/// Ends the process if the case does not. Returns when the thread that does so sleeps, or is about to: while it starts
+/// it holds locks of the standard library, which a forked child would never see released.
+fn watch() {
+    static HAS_STARTED: AtomicBool = AtomicBool::new(false);
+
+    thread::spawn(|| {
+        HAS_STARTED.store(true, Ordering::Release);
+        thread::sleep(LONGEST);
+        eprintln!("still running after {LONGEST:?}");
+        process::abort();
+    });
+    while !HAS_STARTED.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
+}
+
 fn run_here(suites: &[(String, &'static [Case])], name: &str) {
     let (backend, path) = name.split_once("::").expect("backend::suite::case");
     let (suite, case) = path.split_once("::").expect("suite::case");
@@ -186,11 +203,7 @@ fn run_here(suites: &[(String, &'static [Case])], name: &str) {
 
     // Miri reports a thread that still runs at the end, and scripts/miri has its own time limit.
     if !cfg!(miri) {
-        thread::spawn(|| {
-            thread::sleep(LONGEST);
-            eprintln!("still running after {LONGEST:?}");
-            process::abort();
-        });
+        watch();
     }
     let before = open_descriptors();
     let _in_lab = case.is_in_lab.then(virtual_time::enter);
