@@ -299,8 +299,7 @@ fn dropping_a_server_gives_up_what_a_writer_still_has_to_send(backend: Backend) 
 }
 
 fn dropping_a_server_and_its_loop_resets_connections_that_are_owed_bytes(backend: Backend) {
-    for (is_task_ended, is_detached) in
-        [(false, false), (false, true), (true, false), (true, true)]
+    for (is_task_ended, is_detached) in [(false, false), (false, true), (true, false), (true, true)]
     {
         let mut event_loop = open(backend, ());
         let (server, client) = event_loop
