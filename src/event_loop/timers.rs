@@ -24,6 +24,18 @@ pub(super) enum Timer<T> {
     Alarm(Rc<Alarm>),
 }
 
+impl<T> Timer<T> {
+    /// The place where the user set the timer; a task's timer has none of its own.
+    fn place(&self) -> Option<&'static Location<'static>> {
+        match self {
+            Self::Once(_, location) => Some(location),
+            Self::Every(every) => Some(every.location),
+            #[cfg(feature = "async")]
+            Self::Alarm(_) => None,
+        }
+    }
+}
+
 pub(super) struct Every<C: ?Sized> {
     period: u64,
     deadline: Cell<u64>,
@@ -59,12 +71,7 @@ impl<T> Timers<T> {
 
     /// The places where the user's timers were set.
     pub(super) fn places(&self) -> impl Iterator<Item = &'static Location<'static>> {
-        self.wheel.values().filter_map(|timer| match timer {
-            Timer::Once(_, location) => Some(*location),
-            Timer::Every(every) => Some(every.location),
-            #[cfg(feature = "async")]
-            Timer::Alarm(_) => None,
-        })
+        self.wheel.values().filter_map(Timer::place)
     }
 
     /// Called when user code has run since the clock was read, or may have.
