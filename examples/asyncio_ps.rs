@@ -1,5 +1,5 @@
-//! Prints what each task of a running program waits for when the program gets SIGUSR1, as `python
-//! -m asyncio ps` does. Not in the documents.
+//! Prints what each task of a running program waits for when the program gets SIGUSR1 (on Windows Ctrl-Break), as
+//! `python -m asyncio ps` does. Not in the documents.
 //!
 //! ```text
 //! cargo run --features async --example asyncio_ps
@@ -9,6 +9,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
+use std::ffi::c_int;
 use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -16,6 +17,11 @@ use std::time::Duration;
 use clap::Parser;
 use polyselect::asyncio::{self, Async};
 use polyselect::{Backend, EventLoop, signal};
+
+#[cfg(unix)]
+const LIST: c_int = signal::SIGUSR1;
+#[cfg(windows)]
+const LIST: c_int = signal::SIGBREAK;
 
 #[derive(Parser)]
 struct Args {
@@ -53,7 +59,7 @@ fn main() -> Result<(), common::Failure> {
     };
     event_loop.spawn_named("heartbeat", heartbeat).detach();
 
-    event_loop.on_signal(signal::SIGUSR1, |event_loop| common::say!("{}\n", event_loop.dump()))?;
+    event_loop.on_signal(LIST, |event_loop| common::say!("{}\n", event_loop.dump()))?;
     for signal in [signal::SIGINT, signal::SIGTERM] {
         event_loop.on_signal(signal, EventLoop::stop)?;
     }

@@ -47,8 +47,10 @@ struct Args {
 fn listen(addr: &str, is_one_of_several: bool) -> io::Result<TcpListener> {
     let address = common::resolve(addr)?;
     let socket = common::tcp_socket(&address)?;
-    #[cfg(unix)]
-    socket.set_reuse_port(is_one_of_several)?;
+    if is_one_of_several {
+        #[cfg(unix)]
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&address).map_err(common::cannot_listen(addr))?;
     socket.listen(common::BACKLOG)?;
     Ok(socket.into())

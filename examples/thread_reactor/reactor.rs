@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,7 +18,21 @@ use futures_io::{AsyncRead, AsyncWrite};
 use polyselect::{Backend, Events, Interest, Key, SharedSelector, Source};
 
 /// A source of any type. Its task may use it at the same time, without a lock.
-type AnySource = Arc<dyn Source + Send + Sync>;
+struct AnySource(Arc<dyn Source + Send + Sync>);
+
+#[cfg(unix)]
+impl AsFd for AnySource {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl AsSocket for AnySource {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.0.as_socket()
+    }
+}
 
 /// The reactor of the process.
 pub(crate) struct Reactor {
@@ -162,7 +180,7 @@ impl<T: Source + Send + Sync + 'static> Async<T> {
             false => Interest::empty().oneshot(),
         };
         let data = Arc::clone(&directions);
-        let key = reactor.selector.register(Arc::clone(&source) as AnySource, watch, data)?;
+        let key = reactor.selector.register(AnySource(source.clone()), watch, data)?;
         Ok(Self { source, directions, key })
     }
 }

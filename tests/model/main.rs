@@ -83,12 +83,12 @@ fn select() {
     on(Backend::Select);
 }
 
-#[cfg(unix)]
 #[test]
 fn event_port() {
     on(Backend::EventPort);
 }
 
+#[cfg(unix)]
 #[test]
 fn epoll_while_system_calls_fail() {
     with_faults_on(Backend::Epoll);
