@@ -18,12 +18,6 @@ impl Descriptor {
         Self(source.as_fd().as_raw_fd())
     }
 
-    /// The descriptor that an event names. It may be closed.
-    #[cfg(event_port)]
-    pub(crate) fn of_event(number: u32) -> Self {
-        Self(number.cast_signed())
-    }
-
     /// The descriptor of a backend's kernel object, whose type does not lend it.
     #[cfg(all(mio, any(epoll, kqueue)))]
     pub(crate) fn of_kernel_object(object: &impl AsRawFd) -> Self {
@@ -134,7 +128,7 @@ impl Descriptor {
     }
 
     /// The descriptor with this number, which [`number`](Self::number) returned.
-    #[cfg(any(select, epoll))]
+    #[cfg(any(epoll, event_port, select))]
     #[inline]
     pub(crate) fn from_number(number: RawFd) -> Self {
         Self(number)

@@ -34,8 +34,8 @@ unsafe impl Sync for PortEvent {}
 
 impl PortEvent {
     pub(super) fn descriptor(&self) -> Descriptor {
-        // It was the descriptor of an association.
-        Descriptor::of_event(self.0.portev_object as u32)
+        // It was the descriptor of an association, and may be closed by now.
+        Descriptor::from_number((self.0.portev_object as u32).cast_signed())
     }
 
     /// The number that was passed to [`Port::associate`].
