@@ -120,14 +120,11 @@ impl Serving {
             let served = handler.borrow_mut()(conn);
             drop(handler);
             if let Err(error) = served.await {
-                match peer {
-                    Some(peer) => {
-                        log::warn!(
-                            "the connection from {peer} of the server started at {location}: {error}"
-                        );
-                    }
-                    None => log::warn!("a connection of the server started at {location}: {error}"),
-                }
+                let connection = peer.map_or_else(
+                    || "a connection".to_owned(),
+                    |peer| format!("the connection from {peer}"),
+                );
+                log::warn!("{connection} of the server started at {location}: {error}");
             }
         };
         let task = runtime.spawn(task, location);
