@@ -2,6 +2,8 @@
 
 #[path = "../benches/plot/curves.rs"]
 mod curves;
+#[path = "support/docs.rs"]
+mod docs;
 #[path = "../benches/plot/dots.rs"]
 mod dots;
 #[path = "../benches/plot/page.rs"]
@@ -10,15 +12,9 @@ mod page;
 mod svg;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use docs::{docs, read};
 
 #[test]
 fn the_charts_of_the_performance_page_show_its_tables() {

@@ -7,23 +7,18 @@
 //! POLYSELECT_WRITE_LINKS=1 cargo test --test rustdoc_links    # after a picture has changed
 //! ```
 
+#[path = "support/docs.rs"]
+mod docs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use docs::{docs, read};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// The characters that end a link in Markdown, or are special in an address.
 const ENCODED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'(').add(b')').add(b'<').add(b'>');
-
-fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 /// Returns the definitions of a page, one line `[label]: target` each.
 fn definitions(page: &str) -> BTreeMap<&str, &str> {

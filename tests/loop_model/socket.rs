@@ -1,10 +1,13 @@
 //! Connected sockets, and the bytes that go through them.
 
+#[path = "../support/tcp.rs"]
+mod tcp;
+
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
+
+pub use tcp::{new_address, tcp_pair};
 
 use super::steps::Kind;
 use super::world::World;
@@ -27,27 +30,6 @@ pub fn check_bytes(world: &World, what: &str, received: &Cell<u64>, bytes: &[u8]
     received.set(start + bytes.len() as u64);
 }
 
-/// An address of this host that nothing else listens on. The ports of a single one would not last: a connection
-/// keeps its port for a minute after its end.
-pub fn new_address() -> SocketAddr {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let host = (std::process::id() << 16).wrapping_add(count) % 0xFF_FFFE + 1;
-    SocketAddr::from((Ipv4Addr::from_bits(0x7F00_0000 | host), 0))
-}
-
-pub fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(new_address()).expect("listens");
-    let left = TcpStream::connect(listener.local_addr().expect("an address"));
-    let (left, right) = (left.expect("connects"), listener.accept().expect("a connection").0);
-    // The timers of Nagle's algorithm use the kernel's time.
-    for stream in [&left, &right] {
-        stream.set_nodelay(true).expect("is TCP");
-    }
-    (left, right)
-}
-
 /// A pair of the fastest kind of stream sockets that the system has.
 #[cfg(unix)]
 pub fn local_pair() -> (LocalStream, LocalStream) {
@@ -61,7 +43,7 @@ pub type LocalStream = std::os::unix::net::UnixStream;
 pub use tcp_pair as local_pair;
 
 #[cfg(windows)]
-pub type LocalStream = TcpStream;
+pub type LocalStream = std::net::TcpStream;
 
 /// A non-blocking socket, which may run steps when it is dropped.
 pub struct Socket {

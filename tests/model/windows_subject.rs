@@ -1,11 +1,14 @@
 //! A watched socket of some kind, the operations on it, and the events that it should report.
 
+#[allow(dead_code)] // It connects sockets with small buffers itself.
+#[path = "../support/tcp.rs"]
+mod tcp;
+
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::windows::io::{AsRawSocket, AsSocket, RawSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use polyselect::{Backend, Events, Interest, Ready, Selector};
@@ -48,17 +51,9 @@ pub struct Subject {
     full: Known,
 }
 
-/// An address of this host that nothing else uses: the ports of a single one would not last.
-fn new_address() -> SocketAddr {
-    static COUNT: AtomicU32 = AtomicU32::new(1);
-
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    SocketAddr::from((Ipv4Addr::from_bits(0x7F00_0000 | (count % 0xFF_FFFE)), 0))
-}
-
 fn bound(kind: Type) -> Socket {
     let socket = Socket::new(Domain::IPV4, kind, None).unwrap();
-    socket.bind(&new_address().into()).unwrap();
+    socket.bind(&tcp::new_address().into()).unwrap();
     socket
 }
 

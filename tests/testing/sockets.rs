@@ -1,5 +1,9 @@
 //! Pairs of connected streams, and listeners: local ones where the system has them.
 
+#[cfg(windows)]
+#[path = "../support/tcp.rs"]
+mod tcp;
+
 use polyselect::{Backend, Watch};
 
 pub use system::{Stream, listen, stream_pair};
@@ -33,32 +37,16 @@ mod system {
     use std::io;
     use std::net::TcpListener as Listener;
     pub use std::net::TcpStream as Stream;
-    use std::net::{Ipv4Addr, SocketAddr};
-    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::tcp::{new_address, tcp_pair};
 
     pub fn stream_pair() -> io::Result<(Stream, Stream)> {
-        let listener = Listener::bind(new_address())?;
-        let left = Stream::connect(listener.local_addr()?)?;
-        let (right, _) = listener.accept()?;
-        // The timers of Nagle's algorithm use the kernel's time.
-        for stream in [&left, &right] {
-            stream.set_nodelay(true)?;
-        }
-        Ok((left, right))
+        Ok(tcp_pair())
     }
 
     pub fn listen() -> (Listener, impl Fn() -> Stream) {
         let listener = Listener::bind(new_address()).unwrap();
         let address = listener.local_addr().unwrap();
         (listener, move || Stream::connect(address).unwrap())
-    }
-
-    /// The ports of a single address would not last for all seeds: a connection keeps its port for
-    /// a minute after its end.
-    fn new_address() -> SocketAddr {
-        static COUNT: AtomicU32 = AtomicU32::new(1);
-
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        SocketAddr::from((Ipv4Addr::from_bits(0x7F00_0000 | (count % 0xFF_FFFE)), 0))
     }
 }
