@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 
 pub mod blocking;
+mod failure;
 pub mod forking;
 pub mod ftp;
 pub mod keyboard;
@@ -11,10 +12,11 @@ pub mod printing;
 pub mod text;
 pub mod thread_pool;
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
+pub use failure::Failure;
 use polyselect::{Selector, Source, Watch};
 pub(crate) use printing::{say, start_log, start_server_log};
 use signal_hook::SigId;
@@ -111,21 +113,6 @@ fn signal_socket() -> io::Result<(Socket, Vec<SigId>)> {
         drop(writer);
     });
     Ok((reader.into(), handlers))
-}
-
-/// The error of `main`, which prints the `Debug` form: here that is the message, on one line.
-pub struct Failure(io::Error);
-
-impl<E: Into<io::Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
 }
 
 /// Prefixes an error with its subject.

@@ -48,7 +48,7 @@ fn listen(addr: &str, is_one_of_several: bool) -> io::Result<TcpListener> {
     let address = common::resolve(addr)?;
     let socket = common::tcp_socket(&address)?;
     if is_one_of_several {
-        #[cfg(unix)]
+        #[cfg(target_os = "linux")]
         socket.set_reuse_port(true)?;
     }
     socket.bind(&address).map_err(common::cannot_listen(addr))?;

@@ -1,18 +1,6 @@
-//! The error of a recipe's `main`, which prints the `Debug` form: here that is the message, on one line.
+//! The error of a recipe's `main`, which is that of the examples.
 
-use std::error::Error;
-use std::fmt;
+#[path = "../common/failure.rs"]
+mod common;
 
-pub struct Failure(Box<dyn Error>);
-
-impl<E: Into<Box<dyn Error>>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
+pub use common::Failure;
